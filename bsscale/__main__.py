@@ -1,0 +1,6 @@
+"""``python -m bsscale``."""
+
+from bsscale.cli import main
+
+if __name__ == "__main__":
+    main()

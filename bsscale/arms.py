@@ -1,0 +1,48 @@
+"""Arms: what runs that differ only in their seed have in common."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["arm_hash", "arm_label"]
+
+# Fields that do not change the training of an arm.
+_NOT_OF_THE_ARM = ("seed", "tracker", "task", "dry_run")
+
+
+def arm_label(schedule: str, gpus: int, overrides: Sequence[str] = ()) -> str:
+    """An arm in a few words: its schedule and gpus, then what else was overridden.
+
+    Parameters
+    ----------
+    schedule
+        Name of the schedule.
+    gpus
+        Number of replicas.
+    overrides
+        The command line's overrides.
+    """
+    rest = [
+        override
+        for override in overrides
+        if override.lstrip("+~").split("=")[0].split(".")[0]
+        not in (*_NOT_OF_THE_ARM, "schedule", "gpus", "hydra", "target", "experiment")
+        or override.startswith("schedule.")
+    ]
+    return " ".join([schedule, f"gpus={gpus}", *rest])
+
+
+def arm_hash(config: Mapping[str, Any]) -> str:
+    """Twelve hex digits of the resolved configuration less seed, tracker and task.
+
+    Parameters
+    ----------
+    config
+        The resolved configuration, plain containers.
+    """
+    kept = {key: value for key, value in config.items() if key not in _NOT_OF_THE_ARM}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

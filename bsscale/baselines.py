@@ -1,0 +1,195 @@
+"""Tuned 1-GPU baselines: the base_lr and the default target that ship, and how they are found.
+
+A baseline belongs to the settings that it was tuned at. Where a setting that matters differs,
+there is no baseline: a rate tuned for another model or batch is not handed out silently.
+
+``python -m bsscale.baselines TUNING_DIR REPORT_DIR`` turns two multiruns at gpus=1 (a sweep over
+base_lr, and fresh seeds at the best rate) into an entry of baselines.json; see `main`.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bsscale.config import Config
+from bsscale.errors import BsscaleError, RecordsError
+
+__all__ = ["Baseline", "Lookup", "default_target", "find", "tune"]
+
+TARGET_MARGIN_AUC = 0.005
+SHIPPED = Path(__file__).with_name("baselines.json")
+
+
+def default_target(best_aucs: Sequence[float]) -> float:
+    """The target that tuned 1-GPU runs set: their median best AUC minus 0.005.
+
+    Parameters
+    ----------
+    best_aucs
+        Best validation AUC of each run, at least one.
+    """
+    return statistics.median(best_aucs) - TARGET_MARGIN_AUC
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A tuned 1-GPU setting.
+
+    Attributes
+    ----------
+    settings
+        The configuration it holds for: dataset, model, optimizer and micro_batch.
+    base_lr
+        The rate that reached the tuning level with the fewest samples (median over seeds).
+    best_auc
+        Best validation AUC of each report seed at base_lr.
+    tuning
+        Per rate: median best AUC and median samples to the tuning level (None: not reached).
+    commands
+        What was run.
+    """
+
+    settings: Mapping[str, Any]
+    base_lr: float
+    best_auc: tuple[float, ...]
+    tuning: tuple[Mapping[str, Any], ...]
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What ships for a configuration.
+
+    Attributes
+    ----------
+    described
+        The configuration in a few words.
+    baseline
+        Its tuned baseline, or None.
+    target
+        Its default target, or None. It belongs to data and model: the optimizer does not move it.
+    why_not
+        Where a baseline of these names exists for other settings: which differ.
+    """
+
+    described: str
+    baseline: Baseline | None
+    target: float | None
+    why_not: str = ""
+
+
+def find(config: Config, shipped: Sequence[Baseline] | None = None) -> Lookup:
+    """Look up what ships for a configuration.
+
+    Parameters
+    ----------
+    config
+        The run as the user wrote it.
+    shipped
+        Where to look; None for baselines.json.
+    """
+    shipped = _load() if shipped is None else shipped
+    wanted = settings_of(config)
+    names = {part: wanted[part]["name"] for part in ("dataset", "model", "optimizer")}
+    described = " ".join(f"{part}={name}" for part, name in names.items())
+    baseline, why_not = None, ""
+    targets: dict[str, float] = {}
+    for entry in shipped:
+        settings = entry.settings
+        if all(settings[part] == wanted[part] for part in ("dataset", "model")):
+            targets[settings["optimizer"]["name"]] = default_target(entry.best_auc)
+        if any(settings[part]["name"] != name for part, name in names.items()):
+            continue
+        if settings == wanted:
+            baseline = entry
+        else:
+            differing = ", ".join(_differences(settings, wanted))
+            why_not = why_not or f" with these settings ({differing})"
+    # The default optimizer's runs set the target of a data set and model.
+    target = targets.get("sgd", next(iter(targets.values()), None))
+    return Lookup(described, baseline, target, "" if baseline else why_not)
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """The part of a configuration that a tuned rate depends on, as plain containers."""
+    return {
+        "dataset": dict(config.dataset),
+        "model": dict(config.model),
+        "optimizer": asdict(config.optimizer),
+        "micro_batch": config.micro_batch * config.grad_accum,
+    }
+
+
+def tune(
+    curves: Mapping[float, Sequence[tuple[Sequence[int], Sequence[float | None]]]],
+) -> tuple[float, list[dict[str, Any]]]:
+    """Choose base_lr from runs at one GPU.
+
+    The tuning level is the best rate's median best AUC minus 0.005; base_lr is the rate whose
+    median samples to that level is lowest, which makes the 1-GPU baseline as strong as the
+    figure of merit knows.
+
+    Parameters
+    ----------
+    curves
+        For each rate, (samples, AUC) of the evaluations of each seed.
+
+    Returns
+    -------
+    base_lr and, for each rate in rising order, ``base_lr``, ``median_best_auc`` and
+    ``median_samples_to_level`` (None where the median run did not reach it).
+    """
+    from bsscale.metrics import crossing
+    from bsscale.stats import censored_median
+
+    best = {
+        rate: statistics.median(max(a for a in auc if a is not None) for _, auc in runs)
+        for rate, runs in curves.items()
+    }
+    level = default_target([max(best.values())])
+    table: list[dict[str, Any]] = []
+    for rate in sorted(curves):
+        hits = [crossing(samples, auc, level) for samples, auc in curves[rate]]
+        median = censored_median([float("inf") if hit is None else hit.samples for hit in hits])
+        table.append(
+            {
+                "base_lr": rate,
+                "median_best_auc": best[rate],
+                "median_samples_to_level": None if median == float("inf") else round(median),
+            }
+        )
+    reached = [row for row in table if row["median_samples_to_level"] is not None]
+    return min(reached, key=lambda row: float(row["median_samples_to_level"]))["base_lr"], table
+
+
+def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key in sorted({*there, *here}):
+        a, b = there.get(key), here.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}={b}, tuned at {a}")
+    return found
+
+
+@cache
+def _load() -> tuple[Baseline, ...]:
+    entries = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    return tuple(
+        Baseline(
+            settings=entry["settings"],
+            base_lr=entry["base_lr"],
+            best_auc=tuple(entry["best_auc"]),
+            tuning=tuple(entry["tuning"]),
+            commands=tuple(entry["commands"]),
+        )
+        for entry in entries
+    )

@@ -1,0 +1,59 @@
+"""What happens around Hydra's jobs: the output directory is tried first, a multirun compared last."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+
+if TYPE_CHECKING:
+    from bsscale.config import TrackerConfig
+
+__all__ = ["Around"]
+
+log = logging.getLogger(__name__)
+
+
+class Around(Callback):
+    """hydra.callbacks.around in conf/config.yaml; works with every launcher.
+
+    Hydra turns an exception of a callback into a warning, so these end the process themselves.
+    """
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse an output directory that cannot be written."""
+        HydraConfig.instance().set_config(config)
+        _try_directory(Path(config.hydra.run.dir))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse a sweep directory that cannot be written."""
+        _try_directory(Path(config.hydra.sweep.dir))
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Compare the jobs; exit with 1 if one failed."""
+        from bsscale.multirun import conclude
+
+        if config.dry_run:
+            return
+        tracker = cast("TrackerConfig", OmegaConf.to_object(config.tracker))
+        if not conclude(Path(config.hydra.sweep.dir), tracker):
+            sys.exit(1)
+
+
+def _try_directory(directory: Path) -> None:
+    from bsscale.records import unwritable
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        print(f"error: {unwritable(directory, error)}", file=sys.stderr)
+        sys.exit(1)

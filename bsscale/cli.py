@@ -1,0 +1,156 @@
+"""The command line: Hydra composes, the typed configuration is checked, a task runs.
+
+Only here and in the launcher and callbacks that Hydra calls is there a DictConfig. Heavy imports
+(torch, W&B, polars) wait until a task needs them, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from bsscale import config as schema
+from bsscale import optimizers, schedule_config
+from bsscale.arms import arm_label
+from bsscale.errors import BsscaleError
+from bsscale.launcher import register_launcher
+
+if TYPE_CHECKING:
+    from bsscale.data import Dataset
+    from bsscale.plan import Plan
+
+__all__ = ["main", "plan_job"]
+
+log = logging.getLogger("bsscale")
+
+# In a wheel the YAML files lie inside the package, in a checkout beside it.
+_PACKAGED = Path(__file__).with_name("conf")
+CONFIG_DIRECTORY = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "conf"
+
+SCHEMAS = {
+    "config": schema.Config,
+    "task/task": schema.TaskConfig,
+    "executor/executor": schema.ExecutorConfig,
+    "tracker/none": schema.TrackerConfig,
+    "tracker/wandb": schema.WandbConfig,
+    "optimizer/sgd": optimizers.SGDConfig,
+    "optimizer/adam": optimizers.AdamConfig,
+    "optimizer/adamw": optimizers.AdamWConfig,
+    "optimizer/adagrad": optimizers.AdagradConfig,
+    "schedule/fixed": schedule_config.FixedConfig,
+    "schedule/linear_scaling": schedule_config.LinearScalingConfig,
+    "schedule/onecycle": schedule_config.OneCycleConfig,
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A composed and checked job."""
+
+    config: schema.Config
+    dataset: Dataset
+    plan: Plan
+
+
+def main() -> None:
+    """Entry point of ``python -m bsscale`` and of the console script."""
+    register_schemas()
+    register_launcher()
+    try:
+        _hydra_main()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def register_schemas() -> None:
+    """Store the typed configurations under a hidden group, where the YAML files refer to them."""
+    store = ConfigStore.instance()
+    for path, node in SCHEMAS.items():
+        group, _, name = path.rpartition("/")
+        store.store(group="_schema/" + group if group else "_schema", name=name, node=node)
+
+
+def plan_job(cfg: DictConfig) -> Job:
+    """From a composed configuration to a plan.
+
+    Raises
+    ------
+    BsscaleError
+        For whatever cannot be trained.
+    """
+    from bsscale.data import load_dataset
+    from bsscale.plan import Devices, check_config, make_plan
+
+    config = typed_config(cfg)
+    check_config(config)
+    dataset = load_dataset(config.dataset)
+    plan = make_plan(config, dataset.train.samples_per_pass, Devices.here())
+    return Job(config, dataset, plan)
+
+
+def typed_config(cfg: DictConfig) -> schema.Config:
+    """The typed configuration, without Hydra's own part."""
+    fields = {str(key): cfg[key] for key in cfg if key != "hydra"}
+    return schema.Config(
+        **{
+            key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+            for key, value in fields.items()
+        }
+    )
+
+
+@hydra.main(version_base="1.3", config_path=str(CONFIG_DIRECTORY), config_name="config")
+def _hydra_main(cfg: DictConfig) -> None:
+    context = HydraConfig.get()
+    multirun = context.mode == RunMode.MULTIRUN
+    try:
+        _TASKS[cfg.task.name](cfg, context, multirun)
+    except BsscaleError as error:
+        log.error("error: %s", error)
+        # A failing job of a multirun must not end the others; the comparison lists it.
+        if not multirun:
+            sys.exit(1)
+    except Exception:
+        if not multirun:
+            raise
+        log.exception("the job failed")
+
+
+def _train(cfg: DictConfig, context: Any, multirun: bool) -> None:
+    from bsscale.display import describe_plan, describe_result
+    from bsscale.run import RunSpec, run
+
+    job = plan_job(cfg)
+    overrides = list(context.overrides.task)
+    spec = RunSpec(
+        config=job.config,
+        plan=job.plan,
+        directory=Path(context.runtime.output_dir),
+        arm=arm_label(job.config.schedule.name, job.plan.gpus, overrides),
+        group=str(context.sweep.dir) if multirun else None,
+        logging=_plain(context.job_logging),
+    )
+    log.info("%s\n", describe_plan(job.plan, job.dataset, spec.arm))
+    if job.config.dry_run:
+        return
+    record = run(spec, job.dataset)
+    log.info("\n%s", describe_result(record, spec.directory))
+
+
+def _plain(node: Any) -> dict[str, Any]:
+    container = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+_TASKS = {"train": _train}

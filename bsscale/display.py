@@ -1,0 +1,141 @@
+"""What a person sees of a run: the plan before it, its progress, and its result."""
+
+from __future__ import annotations
+
+import io
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from bsscale.data import Dataset
+from bsscale.plan import Plan
+from bsscale.records import EvalPoint, RunRecord
+
+__all__ = ["Progress", "describe_plan", "describe_result", "render_table"]
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
+    """The plan of a run, one fact a line."""
+    batch = f"{plan.micro_batch} x {plan.gpus} gpus"
+    if plan.grad_accum > 1:
+        batch += f" x {plan.grad_accum} accumulated"
+    executor = f"{plan.executor} on {plan.device} ({plan.executor_reason})"
+    if plan.processes > 1:
+        executor += f", {plan.processes} processes x {plan.replicas_per_device} replicas"
+    target = plan.target_source
+    if plan.target is not None:
+        target = f"AUC {plan.target:.4f} ({plan.target_source})"
+    rows = [
+        ("run", f"{arm}, seed {plan.seed}"),
+        ("executor", executor),
+        ("global batch", f"{plan.global_batch:,} samples ({batch})"),
+        (
+            "data",
+            f"{plan.samples_per_pass:,} samples a pass, "
+            f"{len(dataset.validation):,} validation, {len(dataset.test):,} test",
+        ),
+        (
+            "budget",
+            f"{plan.budget_samples:,} samples = {plan.steps:,} steps, "
+            f"evaluated every {plan.eval_interval_samples:,}",
+        ),
+        ("base_lr", f"{plan.base_lr:g} ({plan.base_lr_source})"),
+        ("schedule", str(plan.schedule)),
+        ("target", target),
+    ]
+    lines = [f"{name:>13}  {value}" for name, value in rows]
+    lines += [f"{'note':>13}  {note}" for note in dataset.notes]
+    lines += [f"{'warning':>13}  {warning}" for warning in plan.warnings]
+    return "\n".join(lines)
+
+
+def describe_result(record: RunRecord, directory: Path) -> str:
+    """The result of a run, one fact a line."""
+    reached = "not reached (censored)"
+    if record.samples_to_target is not None and record.samples_to_target_interval is not None:
+        low, high = record.samples_to_target_interval
+        reached = f"{record.samples_to_target:,.0f} samples (between {low:,} and {high:,})"
+    target = "none" if record.target is None else f"{record.target:.4f}"
+    best = f"{_number(record.best_auc)} validation, {_number(record.test_auc)} test at the end"
+    if record.best_possible_auc is not None:
+        best += f" (best possible {record.best_possible_auc:.4f})"
+    speed = "-" if record.samples_per_s is None else f"{record.samples_per_s:,.0f} samples/s"
+    rows = [
+        ("status", f"{record.status}: {record.reason}"),
+        ("target AUC", target),
+        ("to target", reached),
+        ("best AUC", best),
+        ("samples seen", f"{record.samples_seen:,} in {record.steps:,} steps"),
+        ("speed", f"{speed}, {record.wall_s:.1f} s in all"),
+        ("records", str(directory)),
+    ]
+    return "\n".join(f"{name:>13}  {value}" for name, value in rows)
+
+
+def render_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as text, no wider than the terminal; as wide as it needs when piped."""
+    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
+    console = Console(file=io.StringIO(), width=width)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().rstrip().splitlines())
+
+
+class Progress:
+    """A bar on a terminal, plain lines elsewhere. An observer of the training loop."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._bar: tqdm[None] | None = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                total=plan.steps * plan.global_batch,
+                unit="samples",
+                unit_scale=True,
+                dynamic_ncols=True,
+                leave=False,
+            )
+        self._last_line_s = time.monotonic()
+
+    def on_step(self, step: int) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(self._plan.global_batch)
+
+    def on_eval(self, point: EvalPoint) -> None:
+        """Show the newest evaluation."""
+        state = f"auc {_number(point.auc)}  loss {point.loss:.4f}"
+        if point.lr is not None:
+            state += f"  lr {point.lr:.4g}"
+        if self._bar is not None:
+            self._bar.set_postfix_str(state)
+        elif time.monotonic() - self._last_line_s >= SECONDS_BETWEEN_LINES:
+            self._last_line_s = time.monotonic()
+            done = point.samples / (self._plan.steps * self._plan.global_batch)
+            eta = point.wall_s * (1 - done) / done if done else float("nan")
+            log.info("%12s samples  %s  at most %.0f s left", f"{point.samples:,}", state, eta)
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

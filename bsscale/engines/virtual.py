@@ -1,0 +1,126 @@
+"""The training step, and the engine that takes it for all replicas in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from bsscale.config import Config
+from bsscale.data import Dataset, Samples
+from bsscale.models import build_model
+from bsscale.optimizers import build_optimizer
+from bsscale.plan import Plan
+from bsscale.torch_scheduler import apply_rates
+
+__all__ = ["VirtualEngine"]
+
+DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+# Rows scored at once; the order of magnitude at which a CPU's cache still holds the activations.
+SCORE_ROWS = 8192
+
+
+class VirtualEngine:
+    """One process that trains the large batch that `gpus` replicas would train together.
+
+    The mean loss over equal shards is the loss over their union, so one batch of
+    ``micro_batch x gpus`` samples gives the gradient that data-parallel replicas average.
+
+    Parameters
+    ----------
+    config
+        The run's configuration, for its model and optimizer.
+    plan
+        The run's numbers.
+    dataset
+        The data to train on.
+    rank
+        Which of ``plan.processes`` shares this process carries.
+    """
+
+    def __init__(self, config: Config, plan: Plan, dataset: Dataset, rank: int = 0) -> None:
+        self.plan = plan
+        self.rank = rank
+        self.device = (
+            torch.device(plan.device, rank) if plan.device == "cuda" else torch.device("cpu")
+        )
+        torch.set_num_threads(plan.threads)
+        self.dtype = DTYPES[plan.precision]
+        self._train = dataset.train
+        torch.manual_seed(plan.seed)
+        self.model: nn.Module = build_model(config.model, dataset.schema)
+        self.model.to(self.device, self.dtype)
+        if rank > 0:  # ranks draw dropout masks of their own
+            torch.manual_seed((plan.seed + rank * 0x9E3779B97F4A7C15) % 2**63)
+        self.optimizer = build_optimizer(config.optimizer, self.model.parameters())
+        self._forward: nn.Module = self.model
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
+        self._loss_count = 0
+
+    def update(self, step: int, lr: float, momentum: float | None) -> None:
+        """Take update number `step` (from 0) with this learning rate and momentum."""
+        apply_rates(self.optimizer, lr, momentum)
+        self._forward.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        for samples, synchronize in self._shares(step):
+            with synchronize:
+                loss = self._loss(samples)
+                (loss / self.plan.grad_accum).backward()  # type: ignore[no-untyped-call]
+            self._loss_sum += loss.detach()
+            self._loss_count += 1
+        self.optimizer.step()
+
+    def take_train_loss(self) -> float | None:
+        """Mean training loss since the last call; None if there was no update."""
+        if self._loss_count == 0:
+            return None
+        mean = self._loss_sum / self._loss_count
+        self._loss_sum = torch.zeros_like(self._loss_sum)
+        self._loss_count = 0
+        return self._mean_over_ranks(mean)
+
+    def score(self, samples: Samples) -> npt.NDArray[np.float64]:
+        """Logits of `samples`, shape (n,), the same on every rank."""
+        self.model.eval()
+        logits = np.empty(len(samples))
+        with torch.inference_mode():
+            for start in range(0, len(samples), SCORE_ROWS):
+                categorical, numeric, _ = self._tensors(samples[start : start + SCORE_ROWS])
+                part = self.model(categorical, numeric)
+                logits[start : start + SCORE_ROWS] = part.cpu().numpy()
+        return logits
+
+    def close(self) -> None:
+        """Release what other processes wait for."""
+
+    def _shares(self, step: int) -> Iterator[tuple[Samples, AbstractContextManager[None]]]:
+        """This process's samples of each forward pass of one update, in stream order."""
+        plan = self.plan
+        rows = plan.micro_batch * plan.replicas_per_device
+        for index in range(plan.grad_accum):
+            first = step * plan.global_batch + index * plan.micro_batch * plan.gpus
+            start = first + self.rank * rows
+            samples = self._train.read(plan.seed, start, start + rows)
+            yield samples, self._synchronization(last=index == plan.grad_accum - 1)
+
+    def _synchronization(self, last: bool) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def _mean_over_ranks(self, value: Tensor) -> float:
+        return float(value)
+
+    def _loss(self, samples: Samples) -> Tensor:
+        categorical, numeric, label = self._tensors(samples)
+        return binary_cross_entropy_with_logits(self._forward(categorical, numeric), label)
+
+    def _tensors(self, samples: Samples) -> tuple[Tensor, Tensor, Tensor]:
+        return (
+            torch.from_numpy(samples.categorical).to(self.device),
+            torch.from_numpy(samples.numeric).to(self.device, self.dtype),
+            torch.from_numpy(samples.label).to(self.device, self.dtype),
+        )

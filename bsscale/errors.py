@@ -1,0 +1,69 @@
+"""The errors that bsscale raises on purpose.
+
+    BsscaleError
+    ├── ConfigError        an option, or a combination of options, that cannot be trained
+    ├── DataError          a data set that cannot be read, split or encoded
+    ├── MetricError        scores or labels that a metric is not defined for   (also a ValueError)
+    ├── RecordsError       a run directory that cannot be written or read back
+    ├── RankError          a data-parallel process that died
+    └── MissingExtraError  an optional package that is not installed
+
+Each says the fact with the value, and the remedy. The command line prints them without a
+traceback and exits with 1.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BsscaleError",
+    "ConfigError",
+    "DataError",
+    "MetricError",
+    "MissingExtraError",
+    "RankError",
+    "RecordsError",
+]
+
+
+class BsscaleError(Exception):
+    """Root of the tree: a message a user can act on.
+
+    Parameters
+    ----------
+    fact
+        What is wrong, with the offending value.
+    remedy
+        What to do about it; shown after the fact.
+    """
+
+    def __init__(self, fact: str, remedy: str = "") -> None:
+        super().__init__(fact, remedy)
+        self.fact = fact
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.fact}\n  -> {self.remedy}" if self.remedy else self.fact
+
+
+class ConfigError(BsscaleError):
+    """An option, or a combination of options, that cannot be trained."""
+
+
+class DataError(BsscaleError):
+    """A data set that cannot be read, split or encoded."""
+
+
+class MetricError(BsscaleError, ValueError):
+    """Scores or labels that a metric is not defined for."""
+
+
+class RecordsError(BsscaleError):
+    """A run directory that cannot be written or read back."""
+
+
+class RankError(BsscaleError):
+    """A data-parallel process that died; carries that rank's own error."""
+
+
+class MissingExtraError(BsscaleError):
+    """An optional package that is not installed; the remedy is the pip command."""

@@ -1,0 +1,68 @@
+"""The end of a multirun: one table, one comparison.json, one W&B run with every arm's curve."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from bsscale.config import TrackerConfig
+from bsscale.display import render_table
+from bsscale.records import write_json
+from bsscale.report import Comparison, compare
+from bsscale.tracking import WandbTracker, make_tracker
+
+__all__ = ["conclude"]
+
+log = logging.getLogger(__name__)
+
+
+def conclude(directory: Path, tracker_config: TrackerConfig) -> bool:
+    """Compare the jobs of a multirun.
+
+    Parameters
+    ----------
+    directory
+        The multirun's directory; each job has its own directory in it.
+    tracker_config
+        Where to mirror the comparison.
+
+    Returns
+    -------
+    Whether every job trained.
+    """
+    jobs = sorted(
+        (path.parent for path in directory.glob("*/.hydra")),
+        key=lambda path: (len(path.name), path.name),  # 0, 1, ..., 9, 10
+    )
+    if not jobs:
+        return True
+    comparison = compare(jobs)
+    write_json(directory / "comparison.json", comparison.as_dict())
+    tracker = make_tracker(
+        tracker_config,
+        directory,
+        name="comparison",
+        group=str(directory),
+        job_type="comparison",
+    )
+    if isinstance(tracker, WandbTracker):
+        _mirror(tracker, comparison)
+    if comparison.arms:
+        log.info("%s", render_table("", Comparison.HEADER, comparison.rows()))
+    for failure in comparison.failed:
+        log.error("failed: %s: %s", failure.directory, failure.reason)
+    log.info("comparison  %s", directory / "comparison.json")
+    return not comparison.failed
+
+
+def _mirror(tracker: WandbTracker, comparison: Comparison) -> None:
+    by_samples: dict[int, dict[str, Any]] = defaultdict(dict)
+    for arm, curve in comparison.curves.items():
+        for samples, auc in curve:
+            by_samples[samples][f"auc/{arm}"] = auc
+    for samples, aucs in sorted(by_samples.items()):
+        tracker.log({"samples": samples, **aucs})
+    tracker.table("arms", [arm.as_dict() for arm in comparison.arms])
+    tracker.close({arm.arm: arm.as_dict() for arm in comparison.arms})

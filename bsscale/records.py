@@ -1,0 +1,240 @@
+"""What a run writes, and reads back: evals.jsonl as it happens, run.json at the end."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from bsscale.errors import RecordsError
+
+__all__ = [
+    "FORMAT_VERSION",
+    "EvalPoint",
+    "Records",
+    "RunRecord",
+    "read_evals",
+    "read_run",
+    "write_json",
+]
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class EvalPoint:
+    """One line of evals.jsonl.
+
+    Attributes
+    ----------
+    step, samples
+        Updates done, and the samples they saw.
+    auc, loss
+        On the validation split; None or NaN where not defined.
+    train_loss
+        Mean since the last evaluation; None at step 0.
+    lr, momentum
+        Of the last update; None at step 0, and where there is none.
+    wall_s
+        Seconds since training began.
+    """
+
+    step: int
+    samples: int
+    auc: float | None
+    loss: float
+    train_loss: float | None
+    lr: float | None
+    momentum: float | None
+    wall_s: float
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """run.json: one finished run. The field names are the format.
+
+    Censored numbers are None, never a stand-in. `samples_to_target_interval` is the last miss
+    and the first confirmed hit, in samples; `samples_to_target` interpolates the AUC between.
+    """
+
+    status: str
+    reason: str
+    arm: str
+    arm_hash: str
+    study: str | None
+    target: float | None
+    samples_to_target_interval: tuple[int, int] | None
+    samples_to_target: float | None
+    best_auc: float | None
+    final_auc: float | None
+    test_auc: float | None
+    best_possible_auc: float | None
+    samples_seen: int
+    budget_samples: int
+    eval_interval_samples: int
+    steps: int
+    gpus: int
+    micro_batch: int
+    grad_accum: int
+    global_batch: int
+    schedule: str
+    optimizer: str
+    model: str
+    dataset: str
+    executor: str
+    seed: int
+    base_lr: float
+    samples_per_s: float | None
+    eval_share: float | None
+    wall_s: float
+    environment: Mapping[str, Any]
+    config: Mapping[str, Any]
+    format_version: int = FORMAT_VERSION
+
+
+class Records:
+    """A run's directory, written as the run happens. An observer of the training loop.
+
+    Parameters
+    ----------
+    directory
+        Where to write; created if need be.
+
+    Raises
+    ------
+    RecordsError
+        If the directory already holds a run, or cannot be written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        refuse_occupied(directory)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._evals = (directory / "evals.jsonl").open("a", encoding="utf-8")
+        except OSError as error:
+            raise unwritable(directory, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._evals.close()
+
+    def on_step(self, step: int) -> None:
+        """Nothing is written for an update."""
+
+    def on_eval(self, point: EvalPoint) -> None:
+        """Append one line and flush it."""
+        self._evals.write(json.dumps(_plain(asdict(point)), allow_nan=False) + "\n")
+        self._evals.flush()
+
+    def finish(self, record: RunRecord) -> None:
+        """Write run.json, whole or not at all."""
+        write_run(self.directory, record)
+
+
+def write_run(directory: Path, record: RunRecord) -> None:
+    """Write run.json of a finished run, whole or not at all."""
+    write_json(directory / "run.json", asdict(record))
+
+
+def refuse_occupied(directory: Path) -> None:
+    """Raise RecordsError if `directory` already holds a run: nothing is overwritten."""
+    for name in ("run.json", "evals.jsonl"):
+        if (directory / name).exists():
+            raise RecordsError(
+                f"{directory} already holds a run ({name} exists)",
+                "give another directory (hydra.run.dir=PATH), or move the old one away",
+            )
+
+
+def unwritable(directory: Path, error: OSError) -> RecordsError:
+    """The error for an output directory that cannot be written."""
+    return RecordsError(
+        f"the output directory {directory} cannot be written: {error.strerror or error}",
+        "give a directory that can (hydra.run.dir=PATH, or hydra.sweep.dir=PATH with -m)",
+    )
+
+
+def read_run(directory: Path) -> RunRecord:
+    """Read run.json of a finished run.
+
+    Raises
+    ------
+    RecordsError
+        If there is none, or it is of another format.
+    """
+    path = directory / "run.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordsError(f"{directory} holds no run.json", "the run has not ended") from None
+    except (OSError, ValueError) as error:
+        raise RecordsError(f"{path} cannot be read: {error}", "leave this run out") from error
+    version = data.get("format_version") if isinstance(data, dict) else None
+    if version != FORMAT_VERSION:
+        raise RecordsError(
+            f"{path} has format_version {version}, and this bsscale reads {FORMAT_VERSION}",
+            "read it with the bsscale that wrote it",
+        )
+    names = {field.name for field in fields(RunRecord)}
+    if missing := sorted(names - data.keys()):
+        raise RecordsError(f"{path} lacks {', '.join(missing)}", "leave this run out")
+    interval = data["samples_to_target_interval"]
+    data["samples_to_target_interval"] = None if interval is None else tuple(interval)
+    return RunRecord(**{name: data[name] for name in names})
+
+
+def read_evals(directory: Path) -> list[EvalPoint]:
+    """Read evals.jsonl; a last line that was cut off while being written is left out."""
+    path = directory / "evals.jsonl"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    except OSError as error:
+        raise RecordsError(f"{path} cannot be read: {error}", "leave this run out") from error
+    points = []
+    for number, line in enumerate(lines, start=1):
+        if not line.endswith("\n"):
+            break
+        try:
+            data = json.loads(line)
+            data["loss"] = math.nan if data["loss"] is None else data["loss"]
+            points.append(EvalPoint(**data))
+        except (ValueError, TypeError, KeyError) as error:
+            raise RecordsError(
+                f"line {number} of {path} is not an evaluation: {error}", "leave this run out"
+            ) from error
+    return points
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replace `path` by `data` as JSON, atomically; non-finite numbers become null."""
+    text = json.dumps(_plain(data), indent=2, allow_nan=False) + "\n"
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _plain(value: Any) -> Any:
+    """`value` with every non-finite number as None, which is how JSON spells censored."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
