@@ -54,7 +54,7 @@ class EvalPoint:
     wall_s: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """run.json: one finished run. The field names are the format.
 
@@ -62,6 +62,7 @@ class RunRecord:
     and the first confirmed hit, in samples; `samples_to_target` interpolates the AUC between.
     """
 
+    format_version: int = FORMAT_VERSION
     status: str
     reason: str
     arm: str
@@ -94,7 +95,6 @@ class RunRecord:
     wall_s: float
     environment: Mapping[str, Any]
     config: Mapping[str, Any]
-    format_version: int = FORMAT_VERSION
 
 
 class Records:

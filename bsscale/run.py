@@ -206,4 +206,5 @@ def _save_weights(model: Any, path: Path) -> None:
 
     temporary = path.with_name(f".{path.name}.part")
     save_model(model, str(temporary))
+    temporary.chmod(0o644)
     temporary.replace(path)
