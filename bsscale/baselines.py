@@ -3,8 +3,13 @@
 A baseline belongs to the settings that it was tuned at. Where a setting that matters differs,
 there is no baseline: a rate tuned for another model or batch is not handed out silently.
 
-``python -m bsscale.baselines TUNING_DIR REPORT_DIR`` turns two multiruns at gpus=1 (a sweep over
-base_lr, and fresh seeds at the best rate) into an entry of baselines.json; see `main`.
+A baseline is found by two multiruns at gpus=1, a sweep over base_lr and then fresh seeds at the
+best rate, and by this module::
+
+    python -m bsscale.baselines TUNING_DIR              # which rate is best
+    python -m bsscale.baselines TUNING_DIR REPORT_DIR   # the entry for baselines.json
+
+The commands of every entry that ships are in baselines.json.
 """
 
 from __future__ import annotations
@@ -12,6 +17,7 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -20,6 +26,7 @@ from typing import Any
 
 from bsscale.config import Config
 from bsscale.errors import BsscaleError, RecordsError
+from bsscale.records import EvalPoint, RunRecord, read_evals, read_run, write_json
 
 __all__ = ["Baseline", "Lookup", "default_target", "find", "tune"]
 
@@ -193,3 +200,78 @@ def _load() -> tuple[Baseline, ...]:
         )
         for entry in entries
     )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the best rate of a tuning multirun, or write an entry of baselines.json."""
+    if len(arguments) not in (1, 2):
+        print("usage: python -m bsscale.baselines TUNING_DIR [REPORT_DIR]", file=sys.stderr)
+        return 1
+    try:
+        tuning = _runs(Path(arguments[0]))
+        curves = defaultdict(list)
+        for record, points in tuning:
+            curves[record.base_lr].append(([p.samples for p in points], [p.auc for p in points]))
+        base_lr, table = tune(curves)
+        for row in table:
+            print(row)
+        edge = base_lr in (table[0]["base_lr"], table[-1]["base_lr"])
+        print(f"base_lr={base_lr}" + (" (at the edge of the sweep: widen it)" if edge else ""))
+        if len(arguments) == 2:
+            report = [record for record, _ in _runs(Path(arguments[1]))]
+            _write_entry(report, base_lr, table, [_command(Path(path)) for path in arguments])
+    except BsscaleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _runs(directory: Path) -> list[tuple[RunRecord, list[EvalPoint]]]:
+    paths = sorted(path.parent for path in directory.glob("*/run.json"))
+    if not paths:
+        raise RecordsError(f"{directory} holds no finished run", "give a multirun's directory")
+    return [(read_run(path), read_evals(path)) for path in paths]
+
+
+def _command(directory: Path) -> str:
+    """The command of a multirun, as Hydra saved it."""
+    from omegaconf import OmegaConf
+
+    saved = OmegaConf.load(directory / "multirun.yaml")
+    return " ".join(["python -m bsscale -m", *saved.hydra.overrides.task])
+
+
+def _write_entry(
+    report: Sequence[RunRecord],
+    base_lr: float,
+    table: Sequence[Mapping[str, Any]],
+    commands: Sequence[str],
+) -> None:
+    if {record.base_lr for record in report} != {base_lr}:
+        raise RecordsError(
+            f"the report runs are not all at base_lr={base_lr}", "run them at the tuned rate"
+        )
+    config = report[0].config
+    settings = {part: config[part] for part in ("dataset", "model", "optimizer")}
+    settings["micro_batch"] = report[0].micro_batch * report[0].grad_accum
+    entry = {
+        "settings": settings,
+        "base_lr": base_lr,
+        "best_auc": [record.best_auc for record in report],
+        "tuning": list(table),
+        "commands": list(commands),
+    }
+    entries = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    kept = [old for old in entries if old["settings"] != settings]
+    write_json(SHIPPED, sorted([*kept, entry], key=lambda e: _names(e["settings"])))
+    print(
+        f"target {default_target([r.best_auc for r in report if r.best_auc]):.4f}; wrote {SHIPPED}"
+    )
+
+
+def _names(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(settings[part]["name"]) for part in ("dataset", "model", "optimizer"))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -12,7 +12,6 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-
 if TYPE_CHECKING:
     from bsscale.config import TrackerConfig
 

@@ -100,13 +100,11 @@ def plan_job(cfg: DictConfig) -> Job:
 
 def typed_config(cfg: DictConfig) -> schema.Config:
     """The typed configuration, without Hydra's own part."""
-    fields = {str(key): cfg[key] for key in cfg if key != "hydra"}
-    return schema.Config(
-        **{
-            key: OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
-            for key, value in fields.items()
-        }
-    )
+    fields: dict[str, Any] = {str(key): cfg[key] for key in cfg if key != "hydra"}
+    for key, value in fields.items():
+        if OmegaConf.is_config(value):
+            fields[key] = OmegaConf.to_object(value)
+    return schema.Config(**fields)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONFIG_DIRECTORY), config_name="config")
@@ -127,7 +125,7 @@ def _hydra_main(cfg: DictConfig) -> None:
 
 
 def _train(cfg: DictConfig, context: Any, multirun: bool) -> None:
-    from bsscale.display import describe_plan, describe_result
+    from bsscale.display import describe_plan, describe_result, describe_result_briefly
     from bsscale.run import RunSpec, run
 
     job = plan_job(cfg)
@@ -140,11 +138,18 @@ def _train(cfg: DictConfig, context: Any, multirun: bool) -> None:
         group=str(context.sweep.dir) if multirun else None,
         logging=_plain(context.job_logging),
     )
-    log.info("%s\n", describe_plan(job.plan, job.dataset, spec.arm))
+    if multirun:
+        for warning in job.plan.warnings:
+            log.warning("warning: %s", warning)
+    else:
+        log.info("%s\n", describe_plan(job.plan, job.dataset, spec.arm))
     if job.config.dry_run:
         return
     record = run(spec, job.dataset)
-    log.info("\n%s", describe_result(record, spec.directory))
+    if multirun:
+        log.info("%s", describe_result_briefly(record))
+    else:
+        log.info("\n%s", describe_result(record, spec.directory))
 
 
 def _plain(node: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Never
 
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +19,13 @@ from bsscale.data import Dataset
 from bsscale.plan import Plan
 from bsscale.records import EvalPoint, RunRecord
 
-__all__ = ["Progress", "describe_plan", "describe_result", "render_table"]
+__all__ = [
+    "Progress",
+    "describe_plan",
+    "describe_result",
+    "describe_result_briefly",
+    "render_table",
+]
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +90,19 @@ def describe_result(record: RunRecord, directory: Path) -> str:
     return "\n".join(f"{name:>13}  {value}" for name, value in rows)
 
 
+def describe_result_briefly(record: RunRecord) -> str:
+    """The result of a run on one line."""
+    result = record.status
+    if record.samples_to_target is not None:
+        result += f" at {record.samples_to_target:,.0f} samples"
+    elif record.status == "diverged":
+        result += f" ({record.reason})"
+    return (
+        f"{record.arm} seed={record.seed}: {result}, best AUC {_number(record.best_auc)}, "
+        f"{record.wall_s:.1f} s"
+    )
+
+
 def render_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as text, no wider than the terminal; as wide as it needs when piped."""
     table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
@@ -102,7 +122,7 @@ class Progress:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Never] | None = None
         if sys.stderr.isatty():
             self._bar = tqdm(
                 total=plan.steps * plan.global_batch,

@@ -9,18 +9,23 @@ from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, filter_overrides
-from hydra.errors import HydraException
+from hydra.errors import CompactHydraException
 
 from bsscale.errors import BsscaleError
 
 __all__ = ["SequentialLauncher", "register_launcher"]
 
 
+# Hydra instantiates a launcher only under a name in hydra_plugins, the namespace it scans for
+# installed plugins. Registering the class under such a name needs no such package.
+_PLUGIN_NAME = "hydra_plugins.bsscale.SequentialLauncher"
+
+
 @dataclass
 class SequentialLauncherConfig:
     """hydra/launcher=sequential."""
 
-    _target_: str = "bsscale.launcher.SequentialLauncher"
+    _target_: str = _PLUGIN_NAME
 
 
 class SequentialLauncher(BasicLauncher):
@@ -41,7 +46,7 @@ class SequentialLauncher(BasicLauncher):
                 plan_job(job)
             except BsscaleError as error:
                 described = " ".join(filter_overrides(overrides))
-                raise HydraException(
+                raise CompactHydraException(
                     f"Nothing was trained: in the job {described}: {error}"
                 ) from None
         runs: Sequence[JobReturn] = super().launch(job_overrides, initial_job_idx)
@@ -50,7 +55,9 @@ class SequentialLauncher(BasicLauncher):
 
 def register_launcher() -> None:
     """Make hydra/launcher=sequential known, without a hydra_plugins package."""
-    Plugins.instance().register(SequentialLauncher)
+    plugins = Plugins.instance()
+    plugins.register(SequentialLauncher)
+    plugins.class_name_to_class[_PLUGIN_NAME] = SequentialLauncher
     ConfigStore.instance().store(
         group="hydra/launcher", name="sequential", node=SequentialLauncherConfig
     )

@@ -50,7 +50,7 @@ def conclude(directory: Path, tracker_config: TrackerConfig) -> bool:
     if isinstance(tracker, WandbTracker):
         _mirror(tracker, comparison)
     if comparison.arms:
-        log.info("%s", render_table("", Comparison.HEADER, comparison.rows()))
+        log.info("\n%s\n", render_table("", Comparison.HEADER, comparison.rows()))
     for failure in comparison.failed:
         log.error("failed: %s: %s", failure.directory, failure.reason)
     log.info("comparison  %s", directory / "comparison.json")

@@ -99,7 +99,7 @@ class VirtualEngine:
         """Release what other processes wait for."""
 
     def _shares(self, step: int) -> Iterator[tuple[Samples, AbstractContextManager[None]]]:
-        """This process's samples of each forward pass of one update, in stream order."""
+        """The samples of each forward pass of one update, in stream order; this process's share."""
         plan = self.plan
         rows = plan.micro_batch * plan.replicas_per_device
         for index in range(plan.grad_accum):

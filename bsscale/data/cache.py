@@ -1,0 +1,217 @@
+"""Prepared data sets on disk: each prepared once per machine, checked whenever it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bsscale.data.dataset import ArrayStream, Dataset, Samples, Schema
+from bsscale.errors import BsscaleError
+
+__all__ = ["PREPARATION_VERSION", "cache_directory", "cached", "content_key"]
+
+# Raise it whenever the same source and parameters come to give other arrays.
+PREPARATION_VERSION = 1
+
+_FORMAT_VERSION = 1
+_SPLITS = ("train", "validation", "test")
+# Name within a split -> element type and number of dimensions.
+_ARRAYS = {"categorical": (np.int32, 2), "numeric": (np.float32, 2), "label": (np.float32, 1)}
+
+_log = logging.getLogger(__name__)
+
+_Arrays = dict[str, npt.NDArray[Any]]
+
+
+class _UnusableError(Exception):
+    """Why a file in the cache is not the data set that its name promises."""
+
+
+def cache_directory() -> Path:
+    """Where prepared data sets lie: $BSSCALE_CACHE_DIR, else the user's cache directory."""
+    named = os.environ.get("BSSCALE_CACHE_DIR")
+    if named:
+        return Path(named).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("bsscale")
+
+
+def content_key(sources: Sequence[Path], parameters: Mapping[str, Any]) -> str:
+    """A name for what comes of preparing `sources` with `parameters`: 32 hexadecimal digits.
+
+    It follows the bytes of the sources, not their paths or times, so that an edited file is
+    prepared anew and a moved one is not.
+
+    Parameters
+    ----------
+    sources
+        The files that are read, in a fixed order.
+    parameters
+        Everything else that the arrays depend on, as JSON values.
+
+    Raises
+    ------
+    OSError
+        A source cannot be read.
+    """
+    digest = hashlib.sha256(
+        json.dumps([PREPARATION_VERSION, _FORMAT_VERSION, parameters], sort_keys=True).encode()
+    )
+    for source in sources:
+        with source.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:32]
+
+
+def cached(name: str, key: str, prepare: Callable[[], Dataset]) -> Dataset:
+    """The data set under `key`: read from the cache, or prepared now and put there.
+
+    Of many processes that ask at once, one prepares and the others wait for it. A file that is
+    damaged in any way is prepared again, and where the cache cannot be written the data set is
+    prepared for this process alone; each gives one warning in the log.
+
+    Parameters
+    ----------
+    name
+        What the data set is called, the beginning of the file's name.
+    key
+        From `content_key`.
+    prepare
+        Makes the data set; its `train` must be an `ArrayStream`.
+    """
+    path = cache_directory() / f"{name}-{key}.safetensors"
+    try:
+        if dataset := _read(path, key):
+            return dataset
+    except _UnusableError:
+        pass  # Reported below, by the one process that repairs it.
+    import filelock
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(path.with_suffix(".lock")).acquire()
+    except (OSError, NotImplementedError) as error:
+        _log.warning("No cache for dataset %s: %s", name, error)
+        return prepare()
+    with lock:
+        try:
+            if dataset := _read(path, key):
+                return dataset
+        except _UnusableError as error:
+            _log.warning("The cached dataset %s is damaged (%s): preparing it again", path, error)
+        _log.info("Preparing dataset %s, once; it is kept in %s", name, path.parent)
+        dataset = prepare()
+        try:
+            _write(path, key, dataset)
+        except OSError as error:
+            _log.warning("No cache for dataset %s: %s", name, error)
+        return dataset
+
+
+def _write(path: Path, key: str, dataset: Dataset) -> None:
+    """Write `dataset` so that `path` is at every moment absent, the old file or the new one."""
+    import safetensors
+    import safetensors.numpy
+
+    if not isinstance(dataset.train, ArrayStream):
+        raise TypeError(f"only finite data sets are cached, not a {type(dataset.train).__name__}")
+    splits = (dataset.train.samples, dataset.validation, dataset.test)
+    arrays = {
+        f"{split}.{name}": np.ascontiguousarray(getattr(samples, name))
+        for split, samples in zip(_SPLITS, splits, strict=True)
+        for name in _ARRAYS
+    }
+    metadata = {
+        "format_version": str(_FORMAT_VERSION),
+        "key": key,
+        "schema": json.dumps(vars(dataset.schema)),
+        "notes": json.dumps(dataset.notes),
+        "best_possible_auc": json.dumps(dataset.best_possible_auc),
+    }
+    metadata["sha256"] = _checksum(arrays, metadata)
+    # The lock is held, so whatever a killed process left under this name is overwritten.
+    temporary = path.with_suffix(".tmp")
+    try:
+        safetensors.numpy.save_file(arrays, temporary, metadata)
+        temporary.replace(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path}: {error}") from error
+
+
+def _read(path: Path, key: str) -> Dataset | None:
+    """The data set in `path`, every byte of it checked; None where there is no file.
+
+    Raises
+    ------
+    _UnusableError
+        There is something, but not the data set that was written under `key`.
+    """
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = dict(file.metadata() or {})
+            arrays: _Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return _decode(arrays, metadata, key)
+    except FileNotFoundError:
+        return None
+    except (
+        OSError,
+        KeyError,
+        TypeError,
+        ValueError,
+        BsscaleError,
+        safetensors.SafetensorError,
+    ) as error:
+        raise _UnusableError(f"{type(error).__name__}: {error}") from error
+
+
+def _decode(arrays: _Arrays, metadata: dict[str, str], key: str) -> Dataset:
+    """Turn what is in a file into a data set; any error means that the file is unusable."""
+    if metadata["key"] != key:
+        raise ValueError(f"it was written under the key {metadata['key']}")
+    schema = Schema(**{k: tuple(v) for k, v in json.loads(metadata["schema"]).items()})
+    columns = {"categorical": len(schema.categorical), "numeric": len(schema.numeric)}
+    splits = []
+    for split in _SPLITS:
+        parts = {name: arrays[f"{split}.{name}"] for name in _ARRAYS}
+        for name, (dtype, dimensions) in _ARRAYS.items():
+            shape = (len(parts["label"]), columns.get(name, 0))[:dimensions]
+            if parts[name].dtype != dtype or parts[name].shape != shape:
+                raise ValueError(
+                    f"{split}.{name} is {parts[name].dtype}{parts[name].shape}, "
+                    f"not {np.dtype(dtype)}{shape}"
+                )
+        splits.append(Samples(**parts))
+    if _checksum(arrays, metadata) != metadata["sha256"]:
+        raise ValueError("its checksum does not fit its content")
+    train, validation, test = splits
+    return Dataset(
+        schema,
+        ArrayStream(train),
+        validation,
+        test,
+        best_possible_auc=json.loads(metadata["best_possible_auc"]),
+        notes=tuple(json.loads(metadata["notes"])),
+    )
+
+
+def _checksum(arrays: _Arrays, metadata: Mapping[str, str]) -> str:
+    """SHA-256 of all arrays with their names and forms, and of the metadata but the checksum."""
+    described = {k: v for k, v in metadata.items() if k != "sha256"}
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

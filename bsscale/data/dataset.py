@@ -1,0 +1,155 @@
+"""What a data set is to the rest of bsscale: arrays with a schema, and a stream to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bsscale.data.order import SampleOrder
+from bsscale.errors import DataError
+
+__all__ = ["ArrayStream", "Dataset", "Samples", "Schema", "TrainStream"]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a data set.
+
+    Attributes
+    ----------
+    categorical
+        Names of the categorical fields, in column order.
+    cardinalities
+        Number of ids of each categorical field; ids are 0 … cardinality − 1 and 0 means unknown.
+    numeric
+        Names of the standardized numeric fields, in column order.
+    """
+
+    categorical: tuple[str, ...]
+    cardinalities: tuple[int, ...]
+    numeric: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.categorical) != len(self.cardinalities):
+            raise DataError(
+                f"{len(self.categorical)} categorical fields have {len(self.cardinalities)} "
+                "cardinalities",
+                "give one cardinality for each categorical field",
+            )
+        if not self.categorical and not self.numeric:
+            raise DataError(
+                "the data set has no feature column",
+                "name at least one categorical or numeric column",
+            )
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some samples, as arrays.
+
+    Attributes
+    ----------
+    categorical
+        int32, shape (n, categorical fields).
+    numeric
+        float32, shape (n, numeric fields).
+    label
+        float32, shape (n,), each 0 or 1.
+    """
+
+    categorical: npt.NDArray[np.int32]
+    numeric: npt.NDArray[np.float32]
+    label: npt.NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if not len(self.categorical) == len(self.numeric) == len(self.label):
+            raise DataError(
+                f"arrays of different lengths: categorical {len(self.categorical)}, "
+                f"numeric {len(self.numeric)}, label {len(self.label)}",
+                "give every array one row a sample",
+            )
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.intp]) -> Samples:
+        """The samples at `rows`, a slice (views) or an index array (copies)."""
+        if isinstance(rows, slice):
+            return Samples(self.categorical[rows], self.numeric[rows], self.label[rows])
+        # take is three times as fast as fancy indexing, and this is every training step.
+        return Samples(
+            self.categorical.take(rows, axis=0),
+            self.numeric.take(rows, axis=0),
+            self.label.take(rows),
+        )
+
+
+class TrainStream(Protocol):
+    """An endless stream of training samples, the same for every batch size and device count."""
+
+    @property
+    def samples_per_pass(self) -> int:
+        """Samples in one pass over the training split."""
+        ...
+
+    def read(self, seed: int, start: int, stop: int) -> Samples:
+        """The samples at stream positions start … stop − 1 in the order that `seed` gives."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArrayStream:
+    """A finite training split as an endless stream of seeded permutations, none dropped."""
+
+    samples: Samples
+    _order: dict[int, SampleOrder] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def samples_per_pass(self) -> int:
+        return len(self.samples)
+
+    def read(self, seed: int, start: int, stop: int) -> Samples:
+        order = self._order.setdefault(seed, SampleOrder(len(self.samples), seed))
+        return self.samples[order.indices(start, stop)]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set, ready to train on.
+
+    Attributes
+    ----------
+    schema
+        Its columns.
+    train
+        The endless stream of training samples.
+    validation, test
+        The held-out splits.
+    best_possible_auc
+        The AUC on the validation split of the process that made the labels, where it is known.
+    notes
+        What a reader should know, one sentence each ("9,430 of 336,776 flights have no …").
+    """
+
+    schema: Schema
+    train: TrainStream
+    validation: Samples
+    test: Samples
+    best_possible_auc: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_arrays(
+        cls,
+        schema: Schema,
+        train: Samples,
+        validation: Samples,
+        test: Samples,
+        notes: Sequence[str] = (),
+    ) -> Dataset:
+        """A data set of three finite splits."""
+        return cls(schema, ArrayStream(train), validation, test, notes=tuple(notes))
