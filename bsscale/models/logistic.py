@@ -26,13 +26,14 @@ class Logistic(nn.Module):
     def __init__(self, cardinalities: Sequence[int], numeric_fields: int) -> None:
         super().__init__()
         self.categorical = FieldEmbedding(cardinalities, 1) if cardinalities else None
-        self.numeric = nn.Linear(numeric_fields, 1)
-        for parameter in self.parameters():
-            nn.init.zeros_(parameter)
+        self.numeric = nn.Parameter(torch.zeros(numeric_fields))
+        self.bias = nn.Parameter(torch.zeros(()))
+        if self.categorical is not None:
+            nn.init.zeros_(self.categorical.table.weight)
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Logits of shape (n,) from ids (n, fields) and numbers (n, numeric_fields)."""
-        logit: Tensor = self.numeric(numeric).squeeze(1)
+        logit: Tensor = numeric @ self.numeric + self.bias
         if self.categorical is not None:
             logit = logit + torch.sum(self.categorical(categorical), dim=(1, 2))
         return logit

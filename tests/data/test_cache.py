@@ -263,7 +263,7 @@ PROCESSES = 4
 # Each process marks that it has started; whoever prepares does so only when all have, so that
 # without a lock all of them would.
 WORKER = """
-import os, sys
+import sys, time
 from pathlib import Path
 import numpy as np
 from bsscale.data import Dataset, Samples, Schema
@@ -275,8 +275,9 @@ arrays = Samples(
 )
 
 def prepare():
+    end = time.monotonic() + 30
     while len(list(folder.glob("started-*"))) < count:
-        pass
+        assert time.monotonic() < end
     (folder / f"prepared-{number}").touch()
     return Dataset.from_arrays(Schema(tuple("abc"), (2, 2, 2), tuple("vwxyz")), *[arrays] * 3)
 

@@ -1,0 +1,77 @@
+"""What every test runs with: nothing of the user's, no network, one thread."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+# One cache for the whole session: preparing flights takes seconds. Tests of the cache itself
+# use their own.
+@pytest.fixture(scope="session")
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def hermetic(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session_cache: Path
+) -> None:
+    monkeypatch.setenv("BSSCALE_CACHE_DIR", str(session_cache))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "wandb-home"))
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "HYDRA_FULL_ERROR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that has run: exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+# Small and quick: two seconds of training at most.
+SMALL = (
+    "dataset=synthetic",
+    "dataset.samples_per_pass=20000",
+    "dataset.validation_samples=4000",
+    "dataset.test_samples=2000",
+    "model=logistic",
+    "micro_batch=32",
+    "base_lr=0.1",
+    "budget_passes=1",
+    "tracker=none",
+)
+
+
+@pytest.fixture
+def bsscale(tmp_path: Path) -> Callable[..., Finished]:
+    """Run ``python -m bsscale`` as a user would, in an empty directory."""
+
+    def call(*arguments: str, cwd: Path = tmp_path, **environment: str) -> Finished:
+        root = Path(__file__).parent.parent
+        path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "bsscale", *arguments],
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": path, **environment},
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    return call

@@ -1,0 +1,54 @@
+"""Small pieces that tests share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from bsscale.config import Config, ExecutorConfig, TaskConfig, TrackerConfig
+from bsscale.data import Dataset, load_dataset
+from bsscale.optimizers import SGDConfig
+from bsscale.plan import Devices, Plan, make_plan
+from bsscale.schedule_config import FixedConfig
+
+SYNTHETIC: dict[str, Any] = {
+    "_target_": "bsscale.data.synthetic.load",
+    "name": "synthetic",
+    "categorical_fields": 4,
+    "cardinality": 50,
+    "numeric_fields": 3,
+    "samples_per_pass": 20_000,
+    "validation_samples": 3001,
+    "test_samples": 1999,
+}
+
+MODELS: dict[str, dict[str, Any]] = {
+    "dlrm": {"_target_": "bsscale.models.DLRM", "name": "dlrm"},
+    "mlp": {"_target_": "bsscale.models.MLP", "name": "mlp"},
+    "deepfm": {"_target_": "bsscale.models.DeepFM", "name": "deepfm"},
+    "logistic": {"_target_": "bsscale.models.Logistic", "name": "logistic"},
+}
+
+
+def small_config(**changes: Any) -> Config:
+    """A configuration that trains in a moment; `changes` replace its fields."""
+    config = Config(
+        task=TaskConfig("train"),
+        dataset=SYNTHETIC,
+        model=MODELS["logistic"],
+        optimizer=SGDConfig(),
+        schedule=FixedConfig(),
+        executor=ExecutorConfig("virtual", "cpu"),
+        tracker=TrackerConfig("none"),
+        micro_batch=32,
+        base_lr=0.1,
+        eval_interval_samples=2048,
+        budget_samples=20_480,
+    )
+    return replace(config, **changes)
+
+
+def prepare(config: Config) -> tuple[Plan, Dataset]:
+    """The plan and the data of a configuration, on a machine without accelerators."""
+    dataset = load_dataset(config.dataset)
+    return make_plan(config, dataset.train.samples_per_pass, Devices(cuda=0)), dataset

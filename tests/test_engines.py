@@ -1,0 +1,223 @@
+"""One training step: the same for one process and for many, whatever carries the replicas."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from bsscale.config import Config, ExecutorConfig
+from bsscale.data import Dataset, Samples, load_dataset
+from bsscale.engines import DDPEngine, VirtualEngine, launch
+from bsscale.errors import RankError
+from bsscale.optimizers import (
+    AdagradConfig,
+    AdamConfig,
+    AdamWConfig,
+    OptimizerConfig,
+    SGDConfig,
+)
+from bsscale.plan import Plan
+from bsscale.schedule_config import OneCycleConfig
+from tests.helpers import MODELS, prepare, small_config
+
+DDP = ExecutorConfig("ddp", "cpu")
+OPTIMIZERS: dict[str, OptimizerConfig] = {
+    "sgd": SGDConfig(),
+    "adam": AdamConfig(),
+    "adamw": AdamWConfig(),
+    "adagrad": AdagradConfig(),
+}
+
+
+def parameters(engine: VirtualEngine) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in engine.model.named_parameters()}
+
+
+def train(engine: VirtualEngine, plan: Plan, steps: int) -> dict[str, torch.Tensor]:
+    for step in range(steps):
+        engine.update(step, plan.schedule.lr(step), plan.schedule.momentum(step))
+    return parameters(engine)
+
+
+def relative_distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    assert a.keys() == b.keys()
+    flat_a = torch.cat([a[name].detach().double().flatten() for name in sorted(a)])
+    flat_b = torch.cat([b[name].double().flatten() for name in sorted(b)])
+    return float((flat_a - flat_b).norm() / flat_b.norm())
+
+
+def virtual(config: Config, steps: int) -> dict[str, torch.Tensor]:
+    plan, dataset = prepare(config)
+    return train(VirtualEngine(config, plan, dataset), plan, steps)
+
+
+def train_rank(rank: int, job: tuple[Config, Plan, int, str]) -> None:
+    """Train, and leave the parameters, the scores and the samples that were read in a folder."""
+    config, plan, steps, folder = job
+    dataset = load_dataset(config.dataset)
+    stream = Recording(dataset)
+    engine = DDPEngine(config, plan, replace(dataset, train=stream), rank)
+    trained = train(engine, plan, steps)
+    trained["scores"] = torch.from_numpy(engine.score(dataset.validation))
+    trained["train_loss"] = torch.tensor([engine.take_train_loss()], dtype=torch.float64)
+    trained["positions"] = torch.tensor(stream.positions)
+    save_file(trained, str(Path(folder, f"{rank}.safetensors")))
+    engine.close()
+
+
+class Recording:
+    """A training stream that remembers which positions were read."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._stream = dataset.train
+        self.samples_per_pass = dataset.train.samples_per_pass
+        self.positions: list[tuple[int, int]] = []
+
+    def read(self, seed: int, start: int, stop: int) -> Samples:
+        self.positions.append((start, stop))
+        return self._stream.read(seed, start, stop)
+
+
+def ddp(config: Config, steps: int, folder: Path) -> list[dict[str, torch.Tensor]]:
+    config = replace(config, executor=DDP)
+    plan, _ = prepare(config)
+    launch(train_rank, (config, plan, steps, str(folder)), plan)
+    return [load_file(folder / f"{rank}.safetensors") for rank in range(plan.processes)]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_virtual_equals_ddp_in_float64_after_100_steps(model: str, tmp_path: Path) -> None:
+    config = small_config(
+        gpus=2, model=MODELS[model], precision="fp64", schedule=OneCycleConfig()
+    )
+    ranks = ddp(config, 100, tmp_path)
+    expected = virtual(config, 100)
+    for rank in ranks:
+        assert relative_distance({name: rank[name] for name in expected}, expected) < 1e-10
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_one_float32_update_of_ddp_equals_virtual(optimizer: str, tmp_path: Path) -> None:
+    config = small_config(gpus=2, model=MODELS["mlp"], optimizer=OPTIMIZERS[optimizer])
+    plan, dataset = prepare(config)
+    before = parameters(VirtualEngine(config, plan, dataset))
+    [first, second] = ddp(config, 1, tmp_path)
+    one = virtual(config, 1)
+    # Adam's and Adagrad's first update is lr x sign(gradient): where a gradient is zero up to
+    # rounding the sign is noise, so the update is compared where SGD's is.
+    if optimizer == "sgd":
+        update = {name: one[name] - before[name] for name in one}
+        of_ddp = {name: first[name] - before[name] for name in one}
+        assert relative_distance(of_ddp, update) < 1e-5
+    assert relative_distance({name: first[name] for name in one}, one) < 1e-5
+    assert all(torch.equal(first[name], second[name]) for name in one)
+
+
+def test_every_way_to_a_global_batch_trains_the_same(tmp_path: Path) -> None:
+    base = small_config(model=MODELS["mlp"], precision="fp64")
+    one = virtual(replace(base, gpus=1, micro_batch=64), 50)
+    two = virtual(replace(base, gpus=2, micro_batch=32), 50)
+    accumulated = virtual(replace(base, gpus=1, micro_batch=32, grad_accum=2), 50)
+    ranks = ddp(replace(base, gpus=2, micro_batch=16, grad_accum=2), 50, tmp_path)
+    for other in (two, accumulated, {name: ranks[0][name] for name in one}):
+        assert relative_distance(other, one) < 1e-10
+
+
+def test_ranks_read_the_stream_in_order_and_nothing_twice(tmp_path: Path) -> None:
+    config = small_config(gpus=2, micro_batch=16, grad_accum=2)
+    ranks = ddp(config, 3, tmp_path)
+    read = [tuple(pair) for rank in ranks for pair in rank["positions"].tolist()]
+    assert sorted(read) == [(start, start + 16) for start in range(0, 3 * 64, 16)]
+    # In the order of the stream within each rank, and rank after rank within each forward pass.
+    assert [tuple(p) for p in ranks[0]["positions"].tolist()] == [
+        (start, start + 16) for start in range(0, 3 * 64, 32)
+    ]
+
+
+def test_all_ranks_see_every_score_once_though_the_rows_do_not_divide(tmp_path: Path) -> None:
+    config = small_config(gpus=2, model=MODELS["mlp"], precision="fp64")
+    first, second = ddp(config, 5, tmp_path)
+    plan, dataset = prepare(config)
+    assert len(dataset.validation) % 2 == 1
+    engine = VirtualEngine(config, plan, dataset)
+    train(engine, plan, 5)
+    expected = engine.score(dataset.validation)
+    np.testing.assert_allclose(first["scores"].numpy(), expected, rtol=1e-9)
+    assert torch.equal(first["scores"], second["scores"])
+    assert torch.equal(first["train_loss"], second["train_loss"])
+    assert float(first["train_loss"]) == pytest.approx(engine.take_train_loss(), rel=1e-9)
+
+
+def test_virtual_equals_a_hand_written_torch_loop() -> None:
+    config = small_config(gpus=2, model=MODELS["mlp"], schedule=OneCycleConfig())
+    plan, dataset = prepare(config)
+    trained = virtual(config, 20)
+
+    torch.manual_seed(config.seed)
+    from bsscale.models import MLP
+
+    model = MLP(list(dataset.schema.cardinalities), len(dataset.schema.numeric))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for step in range(20):
+        batch = dataset.train.read(config.seed, step * 64, (step + 1) * 64)
+        optimizer.param_groups[0]["lr"] = plan.schedule.lr(step)
+        optimizer.param_groups[0]["momentum"] = plan.schedule.momentum(step)
+        optimizer.zero_grad()
+        logit = model(torch.from_numpy(batch.categorical), torch.from_numpy(batch.numeric))
+        label = torch.from_numpy(batch.label)
+        torch.nn.functional.binary_cross_entropy_with_logits(logit, label).backward()
+        optimizer.step()
+    assert relative_distance(dict(model.named_parameters()), trained) < 1e-6
+
+
+def fail(rank: int, _: None) -> None:
+    if rank == 1:
+        raise ValueError("the disk of rank 1 is on fire")
+    torch.distributed.barrier()
+
+
+def die(rank: int, _: None) -> None:
+    if rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    torch.distributed.barrier()
+
+
+def hang(rank: int, folder: str) -> None:
+    Path(folder, str(os.getpid())).touch()
+    if rank == 1:
+        while len(list(Path(folder).iterdir())) < 2:
+            time.sleep(0.01)
+        raise ValueError("rank 1 gives up")
+    time.sleep(600)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [(fail, "rank 1 of 2 failed: ValueError: the disk of rank 1 is on fire"), (die, "signal 9")],
+)
+def test_the_error_of_the_rank_that_died_first_is_the_one_shown(
+    function: Any, message: str
+) -> None:
+    plan, _ = prepare(small_config(gpus=2, executor=DDP))
+    with pytest.raises(RankError, match=message):
+        launch(function, None, plan)
+
+
+def test_no_process_is_left_when_one_fails_and_another_hangs(tmp_path: Path) -> None:
+    plan, _ = prepare(small_config(gpus=2, executor=DDP))
+    with pytest.raises(RankError, match="rank 1 gives up"):
+        launch(hang, str(tmp_path), plan)
+    pids = [int(path.name) for path in tmp_path.iterdir()]
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)

@@ -1,0 +1,141 @@
+"""Records: written as they happen, whole or not at all, and read back."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bsscale.errors import RecordsError
+from bsscale.records import (
+    EvalPoint,
+    Records,
+    RunRecord,
+    read_evals,
+    read_run,
+    write_json,
+    write_run,
+)
+
+POINT = EvalPoint(1, 128, 0.6, 0.5, 0.55, 0.1, 0.9, 0.25)
+RUN = RunRecord(
+    status="exhausted",
+    reason="the budget is spent",
+    arm="fixed gpus=1",
+    arm_hash="0123456789ab",
+    study=None,
+    target=0.76,
+    samples_to_target_interval=None,
+    samples_to_target=None,
+    best_auc=0.7,
+    final_auc=0.69,
+    test_auc=0.68,
+    best_possible_auc=None,
+    samples_seen=256,
+    budget_samples=256,
+    eval_interval_samples=128,
+    steps=2,
+    gpus=1,
+    micro_batch=128,
+    grad_accum=1,
+    global_batch=128,
+    schedule="fixed",
+    optimizer="sgd",
+    model="mlp",
+    dataset="synthetic",
+    executor="virtual",
+    seed=0,
+    base_lr=0.1,
+    samples_per_s=100.0,
+    eval_share=0.1,
+    wall_s=2.5,
+    environment={},
+    config={},
+)
+
+
+def test_a_run_round_trips(tmp_path: Path) -> None:
+    reached = replace(RUN, status="reached", samples_to_target_interval=(128, 256))
+    for record in (RUN, reached):
+        write_run(tmp_path, record)
+        assert read_run(tmp_path) == record
+
+
+def test_evaluations_are_on_disk_as_they_happen(tmp_path: Path) -> None:
+    with Records(tmp_path / "run") as records:
+        for number in range(3):
+            records.on_eval(replace(POINT, step=number))
+            lines = (tmp_path / "run" / "evals.jsonl").read_text().splitlines()
+            assert len(lines) == number + 1
+    assert [point.step for point in read_evals(tmp_path / "run")] == [0, 1, 2]
+
+
+def test_non_finite_numbers_are_null_on_disk(tmp_path: Path) -> None:
+    with Records(tmp_path / "run") as records:
+        records.on_eval(replace(POINT, auc=None, loss=math.nan, train_loss=math.inf))
+    line = json.loads((tmp_path / "run" / "evals.jsonl").read_text())
+    assert (line["auc"], line["loss"], line["train_loss"]) == (None, None, None)
+    [point] = read_evals(tmp_path / "run")
+    assert math.isnan(point.loss) and point.auc is None
+
+
+@pytest.mark.parametrize("name", ["run.json", "evals.jsonl"])
+def test_a_directory_that_holds_a_run_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(RecordsError, match="already holds a run"):
+        Records(tmp_path)
+    assert (tmp_path / name).read_text() == "precious"
+
+
+def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordsError, match="cannot be written: Not a directory"):
+        Records(tmp_path / "file" / "run")
+
+
+def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+    whole = json.dumps(asdict(POINT)) + "\n"
+    (tmp_path / "evals.jsonl").write_text(whole + whole[:20])
+    assert read_evals(tmp_path) == [POINT]
+
+
+@pytest.mark.parametrize("line", ["not json", "{}", '{"step": 1, "surprise": 2}', "[]"])
+def test_a_line_that_is_no_evaluation_is_an_error_with_its_number(
+    tmp_path: Path, line: str
+) -> None:
+    (tmp_path / "evals.jsonl").write_text(json.dumps(asdict(POINT)) + "\n" + line + "\n")
+    with pytest.raises(RecordsError, match="line 2"):
+        read_evals(tmp_path)
+
+
+def _without(key: str) -> dict[str, Any]:
+    return {k: v for k, v in asdict(RUN).items() if k != key}
+
+
+@pytest.mark.parametrize(
+    ("data", "fact"),
+    [
+        (None, "holds no run.json"),
+        ("{", "cannot be read"),
+        ("[]", "format_version None"),
+        (json.dumps({**asdict(RUN), "format_version": 99}), "format_version 99"),
+        (json.dumps(_without("status")), "lacks status"),
+    ],
+)
+def test_a_run_that_cannot_be_read_says_why(tmp_path: Path, data: str | None, fact: str) -> None:
+    if data is not None:
+        (tmp_path / "run.json").write_text(data)
+    with pytest.raises(RecordsError, match=fact):
+        read_run(tmp_path)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"old": 1})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "x.json", {"new": object()})
+    assert json.loads((tmp_path / "x.json").read_text()) == {"old": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["x.json"]

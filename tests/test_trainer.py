@@ -1,0 +1,166 @@
+"""The loop: where it evaluates, when it stops, and what it says of how it ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from bsscale.data import Samples
+from bsscale.divergence import DivergenceDetector
+from bsscale.engines import VirtualEngine
+from bsscale.records import EvalPoint
+from bsscale.schedule_config import OneCycleConfig
+from bsscale.trainer import Outcome, train
+from tests.helpers import MODELS, prepare, small_config
+
+LABEL = np.tile(np.array([0, 1], dtype=np.float32), 500)
+VALIDATION = Samples(
+    np.zeros((1000, 0), dtype=np.int32), np.zeros((1000, 0), dtype=np.float32), LABEL
+)
+
+
+class Scripted:
+    """An engine that scores whatever AUC it is told to, evaluation after evaluation."""
+
+    def __init__(self, aucs: Sequence[float], train_loss: float = 0.5, scale: float = 0.01) -> None:
+        self._aucs = iter(aucs)
+        self._train_loss = train_loss
+        self._scale = scale
+        self.updates: list[tuple[int, float, float | None]] = []
+
+    def update(self, step: int, lr: float, momentum: float | None) -> None:
+        self.updates.append((step, lr, momentum))
+
+    def take_train_loss(self) -> float | None:
+        return self._train_loss if self.updates else None
+
+    def score(self, samples: Samples) -> npt.NDArray[np.float64]:
+        auc = next(self._aucs)
+        if math.isnan(auc):
+            return np.full(len(samples), np.nan)
+        logits = np.zeros(len(samples))
+        # Of the positives, a share of 2 (AUC - 1/2) stands above all others: the rest are ties.
+        share = 2 * (auc - 0.5)
+        positives = np.flatnonzero(samples.label)
+        logits[positives[: round(abs(share) * len(positives))]] = np.sign(share) * self._scale
+        return logits
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.points: list[EvalPoint] = []
+
+    def on_step(self, step: int) -> None:
+        self.steps.append(step)
+
+    def on_eval(self, point: EvalPoint) -> None:
+        self.points.append(point)
+
+
+def outcome(engine: Scripted, watcher: Watcher | None = None, **changes: Any) -> Outcome:
+    plan, _ = prepare(small_config(target=0.75, **changes))
+    return train(plan, engine, VALIDATION, [watcher] if watcher else [])
+
+
+def test_it_stops_when_the_next_evaluation_confirms_the_target() -> None:
+    engine = Scripted([0.5, 0.7, 0.8, 0.9, 0.9, 0.9])
+    result = outcome(engine)
+    assert (result.status, result.samples_seen) == ("reached", 3 * 2048)
+    assert result.crossing is not None
+    assert result.crossing.interval == (2048, 4096)
+    assert result.crossing.samples == pytest.approx(2048 + 2048 * 0.05 / 0.1)
+    assert result.best_auc == pytest.approx(0.9)
+    assert len(engine.updates) == 3 * 2048 / 32
+
+
+def test_an_unconfirmed_hit_is_none() -> None:
+    result = outcome(Scripted([0.5, 0.8, 0.7] + [0.6] * 7 + [0.8]))
+    assert (result.status, result.crossing) == ("exhausted", None)
+    assert "unconfirmed" in result.reason
+    assert result.samples_seen == 20_480
+
+
+def test_it_runs_on_past_the_target_if_asked() -> None:
+    result = outcome(Scripted([0.5, 0.8, 0.8] + [0.6] * 8), stop_at_target=False)
+    assert (result.status, result.samples_seen) == ("reached", 20_480)
+    assert result.final_auc == pytest.approx(0.6)
+
+
+def test_without_a_target_it_spends_its_budget() -> None:
+    plan, _ = prepare(small_config(target=None))
+    result = train(plan, Scripted([0.9] * 11), VALIDATION)
+    assert (result.status, result.samples_seen, result.crossing) == ("exhausted", 20_480, None)
+    assert "no target" in result.reason
+
+
+def test_a_non_finite_score_ends_the_run_as_diverged() -> None:
+    watcher = Watcher()
+    result = outcome(Scripted([0.5, 0.8, math.nan]), watcher)
+    assert (result.status, result.reason) == ("diverged", "non-finite validation loss")
+    assert watcher.points[-1].auc is None
+    assert (result.best_auc, result.final_auc) == (pytest.approx(0.8), None)
+
+
+def test_a_non_finite_training_loss_ends_the_run_as_diverged() -> None:
+    result = outcome(Scripted([0.5, 0.8], train_loss=math.inf))
+    assert (result.status, result.reason) == ("diverged", "non-finite training loss")
+    assert result.samples_seen == 2048
+
+
+def test_worse_than_a_constant_for_several_evaluations_is_diverged() -> None:
+    # Inverted scores: an AUC of 0.45, and a loss above the entropy.
+    result = outcome(Scripted([0.5, 0.7] + [0.45] * 9, scale=3.0))
+    assert result.status == "diverged"
+    assert "entropy" in result.reason and "5 evaluations" in result.reason
+    assert result.samples_seen == 6 * 2048
+
+
+def test_a_diverged_run_has_not_reached_its_target() -> None:
+    engine = Scripted([0.5, 0.8, 0.8, math.nan])
+    result = outcome(engine, stop_at_target=False)
+    assert (result.status, result.crossing) == ("diverged", None)
+
+
+def test_the_detector_forgives_a_run_that_comes_back() -> None:
+    detector = DivergenceDetector(label_entropy=0.5, chance_auc_bound=0.51, patience=2)
+    assert detector.reason(0.6, None, 0.5) is None  # untrained
+    assert detector.reason(0.6, 0.6, 0.5) is None
+    assert detector.reason(0.4, 0.6, 0.5) is None  # a loss below the entropy
+    assert detector.reason(0.6, 0.6, 0.5) is None
+    assert detector.reason(0.6, 0.6, 0.6) is None  # an AUC above chance
+    assert detector.reason(0.6, 0.6, 0.5) is None
+    assert detector.reason(0.6, 0.6, 0.5) is not None
+
+
+def test_what_observers_see() -> None:
+    watcher = Watcher()
+    engine = Scripted([0.5, 0.8, 0.8])
+    plan, _ = prepare(small_config(target=0.75, gpus=2, schedule=OneCycleConfig()))
+    train(plan, engine, VALIDATION, [watcher])
+    assert watcher.steps == list(range(1, 65))
+    assert [(p.step, p.samples) for p in watcher.points] == [(0, 0), (32, 2048), (64, 4096)]
+    first, second, _ = watcher.points
+    assert (first.lr, first.momentum, first.train_loss) == (None, None, None)
+    assert (second.lr, second.momentum) == (plan.schedule.lr(31), plan.schedule.momentum(31))
+    assert [step for step, _, _ in engine.updates] == list(range(64))
+    assert [lr for _, lr, _ in engine.updates] == plan.schedule.lr(np.arange(64)).tolist()
+
+
+def test_a_real_model_learns_and_its_curve_repeats_exactly() -> None:
+    config = small_config(gpus=4, model=MODELS["mlp"], target=0.6, stop_at_target=False)
+    plan, dataset = prepare(config)
+
+    def curve() -> list[tuple[Any, ...]]:
+        watcher = Watcher()
+        train(plan, VirtualEngine(config, plan, dataset), dataset.validation, [watcher])
+        return [(p.samples, p.auc, p.loss, p.train_loss, p.lr) for p in watcher.points]
+
+    first = curve()
+    assert first[-1][1] > 0.65
+    assert first == curve()
