@@ -9,7 +9,9 @@ best rate, and by this module::
     python -m bsscale.baselines TUNING_DIR              # which rate is best
     python -m bsscale.baselines TUNING_DIR REPORT_DIR   # the entry for baselines.json
 
-The commands of every entry that ships are in baselines.json.
+Both train for one pass over the training split: click models are commonly trained for one pass
+and overfit after a few, and it leaves N GPUs, whose default budget is eight passes, room to be
+eight times slower. The commands of every entry that ships are in baselines.json.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from typing import Any
 
 from bsscale.config import Config
 from bsscale.errors import BsscaleError, RecordsError
-from bsscale.records import EvalPoint, RunRecord, read_evals, read_run, write_json
+from bsscale.records import RunRecord, read_run, write_json
 
 __all__ = ["Baseline", "Lookup", "default_target", "find", "tune"]
 
@@ -54,11 +56,11 @@ class Baseline:
     settings
         The configuration it holds for: dataset, model, optimizer and micro_batch.
     base_lr
-        The rate that reached the tuning level with the fewest samples (median over seeds).
+        The rate with the highest median best AUC of the tuning seeds.
     best_auc
-        Best validation AUC of each report seed at base_lr.
+        Best validation AUC of each report seed at base_lr; the tuning never saw these seeds.
     tuning
-        Per rate: median best AUC and median samples to the tuning level (None: not reached).
+        What each rate of the sweep gave.
     commands
         What was run.
     """
@@ -134,46 +136,24 @@ def settings_of(config: Config) -> dict[str, Any]:
     }
 
 
-def tune(
-    curves: Mapping[float, Sequence[tuple[Sequence[int], Sequence[float | None]]]],
-) -> tuple[float, list[dict[str, Any]]]:
-    """Choose base_lr from runs at one GPU.
-
-    The tuning level is the best rate's median best AUC minus 0.005; base_lr is the rate whose
-    median samples to that level is lowest, which makes the 1-GPU baseline as strong as the
-    figure of merit knows.
+def tune(best_aucs: Mapping[float, Sequence[float]]) -> tuple[float, list[dict[str, Any]]]:
+    """Choose base_lr from runs at one GPU: the rate with the highest median best AUC.
 
     Parameters
     ----------
-    curves
-        For each rate, (samples, AUC) of the evaluations of each seed.
+    best_aucs
+        For each rate, the best validation AUC of each seed.
 
     Returns
     -------
-    base_lr and, for each rate in rising order, ``base_lr``, ``median_best_auc`` and
-    ``median_samples_to_level`` (None where the median run did not reach it).
+    base_lr and, for each rate in rising order, ``base_lr``, ``median_best_auc`` and ``seeds``.
     """
-    from bsscale.metrics import crossing
-    from bsscale.stats import censored_median
-
-    best = {
-        rate: statistics.median(max(a for a in auc if a is not None) for _, auc in runs)
-        for rate, runs in curves.items()
-    }
-    level = default_target([max(best.values())])
-    table: list[dict[str, Any]] = []
-    for rate in sorted(curves):
-        hits = [crossing(samples, auc, level) for samples, auc in curves[rate]]
-        median = censored_median([float("inf") if hit is None else hit.samples for hit in hits])
-        table.append(
-            {
-                "base_lr": rate,
-                "median_best_auc": best[rate],
-                "median_samples_to_level": None if median == float("inf") else round(median),
-            }
-        )
-    reached = [row for row in table if row["median_samples_to_level"] is not None]
-    return min(reached, key=lambda row: float(row["median_samples_to_level"]))["base_lr"], table
+    table: list[dict[str, Any]] = [
+        {"base_lr": rate, "median_best_auc": statistics.median(aucs), "seeds": len(aucs)}
+        for rate, aucs in sorted(best_aucs.items())
+    ]
+    best = max(table, key=lambda row: float(row["median_best_auc"]))
+    return float(best["base_lr"]), table
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -208,17 +188,17 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m bsscale.baselines TUNING_DIR [REPORT_DIR]", file=sys.stderr)
         return 1
     try:
-        tuning = _runs(Path(arguments[0]))
-        curves = defaultdict(list)
-        for record, points in tuning:
-            curves[record.base_lr].append(([p.samples for p in points], [p.auc for p in points]))
-        base_lr, table = tune(curves)
+        best_aucs = defaultdict(list)
+        for record in _runs(Path(arguments[0])):
+            # A run that diverged before its first evaluation knows nothing.
+            best_aucs[record.base_lr].append(record.best_auc or 0.5)
+        base_lr, table = tune(best_aucs)
         for row in table:
             print(row)
         edge = base_lr in (table[0]["base_lr"], table[-1]["base_lr"])
         print(f"base_lr={base_lr}" + (" (at the edge of the sweep: widen it)" if edge else ""))
         if len(arguments) == 2:
-            report = [record for record, _ in _runs(Path(arguments[1]))]
+            report = _runs(Path(arguments[1]))
             _write_entry(report, base_lr, table, [_command(Path(path)) for path in arguments])
     except BsscaleError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -226,11 +206,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _runs(directory: Path) -> list[tuple[RunRecord, list[EvalPoint]]]:
+def _runs(directory: Path) -> list[RunRecord]:
     paths = sorted(path.parent for path in directory.glob("*/run.json"))
     if not paths:
         raise RecordsError(f"{directory} holds no finished run", "give a multirun's directory")
-    return [(read_run(path), read_evals(path)) for path in paths]
+    return [read_run(path) for path in paths]
 
 
 def _command(directory: Path) -> str:

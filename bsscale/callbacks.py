@@ -1,4 +1,4 @@
-"""What happens around Hydra's jobs: the output directory is tried first, a multirun compared last."""
+"""Around Hydra's jobs: the output directory is tried first, a multirun is compared last."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ class DivergenceDetector:
 
     A run has diverged when a loss is not finite, or when for several evaluations in a row the
     validation loss is above the label's entropy (the loss of a constant prediction of the base
-    rate) while the AUC is no better than chance: it then knows less than a constant.
+    rate) and no lower than it has been, while the AUC is no better than chance: it then knows
+    less than a constant and learns nothing. A run that only starts slowly has a falling loss.
 
     Parameters
     ----------
@@ -29,6 +30,7 @@ class DivergenceDetector:
         self.chance_auc_bound = chance_auc_bound
         self.patience = patience
         self._in_a_row = 0
+        self._lowest_loss = math.inf
 
     def reason(self, loss: float, train_loss: float | None, auc: float | None) -> str | None:
         """Why the run counts as diverged after this evaluation; None if it does not.
@@ -42,13 +44,16 @@ class DivergenceDetector:
         auc
             Validation AUC; None where it is not defined.
         """
+        improved = loss < self._lowest_loss
+        self._lowest_loss = min(loss, self._lowest_loss)
         if train_loss is None:  # an untrained model may well be worse than a constant
             return None
         if not math.isfinite(train_loss):
             return "non-finite training loss"
         if not math.isfinite(loss):
             return "non-finite validation loss"
-        lost = loss > self.label_entropy and (auc is None or auc < self.chance_auc_bound)
+        at_chance = auc is None or auc < self.chance_auc_bound
+        lost = loss > self.label_entropy and at_chance and not improved
         self._in_a_row = self._in_a_row + 1 if lost else 0
         if self._in_a_row < self.patience:
             return None

@@ -14,9 +14,17 @@ from bsscale.config import Config
 from bsscale.data import Dataset, load_dataset
 from bsscale.display import Progress
 from bsscale.environment import describe_environment
+from bsscale.errors import RecordsError
 from bsscale.metrics import roc_auc
 from bsscale.plan import Plan
-from bsscale.records import Records, RunRecord, read_run, refuse_occupied, write_run
+from bsscale.records import (
+    Records,
+    RunRecord,
+    read_evals,
+    read_run,
+    refuse_occupied,
+    write_run,
+)
 from bsscale.tracking import make_tracker
 from bsscale.trainer import Outcome, train
 
@@ -183,20 +191,27 @@ def _record(spec: RunSpec, dataset: Dataset | None, outcome: Outcome) -> RunReco
 
 def _record_failure(spec: RunSpec, reason: str) -> None:
     """run.json of a run that an error ended; what it had evaluated is in evals.jsonl."""
+    try:
+        points = read_evals(spec.directory)
+    except RecordsError:
+        points = []
+    aucs = [point.auc for point in points if point.auc is not None]
+    last = points[-1] if points else None
     outcome = Outcome(
         status="failed",
         reason=reason,
         crossing=None,
-        best_auc=None,
-        final_auc=None,
-        steps=0,
-        samples_seen=0,
-        wall_s=0.0,
+        best_auc=max(aucs, default=None),
+        final_auc=last.auc if last else None,
+        steps=last.step if last else 0,
+        samples_seen=last.samples if last else 0,
+        wall_s=last.wall_s if last else 0.0,
         eval_s=0.0,
     )
+    record = replace(_record(spec, None, outcome), samples_per_s=None, eval_share=None)
     try:
         spec.directory.mkdir(parents=True, exist_ok=True)
-        write_run(spec.directory, _record(spec, None, outcome))
+        write_run(spec.directory, record)
     except OSError as error:
         log.warning("run.json of the failed run could not be written: %s", error)
 

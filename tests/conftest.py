@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+
 # One cache for the whole session: preparing flights takes seconds. Tests of the cache itself
 # use their own.
 @pytest.fixture(scope="session")
@@ -19,9 +20,7 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def hermetic(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session_cache: Path
-) -> None:
+def hermetic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session_cache: Path) -> None:
     monkeypatch.setenv("BSSCALE_CACHE_DIR", str(session_cache))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):

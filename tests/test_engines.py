@@ -96,9 +96,7 @@ def ddp(config: Config, steps: int, folder: Path) -> list[dict[str, torch.Tensor
 
 @pytest.mark.parametrize("model", MODELS)
 def test_virtual_equals_ddp_in_float64_after_100_steps(model: str, tmp_path: Path) -> None:
-    config = small_config(
-        gpus=2, model=MODELS[model], precision="fp64", schedule=OneCycleConfig()
-    )
+    config = small_config(gpus=2, model=MODELS[model], precision="fp64", schedule=OneCycleConfig())
     ranks = ddp(config, 100, tmp_path)
     expected = virtual(config, 100)
     for rank in ranks:

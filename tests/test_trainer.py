@@ -129,13 +129,19 @@ def test_a_diverged_run_has_not_reached_its_target() -> None:
 
 def test_the_detector_forgives_a_run_that_comes_back() -> None:
     detector = DivergenceDetector(label_entropy=0.5, chance_auc_bound=0.51, patience=2)
-    assert detector.reason(0.6, None, 0.5) is None  # untrained
+    assert detector.reason(0.55, None, 0.5) is None  # untrained
     assert detector.reason(0.6, 0.6, 0.5) is None
     assert detector.reason(0.4, 0.6, 0.5) is None  # a loss below the entropy
     assert detector.reason(0.6, 0.6, 0.5) is None
     assert detector.reason(0.6, 0.6, 0.6) is None  # an AUC above chance
     assert detector.reason(0.6, 0.6, 0.5) is None
     assert detector.reason(0.6, 0.6, 0.5) is not None
+
+
+def test_a_slow_start_is_not_divergence() -> None:
+    detector = DivergenceDetector(label_entropy=0.5, chance_auc_bound=0.51, patience=2)
+    losses = [0.7 - 0.01 * number for number in range(10)]
+    assert [detector.reason(loss, 0.6, 0.5) for loss in losses] == [None] * 10
 
 
 def test_what_observers_see() -> None:
