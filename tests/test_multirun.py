@@ -1,0 +1,124 @@
+"""A multirun: checked before, compared after, whatever fails in between."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bsscale.records import read_run
+from bsscale.stats import censored_median
+from tests.conftest import SMALL, Finished
+
+Bsscale = Callable[..., Finished]
+SWEEP = ("hydra.sweep.dir=sweep",)
+
+
+def test_three_schedules_and_two_seeds_end_in_one_comparison(
+    bsscale: Bsscale, tmp_path: Path
+) -> None:
+    done = bsscale(
+        "-m", *SMALL, *SWEEP, "schedule=fixed,linear_scaling,onecycle", "gpus=8", "seed=0,1",
+        "target=0.6", "budget_passes=2",
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    records = [read_run(tmp_path / "sweep" / str(job)) for job in range(6)]
+    comparison = json.loads((tmp_path / "sweep" / "comparison.json").read_text())
+    assert [arm["arm"].split()[0] for arm in comparison["arms"]] == [
+        "fixed",
+        "linear_scaling",
+        "onecycle",
+    ]
+    for arm in comparison["arms"]:
+        own = [r for r in records if r.arm_hash == arm["arm_hash"]]
+        assert len(own) == arm["runs"] == 2
+        assert arm["reached"] == sum(r.status == "reached" for r in own)
+        values = [float("inf") if r.samples_to_target is None else r.samples_to_target for r in own]
+        median = censored_median(values)
+        assert arm["median_samples_to_target"] == (None if median == float("inf") else median)
+        curve = comparison["curves"][arm["arm"]]
+        assert curve[0]["samples"] == 0
+    best = min(a["median_samples_to_target"] or float("inf") for a in comparison["arms"])
+    assert min(a["ratio_to_best"] or float("inf") for a in comparison["arms"]) == 1.0
+    # The table: a row an arm, on the console.
+    for word in ("arm", "reached", "diverged", "median samples to target", "range", "ratio"):
+        assert word in done.out
+    assert f"{best:,.0f}" in done.out and "2/2" in done.out
+
+
+def test_a_failing_job_does_not_end_the_others(bsscale: Bsscale, tmp_path: Path) -> None:
+    done = bsscale(
+        "-m", *SMALL, *SWEEP, "model=custom,logistic", "+model.mode=x",
+    )  # fmt: skip
+    assert done.code == 1
+    done = bsscale(
+        "-m", *[a for a in SMALL if not a.startswith("model")], *SWEEP, "seed=0,1,2",
+        "model=custom", "model._target_=tests.test_multirun.FailsForSeedOne",
+    )  # fmt: skip
+    assert done.code == 1
+    statuses = [read_run(tmp_path / "sweep" / str(job)).status for job in range(3)]
+    assert statuses == ["exhausted", "failed", "exhausted"]
+    assert "the odd seed" in done.text and "failed" in done.text
+    comparison = json.loads((tmp_path / "sweep" / "comparison.json").read_text())
+    assert comparison["arms"][0]["failed"] == 1
+    assert comparison["failed"][0]["directory"].endswith("1")
+
+
+def test_nothing_is_trained_if_one_job_is_wrong(bsscale: Bsscale, tmp_path: Path) -> None:
+    done = bsscale("-m", *SMALL, *SWEEP, "gpus=1,2,0")
+    assert done.code == 1
+    assert "Nothing was trained" in done.text and "gpus=0" in done.text
+    assert "Traceback" not in done.text
+    assert not list((tmp_path / "sweep").glob("*/evals.jsonl"))
+
+
+def test_an_option_that_one_job_has_not_is_said_before_the_first(
+    bsscale: Bsscale, tmp_path: Path
+) -> None:
+    done = bsscale(
+        "-m", *SMALL, *SWEEP, "schedule=onecycle,fixed", "schedule.cycle_first_stair_count=0,5"
+    )
+    assert done.code == 1
+    assert "cycle_first_stair_count" in done.text and "Traceback" not in done.text
+    assert not list((tmp_path / "sweep").glob("*/evals.jsonl"))
+
+
+def test_hydras_own_launcher_works_too(bsscale: Bsscale, tmp_path: Path) -> None:
+    done = bsscale("-m", *SMALL, *SWEEP, "hydra/launcher=basic", "seed=0,1")
+    assert done.code == 0, done.text
+    assert "reached" in done.out and (tmp_path / "sweep" / "comparison.json").exists()
+
+
+def test_a_multirun_trains_what_single_runs_train(bsscale: Bsscale, tmp_path: Path) -> None:
+    """No state leaks from one job into the next."""
+    assert bsscale("-m", *SMALL, *SWEEP, "schedule=onecycle", "seed=0,1", "gpus=4").code == 0
+    alone = bsscale(*SMALL, "hydra.run.dir=run", "schedule=onecycle", "seed=1", "gpus=4")
+    assert alone.code == 0
+
+    def evaluations(path: Path) -> list[dict[str, float]]:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        return [{k: v for k, v in line.items() if k != "wall_s"} for line in lines]
+
+    assert evaluations(tmp_path / "sweep/1/evals.jsonl") == evaluations(
+        tmp_path / "run/evals.jsonl"
+    )
+
+
+def FailsForSeedOne(cardinalities: list[int], numeric_fields: int) -> object:  # noqa: N802
+    """A user's model that cannot be built at seed 1."""
+    import torch
+
+    from bsscale.models import Logistic
+
+    if torch.initial_seed() == 1:
+        raise ValueError("the odd seed")
+    return Logistic(cardinalities, numeric_fields)
+
+
+@pytest.mark.parametrize("sweep", ["/dev/null/x"])
+def test_a_sweep_directory_that_cannot_be_written(bsscale: Bsscale, sweep: str) -> None:
+    done = bsscale("-m", *SMALL, f"hydra.sweep.dir={sweep}", "seed=0,1")
+    assert done.code == 1
+    assert "cannot be written" in done.text and "Traceback" not in done.text
