@@ -65,6 +65,9 @@ def main() -> None:
     """Entry point of ``python -m bsscale`` and of the console script."""
     register_schemas()
     register_launcher()
+    # As `python -m` does: the user's own modules lie where the command is typed.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
     try:
         _hydra_main()
     except KeyboardInterrupt:

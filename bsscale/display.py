@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Never
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
@@ -18,6 +20,7 @@ from tqdm import tqdm
 from bsscale.data import Dataset
 from bsscale.plan import Plan
 from bsscale.records import EvalPoint, RunRecord
+from bsscale.schedules import OneCycle
 
 __all__ = [
     "Progress",
@@ -58,13 +61,52 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
             f"evaluated every {plan.eval_interval_samples:,}",
         ),
         ("base_lr", f"{plan.base_lr:g} ({plan.base_lr_source})"),
-        ("schedule", str(plan.schedule)),
+        ("schedule", _describe_rates(plan)),
+        *((name, value) for name, value in _describe_phases(plan)),
         ("target", target),
     ]
     lines = [f"{name:>13}  {value}" for name, value in rows]
     lines += [f"{'note':>13}  {note}" for note in dataset.notes]
     lines += [f"{'warning':>13}  {warning}" for warning in plan.warnings]
     return "\n".join(lines)
+
+
+def _describe_rates(plan: Plan) -> str:
+    """Where the learning rate and the momentum start, turn and end within the budget."""
+    steps = np.arange(plan.steps)
+    text = "lr " + _turns(plan.schedule.lr(steps))
+    momentum = plan.schedule.momentum(steps)
+    return text if momentum is None else f"{text}; momentum {_turns(momentum)}"
+
+
+def _turns(values: npt.NDArray[np.float64]) -> str:
+    first, last = values[0], values[-1]
+    top, bottom = int(np.argmax(values)), int(np.argmin(values))
+    parts = [f"{first:.4g}"]
+    if values[top] > max(first, last):
+        parts.append(f"{values[top]:.4g} at step {top:,}")
+    if values[bottom] < min(first, last):
+        parts.append(f"{values[bottom]:.4g} at step {bottom:,}")
+    if len(parts) > 1 or last != first:
+        parts.append(f"{last:.4g} at step {len(values) - 1:,}")
+    return " -> ".join(parts)
+
+
+def _describe_phases(plan: Plan) -> list[tuple[str, str]]:
+    """One row a phase of the schedule: the step and the sample at which it begins, its stairs."""
+    schedule = plan.schedule
+    levels = (
+        dict(zip(("rise", "fall"), schedule.levels(), strict=True))
+        if isinstance(schedule, OneCycle)
+        else {}
+    )
+    rows = []
+    for name, start in schedule.phases():
+        text = f"from step {start:,} (sample {start * plan.global_batch:,})"
+        if name in levels:
+            text += f", {levels[name]:,} levels"
+        rows.append((name, text))
+    return rows
 
 
 def describe_result(record: RunRecord, directory: Path) -> str:

@@ -131,5 +131,5 @@ def test_reports_and_tuning_must_agree_on_the_rate(tmp_path: Path) -> None:
     from tests.test_records import RUN
 
     records: list[Any] = [replace(RUN, base_lr=0.2)]
-    with pytest.raises(RecordsError, match="base_lr=0.1"):
+    with pytest.raises(RecordsError, match=r"base_lr=0\.1"):
         baselines._write_entry(records, 0.1, [], [])

@@ -222,7 +222,7 @@ def test_a_rank_that_is_killed_ends_the_run_with_its_error_and_no_orphan(tmp_pat
     record = read_run(tmp_path / "run")
     assert record.status == "failed" and "signal 9" in record.reason
     assert record.samples_seen > 0
-    gone, alive = psutil.wait_procs(family, timeout=10)
+    _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
 
 
