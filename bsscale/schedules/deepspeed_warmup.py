@@ -142,7 +142,7 @@ class WarmupDecayLR(WarmupLR):
 
     def phases(self) -> tuple[tuple[str, int], ...]:
         """Warmup, decay, and the minimum after them."""
-        return (("warmup", 0), ("decay", self._warmup + 1), ("hold", self.length + 1))
+        return _phases(self.total_num_steps, self._warmup)
 
     def notes(self) -> tuple[str, ...]:
         """A total that leaves no steps to decay in."""
@@ -208,7 +208,7 @@ class WarmupCosineLR(_Warmup):
 
     def phases(self) -> tuple[tuple[str, int], ...]:
         """Warmup, cosine, and the constant rate after them."""
-        return (("warmup", 0), ("decay", self._warmup + 1), ("hold", self.length + 1))
+        return _phases(self.total_num_steps, self._warmup)
 
     def notes(self) -> tuple[str, ...]:
         """A total that leaves no steps to decay in."""
@@ -228,6 +228,11 @@ class WarmupCosineLR(_Warmup):
 
 def _total(value: int) -> int:
     return checks.whole("total_num_steps", value, 1, "give the steps of the whole training")
+
+
+def _phases(total: int, warmup: int) -> tuple[tuple[str, int], ...]:
+    decay = (("decay", warmup + 1),) if total > warmup else ()
+    return (("warmup", 0), *decay, ("hold", max(total, warmup) + 1))
 
 
 def _without_decay(total: int, warmup: int) -> tuple[str, ...]:
