@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
+from collections.abc import Collection
 from numbers import Real
 from typing import Any
 
 from bsscale.errors import ConfigError
 
-__all__ = ["choice", "momentum", "not_above", "number", "peak", "rate", "whole"]
+__all__ = ["choice", "keys", "momentum", "not_above", "number", "peak", "rate", "whole"]
 
 
 def number(name: str, value: object) -> float:
@@ -85,3 +87,14 @@ def choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Check that `value` is one of `choices`."""
     if value not in choices:
         raise ConfigError(f"{name} is {value!r}", f"give {' or '.join(map(repr, choices))}")
+
+
+def keys(given: Collection[str], known: Collection[str], where: str) -> None:
+    """Check that every key is a known one."""
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            guess = f"did you mean {near[0]}? " if near else ""
+            raise ConfigError(
+                f"{key!r} is not known in {where}", f"{guess}known are {', '.join(known)}"
+            )

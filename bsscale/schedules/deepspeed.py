@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
@@ -94,7 +93,7 @@ def from_deepspeed(
             "last_batch_iteration resumes a DeepSpeed training in the middle",
             "leave it out: a schedule starts at step 0, and a scheduler's state resumes it",
         )
-    check_keys(given, kind.parameters, f"the params of {name}")
+    checks.keys(given, kind.parameters, f"the params of {name}")
     missing = [key for key in kind.required if key not in given]
     if missing:
         raise ConfigError(
@@ -152,17 +151,6 @@ def to_deepspeed(schedule: Schedule) -> dict[str, Any]:
     raise ConfigError(f"DeepSpeed has no schedule like {type(schedule).__name__}", remedy)
 
 
-def check_keys(given: Collection[str], known: Collection[str], where: str) -> None:
-    """Raise ConfigError if a key is not a known one."""
-    for key in given:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            guess = f"did you mean {near[0]}? " if near else ""
-            raise ConfigError(
-                f"{key!r} is not known in {where}", f"{guess}known are {', '.join(known)}"
-            )
-
-
 def _parameters(section: object) -> tuple[str, dict[str, Any]]:
     """Type and given parameters of a configuration or of its scheduler section."""
     if isinstance(section, Mapping) and "type" not in section and "scheduler" in section:
@@ -173,7 +161,7 @@ def _parameters(section: object) -> tuple[str, dict[str, Any]]:
             'give {"type": "OneCycle", "params": {...}}, or a configuration with such a '
             '"scheduler"',
         )
-    check_keys(section, ("type", "params"), "a DeepSpeed scheduler")
+    checks.keys(section, ("type", "params"), "a DeepSpeed scheduler")
     checks.choice("the type of the DeepSpeed scheduler", section["type"], tuple(_KINDS))
     params = section.get("params", {})
     if not isinstance(params, Mapping):
