@@ -13,7 +13,7 @@ from bsscale.schedule_config.base import (
     scaled_peak,
 )
 from bsscale.schedule_config.files import read_yaml, typed
-from bsscale.schedules import OneCycle, OneCycleTorch, Schedule
+from bsscale.schedules import OneCycle, OneCycleTorch, Schedule, checks
 
 __all__ = ["OneCycleConfig", "OneCycleTorchConfig"]
 
@@ -64,13 +64,14 @@ class _CycleConfig(ScheduleConfig):
             )
         return default * scaled_peak(context, "linear", None)
 
-    def _momentum(self, context: ScheduleContext, **bounds: float | None) -> bool:
-        """Whether momentum is cycled; its bounds must not be given where it is not."""
+    def _momentum(self, context: ScheduleContext, *options: str) -> bool:
+        """Whether momentum is cycled; its options must keep their defaults where it is not."""
         cycles = context.momentum is not None
         if self.cycle_momentum is not None:
             cycles = self.cycle_momentum
-        for option, value in bounds.items():
-            if value is not None and not cycles:
+        for option in options:
+            value = getattr(self, option)
+            if value != getattr(type(self), option) and not cycles:
                 why = "with schedule.cycle_momentum=false"
                 if self.cycle_momentum is None:
                     why = "with an optimizer that has no momentum"
@@ -90,8 +91,8 @@ class OneCycleConfig(_CycleConfig):
     Attributes
     ----------
     preset
-        A YAML file with any of these options, such as the range test writes; it fills those that
-        are None here.
+        A YAML file with any of the options whose default is None, such as the range test writes;
+        it fills those that are None here.
     compat
         deepspeed: DeepSpeed's own momentum where it differs on purpose.
     """
@@ -106,27 +107,25 @@ class OneCycleConfig(_CycleConfig):
     cycle_second_step_size: int | None = None
     cycle_second_samples: int | None = None
     cycle_second_fraction: float | None = None
-    cycle_first_stair_count: int | None = None
+    cycle_first_stair_count: int = 0
     cycle_second_stair_count: int | None = None
     decay_step_size: int | None = None
     post_cycle_decay_step_size: int | None = None
     decay_samples: int | None = None
     decay_fraction: float | None = None
     decay_lr_rate: float | None = None
-    cycle_min_mom: float | None = None
-    cycle_max_mom: float | None = None
-    decay_mom_rate: float | None = None
+    cycle_min_mom: float = 0.8
+    cycle_max_mom: float = 0.9
+    decay_mom_rate: float = 0.0
     compat: str | None = None
 
     def resolved(self) -> OneCycleConfig:
         if self.preset is None:
             return self
         values = read_yaml("schedule.preset", self.preset)
-        options = {field.name for field in fields(self)} - {"name", "preset"}
-        for key in {"name", "preset"} & set(values):
-            raise ConfigError(
-                f"the preset {self.preset} gives {key}", "leave it to the command line"
-            )
+        options = [field.name for field in fields(self) if field.default is None]
+        options.remove("preset")
+        checks.keys(values, options, f"the preset {self.preset}")
         preset = typed(OneCycleConfig, values, f"the preset {self.preset}")
         settled = {option for option in options if getattr(self, option) is not None}
         for names in _NAMES_OF_ONE:
@@ -147,19 +146,16 @@ class OneCycleConfig(_CycleConfig):
             cycle_max_lr=self._peak(context, "cycle_max_lr", self.cycle_max_lr, default=1.25),
             cycle_first_step_size=first,
             cycle_second_step_size=given_length(self, context, "cycle_second"),
-            cycle_first_stair_count=self.cycle_first_stair_count or 0,
+            cycle_first_stair_count=self.cycle_first_stair_count,
             cycle_second_stair_count=self.cycle_second_stair_count,
             decay_step_size=decay,
             decay_lr_rate=decays_by if self.decay_lr_rate is None else self.decay_lr_rate,
             cycle_momentum=self._momentum(
-                context,
-                cycle_min_mom=self.cycle_min_mom,
-                cycle_max_mom=self.cycle_max_mom,
-                decay_mom_rate=self.decay_mom_rate,
+                context, "cycle_min_mom", "cycle_max_mom", "decay_mom_rate"
             ),
-            cycle_min_mom=0.8 if self.cycle_min_mom is None else self.cycle_min_mom,
-            cycle_max_mom=0.9 if self.cycle_max_mom is None else self.cycle_max_mom,
-            decay_mom_rate=self.decay_mom_rate or 0.0,
+            cycle_min_mom=self.cycle_min_mom,
+            cycle_max_mom=self.cycle_max_mom,
+            decay_mom_rate=self.decay_mom_rate,
             compat=self.compat,
         )
 
@@ -190,10 +186,10 @@ class OneCycleTorchConfig(_CycleConfig):
     total_steps, total_samples, total_fraction
         The whole cycle, in updates, samples or passes; at most one may be given, one pass by
         default. After it the rate stays at its end.
-    pct_start, anneal_strategy, div_factor, final_div_factor, three_phase
+    pct_start, anneal_strategy, base_momentum, max_momentum
         As in PyTorch, defaults included.
-    base_momentum, max_momentum
-        None: 0.85 and 0.95, as in PyTorch.
+    div_factor, final_div_factor, three_phase
+        The same.
     """
 
     name: str = "onecycle_torch"
@@ -203,8 +199,8 @@ class OneCycleTorchConfig(_CycleConfig):
     total_fraction: float | None = None
     pct_start: float = 0.3
     anneal_strategy: str = "cos"
-    base_momentum: float | None = None
-    max_momentum: float | None = None
+    base_momentum: float = 0.85
+    max_momentum: float = 0.95
     div_factor: float = 25.0
     final_div_factor: float = 1e4
     three_phase: bool = False
@@ -215,11 +211,9 @@ class OneCycleTorchConfig(_CycleConfig):
             total_steps=length(self, context, "total", default=1.0),
             pct_start=self.pct_start,
             anneal_strategy=self.anneal_strategy,
-            cycle_momentum=self._momentum(
-                context, base_momentum=self.base_momentum, max_momentum=self.max_momentum
-            ),
-            base_momentum=0.85 if self.base_momentum is None else self.base_momentum,
-            max_momentum=0.95 if self.max_momentum is None else self.max_momentum,
+            cycle_momentum=self._momentum(context, "base_momentum", "max_momentum"),
+            base_momentum=self.base_momentum,
+            max_momentum=self.max_momentum,
             div_factor=self.div_factor,
             final_div_factor=self.final_div_factor,
             three_phase=self.three_phase,

@@ -52,6 +52,11 @@ class _LengthConfig:
     length_fraction: float | None = None
 
 
+def _warmup_then_cosine() -> list[dict[str, Any]]:
+    """As long as linear_warmup takes by default, and then a whole cosine."""
+    return [{"name": "linear_warmup", "length_fraction": 1 / 3}, {"name": "cosine"}]
+
+
 @dataclass
 class SequenceConfig(ScheduleConfig):
     """Parts joined end to end, each of which starts at its own step 0.
@@ -61,11 +66,12 @@ class SequenceConfig(ScheduleConfig):
     parts
         A list of ``{name: ..., length_...: ..., option: ...}``: the name of another schedule, how
         long it lasts (``length_steps``, ``length_samples``, or ``length_fraction`` of one pass;
-        not for the last part, which has no end), and that schedule's own options.
+        not for the last part, which has no end), and that schedule's own options. By default a
+        warmup and a cosine.
     """
 
     name: str = "sequence"
-    parts: list[dict[str, Any]] = field(default_factory=list)
+    parts: list[dict[str, Any]] = field(default_factory=_warmup_then_cosine)
 
     def resolved(self) -> SequenceConfig:
         parts = []
