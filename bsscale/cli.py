@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +46,7 @@ SCHEMAS = {
     "optimizer/adam": optimizers.AdamConfig,
     "optimizer/adamw": optimizers.AdamWConfig,
     "optimizer/adagrad": optimizers.AdagradConfig,
-    "schedule/fixed": schedule_config.FixedConfig,
-    "schedule/linear_scaling": schedule_config.LinearScalingConfig,
-    "schedule/onecycle": schedule_config.OneCycleConfig,
+    **{f"schedule/{name}": node for name, node in schedule_config.SCHEDULES.items()},
 }
 
 
@@ -95,6 +93,7 @@ def plan_job(cfg: DictConfig) -> Job:
     from bsscale.plan import Devices, check_config, make_plan
 
     config = typed_config(cfg)
+    config = replace(config, schedule=config.schedule.resolved())
     check_config(config)
     dataset = load_dataset(config.dataset)
     plan = make_plan(config, dataset.train.samples_per_pass, Devices.here())

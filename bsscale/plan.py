@@ -172,6 +172,7 @@ def make_plan(config: Config, samples_per_pass: int, devices: Devices) -> Plan:
             momentum=config.optimizer.momentum_now,
         )
     )
+    _check_schedule(config, schedule, steps, global_batch)
     return Plan(
         executor=executor,
         executor_reason=executor_reason,
@@ -278,6 +279,25 @@ def _budget_samples(config: Config, samples_per_pass: int, eval_interval: int) -
     passes = DEFAULT_BUDGET_PASSES if config.budget_passes is None else config.budget_passes
     # Up to a whole evaluation interval, so that the grid ends where the budget does.
     return math.ceil(passes * samples_per_pass / eval_interval) * eval_interval
+
+
+def _check_schedule(config: Config, schedule: Schedule, steps: int, global_batch: int) -> None:
+    """What only the run knows: its optimizer and its length."""
+    if schedule.momentum(0) is not None and config.optimizer.momentum_now is None:
+        raise ConfigError(
+            f"schedule={config.schedule.name} cycles the momentum, and "
+            f"optimizer={config.optimizer.name} as configured has no momentum",
+            "leave momentum alone (cycle_momentum=false), or give an optimizer with momentum "
+            "(optimizer=sgd, adam or adamw)",
+        )
+    if schedule.length > steps:
+        raise ConfigError(
+            f"schedule={config.schedule.name} takes {schedule.length:,} steps of {global_batch:,} "
+            f"samples, but the budget ends after {steps:,}",
+            "shorten the schedule (its options in steps, samples or fractions of a pass), or "
+            f"train for longer: budget_samples={schedule.length * global_batch} or more",
+        )
+    schedule.check(steps)
 
 
 def _base_lr(config: Config, tuned: baselines.Lookup) -> tuple[float, str]:

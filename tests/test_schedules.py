@@ -1,15 +1,14 @@
-"""Schedules: golden values at the edges, properties, and DeepSpeed's own traces."""
+"""What every schedule is, and Constant and OneCycle: golden values, input, properties."""
 
 from __future__ import annotations
 
 import dataclasses
 import doctest
-import json
+import importlib
 import math
+import pkgutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,6 @@ from numpy.typing import NDArray
 from bsscale import schedules
 from bsscale.errors import ConfigError
 from bsscale.schedules import Constant, OneCycle, Schedule
-
-TRACES = Path(__file__).parent / "golden" / "deepspeed_onecycle.npz"
-
 
 # --- Golden values ---
 
@@ -163,6 +159,7 @@ def test_notes_name_stairs_of_a_half_that_does_not_exist() -> None:
             {"decay_step_size": 10, "decay_mom_rate": 0.1, "cycle_momentum": False},
             "decay_mom_rate is 0.1, but cycle_momentum is false",
         ),
+        ({"compat": "torch"}, "compat is 'torch'"),
         ({"cycle_max_mom": 1.0}, "cycle_max_mom is 1, outside [0, 1)"),
         ({"cycle_min_mom": -0.1}, "cycle_min_mom is -0.1, outside [0, 1)"),
         ({"cycle_min_mom": 0.95}, "cycle_min_mom is 0.95, above cycle_max_mom, which is 0.9"),
@@ -335,76 +332,18 @@ def test_the_order_of_calls_does_not_matter(cycle: OneCycle, order: list[int]) -
     assert {t: cycle.lr(t) for t in order} == dict(enumerate(expected))
 
 
-# --- DeepSpeed 0.19.8 (golden/regenerate_deepspeed.py) ---
-
-
-def recorded() -> Iterator[tuple[dict[str, Any], NDArray[np.float64], NDArray[np.float64]]]:
-    """Parameters, learning rate and momentum of every section; the tutorial's is the first."""
-    with np.load(TRACES, allow_pickle=False) as traces:
-        sections = json.loads(str(traces["sections"]))
-        ends = np.cumsum(traces["updates"])[:-1]
-        rates, momenta = np.split(traces["lr"], ends), np.split(traces["momentum"], ends)
-    yield from zip(sections, rates, momenta, strict=True)
-
-
-def from_deepspeed(section: dict[str, Any]) -> OneCycle:
-    """The same cycle: a negative stair count is DeepSpeed's other way to write 0."""
-    stairs = {key: max(value, 0) for key, value in section.items() if key.endswith("stair_count")}
-    return OneCycle(**(section | stairs))
-
-
-def test_the_recorded_sections_cover_what_they_should() -> None:
-    sections = [section for section, _, _ in recorded()]
-    tutorial = sections[0]
-    assert (tutorial["cycle_min_lr"], tutorial["cycle_max_lr"]) == (1e-4, 1e-3)
-    assert tutorial["cycle_first_step_size"] == tutorial["cycle_second_step_size"] == 1000
-    assert tutorial["cycle_first_stair_count"] == tutorial["cycle_second_stair_count"] == 500
-    assert (tutorial["decay_lr_rate"], tutorial["decay_step_size"]) == (0.001, 1000)
-    random = [(section, from_deepspeed(section)) for section in sections[1:]]
-    assert len(random) >= 300
-    for covered in (
-        [c for _, c in random if c.second_step_size not in (0, c.cycle_first_step_size)],
-        [c for _, c in random if c.second_step_size == 0],
-        [c for _, c in random if c.cycle_first_step_size % (c.cycle_first_stair_count or 1)],
-        [c for _, c in random if c.cycle_first_stair_count > c.cycle_first_step_size],
-        [c for _, c in random if c.decay_lr_rate > 0],
-        [c for _, c in random if c.decay_mom_rate > 0],
-        [c for _, c in random if c.decay_step_size == 0],
-        [s for s, _ in random if s["cycle_first_stair_count"] == -1],
-    ):
-        assert len(covered) >= 20
-
-
-def test_the_rate_is_deepspeeds_at_every_update() -> None:
-    for section, rates, _ in recorded():
-        ours = from_deepspeed(section).lr(np.arange(len(rates)))
-        tolerance = 1e-12 * section["cycle_max_lr"]
-        np.testing.assert_allclose(ours, rates, rtol=0, atol=tolerance, err_msg=str(section))
-
-
-def test_the_momentum_is_deepspeeds_but_for_step_0_and_the_decay() -> None:
-    for section, _, momenta in recorded():
-        cycle = from_deepspeed(section)
-        ours = cycle.momentum(np.arange(len(momenta)))
-        assert ours is not None
-        end = cycle.end_step
-        np.testing.assert_allclose(ours[1 : end + 1], momenta[1 : end + 1], rtol=0, atol=1e-12)
-        # DeepSpeed starts low, although the rate is low as well.
-        assert ours[0] == section["cycle_max_mom"]
-        assert momenta[0] == section["cycle_min_mom"]
-        # After the cycle DeepSpeed multiplies by what the momentum is divided by here.
-        np.testing.assert_allclose(
-            ours[end + 1 :] * momenta[end + 1 :], section["cycle_max_mom"] ** 2, rtol=1e-12
-        )
-
-
 # --- The module itself ---
 
 
 def test_the_examples_in_the_docstrings() -> None:
-    failed, tried = doctest.testmod(schedules)
-    assert tried > 0
-    assert failed == 0
+    tried = 0
+    for module in pkgutil.iter_modules(schedules.__path__, "bsscale.schedules."):
+        result = doctest.testmod(importlib.import_module(module.name))
+        assert result.failed == 0
+        tried += result.attempted
+    own = doctest.testmod(schedules)
+    assert own.failed == 0
+    assert min(own.attempted, tried) > 0
 
 
 @pytest.mark.parametrize(

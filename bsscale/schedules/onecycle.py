@@ -1,145 +1,15 @@
-"""Learning-rate schedules as values.
-
-A schedule says which learning rate (and which momentum) optimizer update ``t = 0, 1, 2, ...`` uses.
-It is an immutable value that never sees an optimizer: the same number in always gives the same
-number out, so it can be plotted, compared, put in a test, or handed to any training loop.
-
->>> cycle = OneCycle(cycle_min_lr=0.1, cycle_max_lr=0.5, cycle_first_step_size=4)
->>> [round(cycle.lr(t), 3) for t in range(10)]
-[0.1, 0.2, 0.3, 0.4, 0.5, 0.4, 0.3, 0.2, 0.1, 0.1]
-
-A schedule of your own is a frozen dataclass with the formula for one step:
-
->>> @dataclass(frozen=True)
-... class InverseSquareRoot(Schedule):
-...     rate: float
-...     def lr_at(self, step: int) -> float:
-...         return self.rate / math.sqrt(step + 1)
->>> InverseSquareRoot(0.1).lr(np.arange(4)).round(4)
-array([0.1   , 0.0707, 0.0577, 0.05  ])
-"""
+"""1-Cycle, with the parameters of DeepSpeed's."""
 
 from __future__ import annotations
 
 import math
-import operator
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
-from typing import Any, TypeAlias, overload
-
-import numpy as np
-from numpy.typing import NDArray
 
 from bsscale.errors import ConfigError
+from bsscale.schedules import checks
+from bsscale.schedules.base import Schedule, between
 
-__all__ = ["Constant", "OneCycle", "Schedule"]
-
-Step: TypeAlias = int | np.integer[Any]
-Steps: TypeAlias = NDArray[np.integer[Any]]
-Values: TypeAlias = NDArray[np.float64]
-
-
-class Schedule(ABC):
-    """What every schedule is: a learning rate, and perhaps a momentum, for every step >= 0.
-
-    Subclasses write the formula for one step, `lr_at` (and `momentum_at`); `lr` and `momentum`
-    apply it to a step or to an array of steps. An array is a plain loop over the same scalar
-    formula: training asks for one step at a time, where NumPy would cost ten times the formula, and
-    NumPy's vectorised functions may round differently from the scalar ones, so that a plot would
-    not show exactly the numbers that were trained with.
-    """
-
-    @abstractmethod
-    def lr_at(self, step: int) -> float:
-        """Learning rate of update `step`, a Python int >= 0."""
-
-    def momentum_at(self, step: int) -> float | None:
-        """Momentum of update `step`; None, at every step or at none, to leave momentum alone."""
-        return None
-
-    def phases(self) -> tuple[tuple[str, int], ...]:
-        """Name and first step of each phase, in order; empty for a shape without phases."""
-        return ()
-
-    def notes(self) -> tuple[str, ...]:
-        """What a user should know before training with it: valid, but perhaps not meant."""
-        return ()
-
-    @overload
-    def lr(self, step: Steps) -> Values: ...
-    @overload
-    def lr(self, step: Step) -> float: ...
-    def lr(self, step: Step | Steps) -> float | Values:
-        """Learning rate that update `step` uses, counted from 0.
-
-        Parameters
-        ----------
-        step
-            An integer >= 0 (a NumPy integer will do), or an integer array of any shape.
-
-        Returns
-        -------
-        float or ndarray of float64
-            A float for an integer, an array of the same shape for an array; equal bit for bit.
-
-        Raises
-        ------
-        ValueError
-            If a step is negative.
-        TypeError
-            If a step is not an integer.
-        """
-        if isinstance(step, np.ndarray):
-            return _map(self.lr_at, step)
-        return self.lr_at(_checked(step))
-
-    @overload
-    def momentum(self, step: Steps) -> Values | None: ...
-    @overload
-    def momentum(self, step: Step) -> float | None: ...
-    def momentum(self, step: Step | Steps) -> float | Values | None:
-        """Momentum that update `step` uses: SGD's momentum, or Adam's beta1.
-
-        Takes and raises what `lr` does. Returns None where the schedule leaves momentum alone.
-        """
-        if isinstance(step, np.ndarray):
-            return None if self.momentum_at(0) is None else _map(self.momentum_at, step)
-        return self.momentum_at(_checked(step))
-
-
-@dataclass(frozen=True)
-class Constant(Schedule):
-    r"""The same learning rate at every step; momentum is left alone.
-
-    .. math:: \eta_t = \eta
-
-    Parameters
-    ----------
-    rate
-        Learning rate, above 0.
-
-    Raises
-    ------
-    ConfigError
-        If the rate is not a finite number above 0.
-    """
-
-    rate: float
-
-    def __post_init__(self) -> None:
-        rate = _number("rate", self.rate)
-        if rate <= 0:
-            raise ConfigError(
-                f"rate is {rate:g}, and a constant rate of 0 or less trains nothing",
-                "give a learning rate above 0",
-            )
-        object.__setattr__(self, "rate", rate)
-
-    def lr_at(self, step: int) -> float:
-        """Learning rate of update `step`: always `rate`."""
-        return self.rate
+__all__ = ["OneCycle"]
 
 
 @dataclass(frozen=True)
@@ -191,6 +61,9 @@ class OneCycle(Schedule):
         Momentum at the peak, and at the start and end of the cycle; 0 <= min <= max < 1.
     decay_mom_rate
         Decay of the momentum after the cycle, >= 0.
+    compat
+        "deepspeed" takes DeepSpeed's momentum where it differs on purpose, and its rounding; see
+        below. None is bsscale's own.
 
     Raises
     ------
@@ -205,13 +78,16 @@ class OneCycle(Schedule):
 
     - momentum is high at step 0, as everywhere where the rate is low; DeepSpeed starts it at
       `cycle_min_mom` for one update;
-    - `decay_mom_rate` makes the momentum decay, so it cannot reach 1; DeepSpeed's grows without
-      end;
+    - `decay_mom_rate` makes the momentum decay, so it cannot reach 1; DeepSpeed multiplies by
+      :math:`1 + \text{decay\_mom\_rate} \cdot k`, so it grows without end;
     - a schedule is momentum only: Adam's beta2 is kept; DeepSpeed overwrites it with 0.99;
     - momentum is for any optimizer that has one; DeepSpeed cycles Adam's beta1, but not SGD's
       momentum;
     - a negative stair count and a minimum above the maximum are rejected; DeepSpeed takes the first
       for continuous, and turns the cycle upside down for the second.
+
+    With ``compat="deepspeed"`` the first two are DeepSpeed's, and rate and momentum equal its own
+    bit for bit; `check` refuses a training so long that the momentum reaches 1.
 
     References
     ----------
@@ -234,10 +110,9 @@ class OneCycle(Schedule):
     cycle_min_mom: float = 0.8
     cycle_max_mom: float = 0.9
     decay_mom_rate: float = 0.0
+    compat: str | None = None
 
     def __post_init__(self) -> None:
-        # Plain floats and ints: a NumPy scalar in a field would make every call slower, and its
-        # results NumPy scalars.
         for name in (
             "cycle_min_lr",
             "cycle_max_lr",
@@ -246,7 +121,7 @@ class OneCycle(Schedule):
             "cycle_max_mom",
             "decay_mom_rate",
         ):
-            object.__setattr__(self, name, _number(name, getattr(self, name)))
+            object.__setattr__(self, name, checks.number(name, getattr(self, name)))
         for name, least, remedy in (
             ("cycle_first_step_size", 1, "give the rising half at least 1 step"),
             ("cycle_second_step_size", 0, "give the steps of the falling half, or 0 for none"),
@@ -256,40 +131,31 @@ class OneCycle(Schedule):
         ):
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, _whole(name, value, least, remedy))
+                object.__setattr__(self, name, checks.whole(name, value, least, remedy))
+        if self.compat is not None:
+            checks.choice("compat", self.compat, ("deepspeed",))
         self._check_bounds()
         self._check_decay()
 
     def _check_bounds(self) -> None:
-        if self.cycle_min_lr < 0:
-            raise ConfigError(
-                f"cycle_min_lr is {self.cycle_min_lr:g}, below 0",
-                "give a learning rate of 0 or more",
-            )
-        if self.cycle_max_lr <= 0:
-            raise ConfigError(
-                f"cycle_max_lr is {self.cycle_max_lr:g}, and a peak of 0 or less trains nothing",
-                "give a learning rate above 0",
-            )
-        if self.cycle_min_lr > self.cycle_max_lr:
-            raise ConfigError(
-                f"cycle_min_lr is {self.cycle_min_lr:g}, above cycle_max_lr, "
-                f"which is {self.cycle_max_lr:g}",
-                "exchange them, or raise cycle_max_lr: the cycle starts and ends at the minimum",
-            )
-        for name in ("cycle_min_mom", "cycle_max_mom"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise ConfigError(
-                    f"{name} is {value:g}, outside [0, 1)",
-                    "give a momentum from 0 to below 1 (at 1 no gradient is ever forgotten)",
-                )
-        if self.cycle_min_mom > self.cycle_max_mom:
-            raise ConfigError(
-                f"cycle_min_mom is {self.cycle_min_mom:g}, above cycle_max_mom, "
-                f"which is {self.cycle_max_mom:g}",
-                "exchange them: momentum is at its minimum where the learning rate peaks",
-            )
+        checks.rate("cycle_min_lr", self.cycle_min_lr)
+        checks.peak("cycle_max_lr", self.cycle_max_lr)
+        checks.not_above(
+            "cycle_min_lr",
+            self.cycle_min_lr,
+            "cycle_max_lr",
+            self.cycle_max_lr,
+            "the cycle starts and ends at the minimum",
+        )
+        checks.momentum("cycle_min_mom", self.cycle_min_mom)
+        checks.momentum("cycle_max_mom", self.cycle_max_mom)
+        checks.not_above(
+            "cycle_min_mom",
+            self.cycle_min_mom,
+            "cycle_max_mom",
+            self.cycle_max_mom,
+            "momentum is at its minimum where the learning rate peaks",
+        )
 
     def _check_decay(self) -> None:
         for name in ("decay_lr_rate", "decay_mom_rate"):
@@ -328,6 +194,14 @@ class OneCycle(Schedule):
         """Last step of the cycle, a + b: the rate is back at its minimum; the decay follows."""
         return self.cycle_first_step_size + self.second_step_size
 
+    @property
+    def length(self) -> int:
+        return self.end_step
+
+    @property
+    def peak(self) -> float:
+        return self.cycle_max_lr
+
     def levels(self) -> tuple[int, int]:
         """Distinct heights in the rising and the falling half, the peak (one step) left out.
 
@@ -364,21 +238,51 @@ class OneCycle(Schedule):
             )
         return tuple(notes)
 
+    def check(self, steps: int) -> None:
+        """Raise ConfigError if DeepSpeed's growing momentum reaches 1 within `steps` updates."""
+        super().check(steps)
+        if self.compat is None or not self.cycle_momentum or self.decay_mom_rate == 0:
+            return
+        reached = self.momentum_at(steps - 1)
+        # The maximum in the cycle is below 1, and after it the last update has the highest.
+        if reached is not None and steps - 1 > self.end_step and reached >= 1:
+            headroom = (1 / self.cycle_max_mom - 1) / self.decay_mom_rate * self.decay_step_size
+            raise ConfigError(
+                f"decay_mom_rate is {self.decay_mom_rate:g}, and with compat=deepspeed it makes "
+                f"the momentum grow: to {reached:g} at step {steps - 1}, and 1 or more from step "
+                f"{self.end_step + math.ceil(headroom)} on",
+                "give decay_mom_rate=0, or leave compat out: then the momentum decays",
+            )
+
     def lr_at(self, step: int) -> float:
         """Learning rate of update `step`: with the height, then the decay."""
         past = step - self.end_step
         if past <= 0:
-            return _between(self.cycle_min_lr, self.cycle_max_lr, self._height(step))
-        return _decayed(self.cycle_min_lr, self.decay_lr_rate, past, self.decay_step_size)
+            return self._between(self.cycle_min_lr, self.cycle_max_lr, step)
+        return self.cycle_min_lr / self._decay(self.decay_lr_rate, past)
 
     def momentum_at(self, step: int) -> float | None:
         """Momentum of update `step`: against the height, then the decay; None if not cycled."""
         if not self.cycle_momentum:
             return None
         past = step - self.end_step
+        if self.compat is None:
+            if past <= 0:
+                return self._between(self.cycle_max_mom, self.cycle_min_mom, step)
+            return self.cycle_max_mom / self._decay(self.decay_mom_rate, past)
+        if step == 0:
+            return self.cycle_min_mom
         if past <= 0:
-            return _between(self.cycle_max_mom, self.cycle_min_mom, self._height(step))
-        return _decayed(self.cycle_max_mom, self.decay_mom_rate, past, self.decay_step_size)
+            return self._between(self.cycle_max_mom, self.cycle_min_mom, step)
+        return self.cycle_max_mom * self._decay(self.decay_mom_rate, past)
+
+    def _between(self, start: float, end: float, step: int) -> float:
+        if self.compat is None:
+            return between(start, end, self._height(step))
+        return start + (end - start) * self._deepspeed_height(step)
+
+    def _decay(self, rate: float, past: int) -> float:
+        return 1.0 + rate * (past / self.decay_step_size) if rate else 1.0
 
     def _height(self, step: int) -> float:
         """Height s of a step within the cycle, in [0, 1]."""
@@ -395,49 +299,15 @@ class OneCycle(Schedule):
             return (climbed * stairs // size) / stairs
         return climbed / size
 
-
-def _between(start: float, end: float, height: float) -> float:
-    # This form is monotone in `height` even after rounding; start + (end - start) is not always
-    # `end`, and the peak should be the number that was configured.
-    return end if height == 1.0 else start + (end - start) * height
-
-
-def _decayed(value: float, rate: float, past: int, size: int) -> float:
-    return value / (1.0 + rate * (past / size)) if rate else value
-
-
-def _checked(step: Step) -> int:
-    index = operator.index(step)
-    if index < 0:
-        raise ValueError(f"step is {index}, but the first update is step 0")
-    return index
-
-
-def _map(at: Callable[[int], float | None], steps: Steps) -> Values:
-    values = [at(_checked(step)) for step in steps.ravel().tolist()]
-    return np.array(values, dtype=np.float64).reshape(steps.shape)
-
-
-def _number(name: str, value: object) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise ConfigError(f"{name} is {value!r}, which is not a number", f"give {name} as a number")
-    if not math.isfinite(value):
-        raise ConfigError(f"{name} is {float(value)}", f"give {name} as a finite number")
-    return float(value)
-
-
-def _whole(name: str, value: Any, least: int, remedy: str) -> int:
-    try:
-        whole = operator.index(value)
-    except TypeError:
-        whole = None
-    if whole is None or isinstance(value, bool):
-        raise ConfigError(
-            f"{name} is {value!r}, which is not a whole number", f"give {name} as an integer"
-        )
-    if whole < least:
-        raise ConfigError(f"{name} is {whole}, below {least}", remedy)
-    return whole
+    def _deepspeed_height(self, step: int) -> float:
+        """The same height with DeepSpeed's rounding, which can pass the peak by a few bits."""
+        total = float(self.end_step)
+        peak = self.cycle_first_step_size / total
+        done = 1.0 + step / total - math.floor(1 + step / total)
+        rising = done <= peak
+        if self.cycle_first_stair_count if rising else self.second_stair_count:
+            return self._height(step)
+        return done / peak if rising else (done - 1) / (peak - 1)
 
 
 def _lost_stairs(which: str, stairs: int, half: str, steps: int) -> str:

@@ -1,0 +1,194 @@
+"""From the scheduler section of a DeepSpeed configuration to a schedule, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
+
+from bsscale.errors import ConfigError
+from bsscale.schedules import checks
+from bsscale.schedules.base import Schedule
+from bsscale.schedules.deepspeed_warmup import WarmupCosineLR, WarmupDecayLR, WarmupLR
+from bsscale.schedules.onecycle import OneCycle
+from bsscale.schedules.range_test import RangeTest
+
+__all__ = ["from_deepspeed", "to_deepspeed"]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A DeepSpeed scheduler: its schedule, and the defaults that only DeepSpeed has.
+
+    The parameters have the names of the schedule's fields.
+    """
+
+    schedule: type[Schedule]
+    defaults: Mapping[str, Any]
+    not_parameters: frozenset[str] = frozenset()
+
+    @property
+    def parameters(self) -> list[str]:
+        return [f.name for f in fields(self.schedule) if f.name not in self.not_parameters]  # type: ignore[arg-type]
+
+    @property
+    def required(self) -> list[str]:
+        needed = {f.name for f in fields(self.schedule) if f.default is MISSING}  # type: ignore[arg-type]
+        return [name for name in self.parameters if name in needed and name not in self.defaults]
+
+
+_KINDS = {
+    "OneCycle": _Kind(OneCycle, {"cycle_first_step_size": 2000}, frozenset({"compat"})),
+    "LRRangeTest": _Kind(
+        RangeTest, {"lr_range_test_min_lr": 1e-3, "lr_range_test_step_size": 2000}
+    ),
+    # None: the learning rate that the optimizer is configured with.
+    "WarmupLR": _Kind(WarmupLR, {"warmup_max_lr": None}),
+    "WarmupDecayLR": _Kind(WarmupDecayLR, {"warmup_max_lr": 0.001}),
+    "WarmupCosineLR": _Kind(WarmupCosineLR, {}, frozenset({"base_lr"})),
+}
+
+
+def from_deepspeed(
+    section: Mapping[str, Any], base_lr: float | None = None, *, compat: str | None = None
+) -> Schedule:
+    """The schedule of a DeepSpeed configuration.
+
+    >>> from_deepspeed({"type": "WarmupLR", "params": {"warmup_max_lr": 0.1}}).lr(1001)
+    0.1
+
+    Parameters
+    ----------
+    section
+        A whole configuration (the content of a ds_config.json), of which only ``scheduler`` is
+        read, or that section: ``{"type": ..., "params": {...}}`` with OneCycle, LRRangeTest,
+        WarmupLR, WarmupDecayLR or WarmupCosineLR. Parameters that are left out have DeepSpeed's
+        defaults. For OneCycle ``post_cycle_decay_step_size`` is another name of
+        ``decay_step_size``, a stair count of 0 or less means continuous, and decay rates without a
+        decay_step_size, or for a momentum that is not cycled, do nothing, as in DeepSpeed.
+    base_lr
+        The learning rate that the optimizer is configured with. WarmupCosineLR needs it, and so
+        does WarmupLR without warmup_max_lr; the others do not look at it.
+    compat
+        "deepspeed" takes DeepSpeed's own momentum for OneCycle, see there. The learning rates of
+        every section are DeepSpeed's, with it and without.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown type or key, a missing one, or a value that the schedule does not accept.
+    """
+    name, given = _parameters(section)
+    kind = _KINDS[name]
+    if name == "OneCycle" and "post_cycle_decay_step_size" in given:
+        if "decay_step_size" in given:
+            raise ConfigError(
+                f"decay_step_size={given['decay_step_size']} and post_cycle_decay_step_size="
+                f"{given['post_cycle_decay_step_size']} are two names of one length",
+                "give one of them",
+            )
+        given["decay_step_size"] = given.pop("post_cycle_decay_step_size")
+    if given.pop("last_batch_iteration", -1) != -1:
+        raise ConfigError(
+            "last_batch_iteration resumes a DeepSpeed training in the middle",
+            "leave it out: a schedule starts at step 0, and a scheduler's state resumes it",
+        )
+    checks.keys(given, kind.parameters, f"the params of {name}")
+    missing = [key for key in kind.required if key not in given]
+    if missing:
+        raise ConfigError(
+            f"{name} has no {' and no '.join(missing)}", f"give it in the params of {name}"
+        )
+    params = {**kind.defaults, **{key: _plain(value) for key, value in given.items()}}
+    if name == "WarmupCosineLR":
+        params["base_lr"] = _base_lr(base_lr, "WarmupCosineLR scales the optimizer's learning rate")
+    elif name == "WarmupLR" and params["warmup_max_lr"] is None:
+        params["warmup_max_lr"] = _base_lr(
+            base_lr, "WarmupLR without warmup_max_lr warms up to the optimizer's learning rate"
+        )
+    elif name == "OneCycle":
+        params = {**_onecycle(params), "compat": compat}
+    return kind.schedule(**params)
+
+
+def to_deepspeed(schedule: Schedule) -> dict[str, Any]:
+    """The ``scheduler`` section of a DeepSpeed configuration with the same learning rates.
+
+    Parameters
+    ----------
+    schedule
+        A OneCycle, RangeTest, WarmupLR, WarmupDecayLR or WarmupCosineLR; DeepSpeed has no other
+        shapes. `from_deepspeed` gives an equal one back (told `compat` and the base_lr of a
+        WarmupCosineLR, which a section has no place for).
+
+    Returns
+    -------
+    dict
+        ``{"type": ..., "params": {...}}``, for json.dump.
+
+    Raises
+    ------
+    ConfigError
+        If DeepSpeed has no such schedule.
+
+    Notes
+    -----
+    The momentum of a OneCycle without ``compat="deepspeed"`` is not what DeepSpeed makes of the
+    same parameters: see there.
+    """
+    for name, kind in _KINDS.items():
+        if type(schedule) is kind.schedule:
+            values = {key: getattr(schedule, key) for key in kind.parameters}
+            # None stands for a default in both.
+            params = {key: value for key, value in values.items() if value is not None}
+            return {"type": name, "params": params}
+    remedy = f"it has {', '.join(_KINDS)}"
+    match type(schedule).__name__:
+        case "Constant":
+            remedy += "; for a constant rate leave the section out, and give the optimizer's lr"
+        case "LinearWarmup":
+            remedy += "; WarmupLR with warmup_type='linear' comes near, one step later"
+    raise ConfigError(f"DeepSpeed has no schedule like {type(schedule).__name__}", remedy)
+
+
+def _parameters(section: object) -> tuple[str, dict[str, Any]]:
+    """Type and given parameters of a configuration or of its scheduler section."""
+    if isinstance(section, Mapping) and "type" not in section and "scheduler" in section:
+        section = section["scheduler"]
+    if not isinstance(section, Mapping) or "type" not in section:
+        raise ConfigError(
+            "there is no scheduler in the DeepSpeed configuration",
+            'give {"type": "OneCycle", "params": {...}}, or a configuration with such a '
+            '"scheduler"',
+        )
+    checks.keys(section, ("type", "params"), "a DeepSpeed scheduler")
+    checks.choice("the type of the DeepSpeed scheduler", section["type"], tuple(_KINDS))
+    params = section.get("params", {})
+    if not isinstance(params, Mapping):
+        raise ConfigError(f"params is {params!r}", 'give an object, such as {"cycle_min_lr": 0.1}')
+    return section["type"], dict(params)
+
+
+def _plain(value: Any) -> Any:
+    """JSON writes some whole numbers as 1000.0 or 1e3."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _base_lr(base_lr: float | None, why: str) -> float:
+    if base_lr is None:
+        raise ConfigError(f"{why}, which the section does not name", "give base_lr")
+    return base_lr
+
+
+def _onecycle(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters without what DeepSpeed ignores and OneCycle rejects."""
+    kept = dict(params)
+    for key in ("cycle_first_stair_count", "cycle_second_stair_count"):
+        if isinstance(kept.get(key), int):
+            kept[key] = max(kept[key], 0)
+    if kept.get("decay_step_size", 0) == 0:
+        kept.pop("decay_lr_rate", None)
+        kept.pop("decay_mom_rate", None)
+    if kept.get("cycle_momentum") is False:
+        kept.pop("decay_mom_rate", None)
+    return kept

@@ -1,0 +1,278 @@
+"""DeepSpeed sections as schedules, against traces of DeepSpeed 0.19.8, and back."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bsscale.errors import ConfigError
+from bsscale.schedules import (
+    Constant,
+    Cosine,
+    LinearWarmup,
+    OneCycle,
+    OneCycleTorch,
+    RangeTest,
+    Schedule,
+    WarmupCosineLR,
+    WarmupDecayLR,
+    WarmupLR,
+    from_deepspeed,
+    to_deepspeed,
+)
+
+TRACES = Path(__file__).parent / "golden" / "deepspeed_schedules.npz"
+TYPES = ("OneCycle", "LRRangeTest", "WarmupLR", "WarmupDecayLR", "WarmupCosineLR")
+
+Values = NDArray[np.float64]
+
+
+@functools.cache
+def recorded() -> list[tuple[dict[str, Any], float, Values, Values | None]]:
+    """Section, base_lr, learning rates and momenta; DeepSpeed's tutorial is the first."""
+    with np.load(TRACES, allow_pickle=False) as traces:
+        sections = json.loads(str(traces["sections"]))
+        updates = traces["updates"].tolist()
+        rates, momenta = traces["lr"], traces["momentum"]
+    result: list[tuple[dict[str, Any], float, Values, Values | None]] = []
+    for section, count in zip(sections, updates, strict=True):
+        momentum = None
+        if section["type"] == "OneCycle":
+            momentum, momenta = momenta[:count], momenta[count:]
+        base_lr = section.pop("base_lr")
+        result.append((section, base_lr, rates[:count], momentum))
+        rates = rates[count:]
+    assert len(rates) == len(momenta) == 0
+    return result
+
+
+def test_the_recorded_sections_cover_what_they_should() -> None:
+    tutorial = recorded()[0][0]["params"]
+    assert (tutorial["cycle_min_lr"], tutorial["cycle_max_lr"]) == (1e-4, 1e-3)
+    assert tutorial["cycle_first_step_size"] == tutorial["cycle_second_step_size"] == 1000
+    assert tutorial["cycle_first_stair_count"] == tutorial["cycle_second_stair_count"] == 500
+    assert (tutorial["decay_lr_rate"], tutorial["decay_step_size"]) == (0.001, 1000)
+    for name in TYPES:
+        assert sum(section["type"] == name for section, *_ in recorded()) >= 200
+    random = [
+        (section["params"], from_deepspeed(section))
+        for section, *_ in recorded()[1:]
+        if section["type"] == "OneCycle"
+    ]
+    cycles = [(params, c) for params, c in random if isinstance(c, OneCycle)]
+    for covered in (
+        [c for _, c in cycles if c.second_step_size not in (0, c.cycle_first_step_size)],
+        [c for _, c in cycles if c.second_step_size == 0],
+        [c for _, c in cycles if c.cycle_first_step_size % (c.cycle_first_stair_count or 1)],
+        [c for _, c in cycles if c.cycle_first_stair_count > c.cycle_first_step_size],
+        [c for _, c in cycles if c.decay_lr_rate > 0],
+        [c for _, c in cycles if c.decay_mom_rate > 0],
+        [p for p, c in cycles if c.decay_step_size == 0 and p.get("decay_lr_rate", 0) > 0],
+        [p for p, _ in cycles if p.get("cycle_first_stair_count") == -1],
+        [p for p, _ in cycles if p.get("cycle_second_stair_count") == -5],
+    ):
+        assert len(covered) >= 20
+
+
+@pytest.mark.parametrize("compat", [None, "deepspeed"])
+@pytest.mark.parametrize("name", TYPES)
+def test_the_rate_is_deepspeeds_at_every_update(name: str, compat: str | None) -> None:
+    for section, base_lr, rates, _ in recorded():
+        if section["type"] == name:
+            schedule = from_deepspeed(section, base_lr, compat=compat)
+            peak = rates.max() if schedule.peak is None else schedule.peak
+            ours = schedule.lr(np.arange(len(rates)))
+            np.testing.assert_allclose(ours, rates, rtol=0, atol=1e-12 * peak, err_msg=str(section))
+
+
+def test_with_compat_a_cycle_is_deepspeeds_bit_for_bit() -> None:
+    for section, _, rates, momenta in recorded():
+        if momenta is None:
+            continue
+        cycle = from_deepspeed(section, compat="deepspeed")
+        steps = np.arange(len(rates))
+        np.testing.assert_array_equal(cycle.lr(steps), rates, err_msg=str(section))
+        ours = cycle.momentum(steps)
+        assert ours is not None
+        np.testing.assert_array_equal(ours, momenta, err_msg=str(section))
+
+
+def test_the_momentum_is_deepspeeds_but_for_step_0_and_the_decay() -> None:
+    for section, _, _, momenta in recorded():
+        if momenta is None:
+            continue
+        cycle = from_deepspeed(section)
+        assert isinstance(cycle, OneCycle)
+        ours = cycle.momentum(np.arange(len(momenta)))
+        assert ours is not None
+        end = cycle.end_step
+        np.testing.assert_allclose(ours[1 : end + 1], momenta[1 : end + 1], rtol=0, atol=1e-12)
+        # DeepSpeed starts low, although the rate is low as well.
+        assert ours[0] == cycle.cycle_max_mom
+        assert momenta[0] == cycle.cycle_min_mom
+        # After the cycle DeepSpeed multiplies by what the momentum is divided by here.
+        np.testing.assert_allclose(
+            ours[end + 1 :] * momenta[end + 1 :], cycle.cycle_max_mom**2, rtol=1e-12
+        )
+
+
+@pytest.mark.parametrize("compat", [None, "deepspeed"])
+def test_there_and_back(compat: str | None) -> None:
+    for section, base_lr, _, _ in recorded():
+        schedule = from_deepspeed(section, base_lr, compat=compat)
+        written = json.loads(json.dumps(to_deepspeed(schedule)))
+        assert from_deepspeed(written, base_lr, compat=compat) == schedule
+        assert written["type"] == section["type"]
+
+
+# --- What a section may look like ---
+
+CYCLE: dict[str, Any] = {"cycle_min_lr": 0.1, "cycle_max_lr": 1.0, "cycle_first_step_size": 10}
+
+
+def section(name: str = "OneCycle", **params: Any) -> dict[str, Any]:
+    return {"type": name, "params": params}
+
+
+def test_a_whole_configuration_or_its_section() -> None:
+    own = section(**CYCLE)
+    whole = {"train_batch_size": 8, "optimizer": {"type": "Adam"}, "scheduler": own}
+    assert from_deepspeed(own) == from_deepspeed(whole) == OneCycle(0.1, 1.0, 10)
+
+
+def test_what_is_left_out_has_deepspeeds_default() -> None:
+    assert from_deepspeed(section(cycle_min_lr=0.1, cycle_max_lr=1)) == OneCycle(0.1, 1.0, 2000)
+    assert from_deepspeed(section("LRRangeTest")) == RangeTest(1e-3, 2000, 1.0, False)
+    assert from_deepspeed({"type": "WarmupLR"}, 0.2) == WarmupLR(warmup_max_lr=0.2)
+    assert from_deepspeed(section("WarmupLR", warmup_max_lr=None), 0.2).peak == 0.2
+    assert from_deepspeed(section("WarmupDecayLR", total_num_steps=9)) == WarmupDecayLR(
+        total_num_steps=9, warmup_max_lr=0.001
+    )
+    assert from_deepspeed(section("WarmupCosineLR", total_num_steps=9), 0.2) == WarmupCosineLR(
+        total_num_steps=9, base_lr=0.2, warmup_num_steps=1000, cos_min_ratio=0.0001
+    )
+
+
+def test_the_tutorials_other_name_of_the_decay() -> None:
+    cycle = from_deepspeed(section(**CYCLE, post_cycle_decay_step_size=7, decay_lr_rate=0.5))
+    assert cycle == OneCycle(0.1, 1.0, 10, decay_step_size=7, decay_lr_rate=0.5)
+    with pytest.raises(ConfigError, match="are two names of one length"):
+        from_deepspeed(section(**CYCLE, post_cycle_decay_step_size=7, decay_step_size=7))
+
+
+@pytest.mark.parametrize("count", [0, -1, -5])
+def test_stairs_of_0_or_less_are_continuous_in_their_own_half(count: int) -> None:
+    first = from_deepspeed(
+        section(**CYCLE, cycle_first_stair_count=count, cycle_second_stair_count=3)
+    )
+    assert first == OneCycle(0.1, 1.0, 10, None, 0, 3)
+    second = from_deepspeed(
+        section(**CYCLE, cycle_first_stair_count=3, cycle_second_stair_count=count)
+    )
+    assert second == OneCycle(0.1, 1.0, 10, None, 3, 0)
+
+
+def test_json_may_write_whole_numbers_with_a_point() -> None:
+    assert from_deepspeed(section(**(CYCLE | {"cycle_first_step_size": 1e3}))).length == 2000
+
+
+def test_rates_that_deepspeed_ignores_are_left_out() -> None:
+    assert from_deepspeed(section(**CYCLE, decay_lr_rate=0.1)) == OneCycle(0.1, 1.0, 10)
+    left_alone = from_deepspeed(
+        section(**CYCLE, cycle_momentum=False, decay_step_size=5, decay_mom_rate=0.1)
+    )
+    assert left_alone == OneCycle(0.1, 1.0, 10, decay_step_size=5, cycle_momentum=False)
+
+
+def test_a_beginning_is_the_only_place_to_start() -> None:
+    assert from_deepspeed(section(**CYCLE, last_batch_iteration=-1)) == OneCycle(0.1, 1.0, 10)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (section(**CYCLE, cycle_min_lrs=1), "'cycle_min_lrs' is not known.*did you mean cycle_min"),
+        (section(**CYCLE, compat="deepspeed"), "'compat' is not known in the params of OneCycle"),
+        (section("WarmupLR", colour=1), "'colour' is not known.*known are warmup_num_steps, "),
+        ({"type": "OneCycle", "params": CYCLE, "name": 1}, "'name' is not known.*type, params"),
+        (section("Onecycle"), "type of the DeepSpeed scheduler is 'Onecycle'.*'OneCycle' or"),
+        ({"train_batch_size": 8}, "there is no scheduler"),
+        ({"scheduler": None}, "there is no scheduler"),
+        ([], "there is no scheduler"),
+        ({"type": "OneCycle", "params": [1]}, r"params is \[1\]"),
+        (section(), "OneCycle has no cycle_min_lr and no cycle_max_lr"),
+        (section("WarmupDecayLR"), "WarmupDecayLR has no total_num_steps"),
+        (section("WarmupLR"), "warms up to the optimizer's learning rate.*give base_lr"),
+        (section("WarmupCosineLR", total_num_steps=9), "scales the optimizer.*give base_lr"),
+        (section("WarmupLR", warmup_max_lr="auto"), "warmup_max_lr is 'auto', which is not a num"),
+        (section("WarmupLR", warmup_max_lr=[1]), r"warmup_max_lr is \[1\], which is not a num"),
+        (section("WarmupLR", warmup_max_lr=1, warmup_type="exp"), "'exp'.*'log' or 'linear'"),
+        (section("WarmupLR", warmup_max_lr=1, warmup_min_lr=2), "warmup_min_lr is 2, above"),
+        (section("WarmupLR", warmup_max_lr=1, warmup_num_steps=0), "warmup_num_steps is 0, below"),
+        (section(**CYCLE, decay_step_size=1, decay_lr_rate=-1), "decay_lr_rate is -1, below 0"),
+        (section(**(CYCLE | {"cycle_first_step_size": 0.5})), "0.5, which is not a whole number"),
+        (section(**(CYCLE | {"cycle_min_lr": 2})), "cycle_min_lr is 2, above cycle_max_lr"),
+        (section(**CYCLE, cycle_max_mom=1.0), "cycle_max_mom is 1, outside"),
+        (section(**CYCLE, last_batch_iteration=7), "last_batch_iteration resumes"),
+    ],
+)
+def test_rejected_sections(wrong: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?s){message}") as error:
+        from_deepspeed(wrong)
+    assert error.value.remedy
+    assert str(error.value).isascii()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "message"),
+    [
+        (Constant(0.1), "no schedule like Constant.*leave the section out"),
+        (LinearWarmup(0.1, 10), "no schedule like LinearWarmup.*one step later"),
+        (Cosine(0.1, 10), "no schedule like Cosine.*it has OneCycle, LRRangeTest"),
+        (OneCycleTorch(0.1, 10), "no schedule like OneCycleTorch"),
+    ],
+)
+def test_shapes_that_deepspeed_has_not(schedule: Schedule, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        to_deepspeed(schedule)
+
+
+# --- Momentum that grows ---
+
+
+def test_a_momentum_that_would_reach_1_is_refused() -> None:
+    # After the cycle, at step 4 + k, it is 0.5 * (1 + 0.25 * k): 1 at step 8.
+    cycle = OneCycle(
+        0.1, 1.0, 2, decay_step_size=1, decay_mom_rate=0.25, compat="deepspeed",
+        cycle_min_mom=0.25, cycle_max_mom=0.5,
+    )  # fmt: skip
+    assert [cycle.momentum(t) for t in (0, 4, 7, 8)] == [0.25, 0.5, 0.875, 1.0]
+    cycle.check(8)  # updates 0 to 7
+    with pytest.raises(ConfigError) as error:
+        cycle.check(9)
+    assert "to 1 at step 8, and 1 or more from step 8 on" in error.value.fact
+    assert "decay_mom_rate=0" in error.value.remedy
+    for harmless in (
+        replace(cycle, compat=None),
+        replace(cycle, decay_mom_rate=0.0),
+        replace(cycle, decay_mom_rate=0.0, cycle_momentum=False),
+    ):
+        harmless.check(10**9)
+
+
+@pytest.mark.parametrize("total", [1, 5, 10])
+def test_a_total_within_the_warmup_is_noted(total: int) -> None:
+    for schedule in (
+        WarmupDecayLR(warmup_max_lr=1.0, warmup_num_steps=10, total_num_steps=total),
+        WarmupCosineLR(base_lr=1.0, warmup_num_steps=10, total_num_steps=total),
+    ):
+        (note,) = schedule.notes()
+        assert f"total_num_steps is {total}, not above the warmup's 10 steps" in note
+        assert replace(schedule, total_num_steps=11).notes() == ()
