@@ -12,6 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from bsscale.errors import BsscaleError
+
 if TYPE_CHECKING:
     from bsscale.config import TrackerConfig
 
@@ -37,12 +39,19 @@ class Around(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Compare the jobs; exit with 1 if one failed."""
-        from bsscale.multirun import conclude
+        from bsscale.multirun import compare_jobs, overlay_jobs
 
-        if config.dry_run:
-            return
-        tracker = cast("TrackerConfig", OmegaConf.to_object(config.tracker))
-        if not conclude(Path(config.hydra.sweep.dir), tracker):
+        sweep, good = Path(config.hydra.sweep.dir), True
+        try:
+            if config.task.name == "show_schedule":
+                overlay_jobs(sweep)
+            elif config.task.name == "train" and not config.dry_run:
+                tracker = cast("TrackerConfig", OmegaConf.to_object(config.tracker))
+                good = compare_jobs(sweep, tracker)
+        except BsscaleError as error:
+            log.error("error: %s", error)
+            good = False
+        if not good:
             sys.exit(1)
 
 

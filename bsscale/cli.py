@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bsscale.data import Dataset
     from bsscale.plan import Plan
 
-__all__ = ["main", "plan_job"]
+__all__ = ["check_job", "main"]
 
 log = logging.getLogger("bsscale")
 
@@ -38,7 +38,9 @@ CONFIG_DIRECTORY = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.pa
 
 SCHEMAS = {
     "config": schema.Config,
-    "task/task": schema.TaskConfig,
+    "task/train": schema.TaskConfig,
+    "task/show_schedule": schema.ShowScheduleTask,
+    "task/range_test": schema.RangeTestTask,
     "executor/executor": schema.ExecutorConfig,
     "tracker/none": schema.TrackerConfig,
     "tracker/wandb": schema.WandbConfig,
@@ -89,15 +91,30 @@ def plan_job(cfg: DictConfig) -> Job:
     BsscaleError
         For whatever cannot be trained.
     """
+    from bsscale.plan import Devices, make_plan
+
+    config, dataset = load_job(cfg)
+    plan = make_plan(config, dataset.train.samples_per_pass, Devices.here())
+    return Job(config, dataset, plan)
+
+
+def load_job(cfg: DictConfig) -> tuple[schema.Config, Dataset]:
+    """A configuration whose values are possible, and its data; raises what `plan_job` does."""
     from bsscale.data import load_dataset
-    from bsscale.plan import Devices, check_config, make_plan
+    from bsscale.plan import check_config
 
     config = typed_config(cfg)
     config = replace(config, schedule=config.schedule.resolved())
     check_config(config)
-    dataset = load_dataset(config.dataset)
-    plan = make_plan(config, dataset.train.samples_per_pass, Devices.here())
-    return Job(config, dataset, plan)
+    return config, load_dataset(config.dataset)
+
+
+def check_job(cfg: DictConfig) -> None:
+    """Raise what the job's task would raise before it starts."""
+    if cfg.task.name == "range_test":  # has a schedule, and so a plan, of its own
+        load_job(cfg)
+    else:
+        plan_job(cfg)
 
 
 def typed_config(cfg: DictConfig) -> schema.Config:
@@ -154,10 +171,29 @@ def _train(cfg: DictConfig, context: Any, multirun: bool) -> None:
         log.info("\n%s", describe_result(record, spec.directory))
 
 
+def _show_schedule(cfg: DictConfig, context: Any, multirun: bool) -> None:
+    from bsscale.display import describe_plan
+    from bsscale.show_schedule import show_schedule
+
+    job = plan_job(cfg)
+    arm = arm_label(job.config.schedule.name, job.plan.gpus, list(context.overrides.task))
+    log.info("%s\n", describe_plan(job.plan, job.dataset, arm))
+    assert isinstance(job.config.task, schema.ShowScheduleTask)
+    directory = Path(context.runtime.output_dir)
+    show_schedule(job.plan, arm, job.config.task.show_samples, directory)
+
+
+def _range_test(cfg: DictConfig, context: Any, multirun: bool) -> None:
+    from bsscale.range_test import range_test
+
+    config, dataset = load_job(cfg)
+    range_test(config, dataset, Path(context.runtime.output_dir), _plain(context.job_logging))
+
+
 def _plain(node: Any) -> dict[str, Any]:
     container = OmegaConf.to_container(node, resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
 
 
-_TASKS = {"train": _train}
+_TASKS = {"train": _train, "show_schedule": _show_schedule, "range_test": _range_test}

@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from bsscale.optimizers import OptimizerConfig
-from bsscale.schedule_config import ScheduleConfig
+from bsscale.schedule_config import RangeTestConfig, ScheduleConfig
 
 __all__ = ["Config", "ExecutorConfig", "TaskConfig", "TrackerConfig"]
 
@@ -18,6 +18,43 @@ class TaskConfig:
     """What to do: the name of a file in conf/task/."""
 
     name: str = MISSING
+
+
+@dataclass
+class ShowScheduleTask(TaskConfig):
+    """task=show_schedule.
+
+    Attributes
+    ----------
+    show_samples
+        How far to draw, in samples; None: one pass, or as much longer as the schedule is.
+    """
+
+    name: str = "show_schedule"
+    show_samples: int | None = None
+
+
+@dataclass
+class RangeTestTask(TaskConfig):
+    """task=range_test.
+
+    Attributes
+    ----------
+    ramp
+        How the rate grows: the options of schedule=range_test, exponential by default.
+    seeds
+        Seeds to repeat it on.
+    first_seed
+        The first of them; far from those that runs use, which the suggestion is for.
+    evaluations
+        Evaluations along the ramp.
+    """
+
+    name: str = "range_test"
+    ramp: RangeTestConfig = field(default_factory=lambda: RangeTestConfig(mode="exponential"))
+    seeds: int = 3
+    first_seed: int = 1_000_000
+    evaluations: int = 100
 
 
 @dataclass

@@ -37,13 +37,13 @@ class SequentialLauncher(BasicLauncher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from bsscale.cli import plan_job
+        from bsscale.cli import check_job
 
         assert self.hydra_context is not None and self.config is not None
         for overrides in job_overrides:
             job = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             try:
-                plan_job(job)
+                check_job(job)
             except BsscaleError as error:
                 described = " ".join(filter_overrides(overrides))
                 raise CompactHydraException(

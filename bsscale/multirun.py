@@ -1,4 +1,4 @@
-"""The end of a multirun: one table, one comparison.json, one W&B run with every arm's curve."""
+"""The end of a multirun: one table, one comparison.json, one W&B run; or one overlaid figure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bsscale.records import write_json
 from bsscale.report import Comparison, compare
 from bsscale.tracking import WandbTracker, make_tracker
 
-__all__ = ["conclude"]
+__all__ = ["compare_jobs", "overlay_jobs"]
 
 log = logging.getLogger(__name__)
 
 
-def conclude(directory: Path, tracker_config: TrackerConfig) -> bool:
+def compare_jobs(directory: Path, tracker_config: TrackerConfig) -> bool:
     """Compare the jobs of a multirun.
 
     Parameters
@@ -32,13 +32,7 @@ def conclude(directory: Path, tracker_config: TrackerConfig) -> bool:
     -------
     Whether every job trained.
     """
-    jobs = sorted(
-        (path.parent for path in directory.glob("*/.hydra")),
-        key=lambda path: (len(path.name), path.name),  # 0, 1, ..., 9, 10
-    )
-    if not jobs:
-        return True
-    comparison = compare(jobs)
+    comparison = compare(_jobs(directory))
     write_json(directory / "comparison.json", comparison.as_dict())
     tracker = make_tracker(
         tracker_config,
@@ -55,6 +49,21 @@ def conclude(directory: Path, tracker_config: TrackerConfig) -> bool:
         log.error("failed: %s: %s", failure.directory, failure.reason)
     log.info("comparison  %s", directory / "comparison.json")
     return not comparison.failed
+
+
+def overlay_jobs(directory: Path) -> None:
+    """Draw the schedules of a multirun of task=show_schedule over each other."""
+    from bsscale.show_schedule import overlay
+
+    overlay(_jobs(directory), directory)
+
+
+def _jobs(directory: Path) -> list[Path]:
+    """The directories of a multirun's jobs, in order: 0, 1, ..., 9, 10."""
+    return sorted(
+        (path.parent for path in directory.glob("*/.hydra")),
+        key=lambda path: (len(path.name), path.name),
+    )
 
 
 def _mirror(tracker: WandbTracker, comparison: Comparison) -> None:

@@ -12,15 +12,16 @@ PACKAGE = Path(bsscale.__file__).parent
 # From the bottom up; a module may import from its own line and from the lines before it.
 LAYERS = [
     ["errors"],
-    ["schedules", "scaling", "metrics", "stats", "divergence", "arms"],
+    ["schedules", "scaling", "metrics", "stats", "divergence", "arms", "lr_range"],
     ["optimizers", "schedule_config"],
     ["config", "records"],
     ["baselines", "environment"],
     ["plan"],
     ["data", "models", "tracking", "torch_scheduler"],
     ["engines", "trainer", "display"],
-    ["run", "report"],
-    ["multirun"],
+    ["figures"],
+    ["run", "report", "show_schedule"],
+    ["range_test", "multirun"],
     ["cli", "launcher", "callbacks"],
     ["__main__"],
 ]

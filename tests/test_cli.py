@@ -78,10 +78,13 @@ def test_a_dry_run_prints_the_plan_and_trains_nothing(bsscale: Bsscale, tmp_path
 def test_the_tutorials_section_gives_deepspeeds_learning_rates(
     bsscale: Bsscale, tmp_path: Path
 ) -> None:
-    from tests.test_schedules import recorded
+    from tests.test_deepspeed import recorded
 
-    section, rates, _ = next(iter(recorded()))
-    assert section["cycle_first_step_size"] == 1000 and section["cycle_max_lr"] == 1e-3
+    section, _, rates, _ = recorded()[0]
+    assert (
+        section["params"]["cycle_first_step_size"] == 1000
+        and section["params"]["cycle_max_lr"] == 1e-3
+    )
     tutorial = [
         "schedule=onecycle", "schedule.cycle_min_lr=1e-4", "schedule.cycle_max_lr=1e-3",
         "schedule.cycle_first_step_size=1000", "schedule.cycle_second_step_size=1000",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def test_the_help_names_every_choice() -> None:
     help_file = Path(CONFIG_DIRECTORY, "hydra", "help", "bsscale.yaml").read_text()
     for group in GROUPS:
         choices = sorted(choice for g, choice in CHOICES if g == group)
-        [line] = [x for x in help_file.splitlines() if x.strip().startswith(f"{group}=")]
+        lines = re.sub(r"\n\s*\|", " |", help_file).splitlines()
+        [line] = [x for x in lines if x.strip().startswith(f"{group}=")]
         shown = line.split("=", 1)[1].split("#")[0].replace(" ", "").split("|")
         assert sorted(shown) == choices, group

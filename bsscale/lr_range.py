@@ -1,0 +1,280 @@
+"""What a learning-rate range test says: where training diverges, and which rates to use.
+
+A range test trains while the learning rate grows, and its curve is read here. Nothing is trained
+in this module: it is arithmetic on the evaluations.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Curve", "Edge", "Estimates", "Suggestion", "estimates", "find_edge", "suggest"]
+
+# Evaluations that a rise must last, and how many times the noise it must be.
+RISE_LASTS = 3
+RISE_OF_NOISE = 4.0
+# The share of the lowest edge that is suggested as the peak, and of the peak as the minimum. See
+# the README for how they were chosen and what they gave on fresh seeds.
+PEAK_OF_EDGE = 1 / 2
+MIN_OF_PEAK = 1 / 10
+# The cycle's length in passes over the training split, and the share of its rising half.
+CYCLE_PASSES = 1.0
+RISE_SHARE = 0.3
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The evaluations of one seed's range test, the untrained model left out.
+
+    Attributes
+    ----------
+    lr
+        Learning rate of the last update before each evaluation, rising.
+    loss
+        Validation loss, in nats; NaN or infinite where training had diverged.
+    auc
+        Validation AUC; NaN where it was not defined.
+    """
+
+    lr: Values
+    loss: Values
+    auc: Values
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Where a curve diverges.
+
+    Attributes
+    ----------
+    lr
+        The largest rate at which it had not; the last rate of the test if it never did.
+    diverged
+        Whether it did within the test.
+    reason
+        By which sign.
+    """
+
+    lr: float
+    diverged: bool
+    reason: str
+
+
+def find_edge(curve: Curve, label_entropy: float, chance_auc_bound: float) -> Edge:
+    """Find the learning rate at which training stops working.
+
+    The first of these signs counts: a loss that is not finite; a loss back above the label's
+    entropy, or an AUC back at chance, after it had been better; a loss that has risen above its
+    minimum by more than four times its own noise for three evaluations and does not come back.
+    A fixed multiple of the lowest loss, which many implementations use, misses a rise of 1.7
+    times, and takes noise for a rise where the loss is small.
+
+    Parameters
+    ----------
+    curve
+        One seed's evaluations.
+    label_entropy
+        Entropy of the validation labels, in nats.
+    chance_auc_bound
+        AUC below which a score is not told apart from chance.
+    """
+    signs: list[tuple[int, str]] = []
+    finite = np.isfinite(curve.loss)
+    if not finite.all():
+        signs.append((int(np.argmin(finite)), "a non-finite loss"))
+    signs += _back(curve.loss < label_entropy, "the loss back above the label's entropy")
+    signs += _back(curve.auc > chance_auc_bound, "the AUC back at chance")
+    signs += _rise(curve.loss[: signs[0][0] if not finite.all() else None])
+    if not signs:
+        return Edge(float(curve.lr[-1]), False, "it did not diverge")
+    index, reason = min(signs)
+    return Edge(float(curve.lr[max(index - 1, 0)]), True, reason)
+
+
+def _back(good: npt.NDArray[np.bool_], reason: str) -> list[tuple[int, str]]:
+    """The first evaluation that is not good after one that was, if it lasts."""
+    if not good.any():
+        return []
+    first = int(np.argmax(good))
+    for index in range(first + 1, len(good)):
+        if not good[index : index + RISE_LASTS].any():
+            return [(index, reason)]
+    return []
+
+
+def _rise(loss: Values) -> list[tuple[int, str]]:
+    """The first evaluation after the minimum from which the loss stays above it beyond noise."""
+    if len(loss) < 2 * RISE_LASTS:
+        return []
+    smooth = _smooth(loss)
+    lowest = int(np.argmin(smooth))
+    noise = _noise(loss[: lowest + 1])
+    above = loss > smooth[lowest] + RISE_OF_NOISE * noise
+    above[: lowest + 1] = False
+    if len(above) - 1 - lowest < RISE_LASTS or not above[-RISE_LASTS:].all():
+        return []
+    index = len(above) - int(np.argmin(above[::-1]))
+    return [(index, "the loss rising beyond its noise")]
+
+
+def _noise(loss: Values) -> float:
+    """The standard deviation of evaluation-to-evaluation noise, robustly, from second differences.
+
+    A second difference of independent noise has 6 times its variance, and a smooth trend has
+    nearly none; 1.4826 times the median absolute deviation estimates a standard deviation.
+    """
+    if len(loss) < 5:
+        return 0.0
+    second = np.diff(loss, n=2)
+    return float(1.4826 * np.median(np.abs(second - np.median(second))) / math.sqrt(6))
+
+
+def _smooth(values: Values, width: int = 5) -> Values:
+    """Running median of `width`, the ends repeated."""
+    padded = np.pad(values, width // 2, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width)
+    return np.asarray(np.median(windows, axis=1), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """The learning rates that well-known readings of one curve suggest.
+
+    Attributes
+    ----------
+    steepest
+        Where the smoothed loss falls fastest over log rate (fastai's and Lightning's "steep").
+    valley
+        Two thirds into the longest valley of the loss (fastai's default).
+    minimum_tenth
+        A tenth of the rate with the lowest loss (Gugger's rule of thumb).
+    edge
+        Where training diverges; see `find_edge`.
+    """
+
+    steepest: float
+    valley: float
+    minimum_tenth: float
+    edge: Edge
+
+
+def estimates(curve: Curve, label_entropy: float, chance_auc_bound: float) -> Estimates:
+    """Read one seed's curve in every way; the parameters are those of `find_edge`."""
+    edge = find_edge(curve, label_entropy, chance_auc_bound)
+    usable = (curve.lr <= edge.lr) & np.isfinite(curve.loss)
+    lr, loss = curve.lr[usable], _smooth(curve.loss[usable])
+    if len(lr) < 3:
+        return Estimates(edge.lr, edge.lr, edge.lr / 10, edge)
+    slope = np.gradient(loss, np.log(lr)) if lr[0] < lr[-1] else np.zeros(len(lr))
+    return Estimates(
+        steepest=float(lr[int(np.argmin(slope))]),
+        valley=float(lr[_valley(loss)]),
+        minimum_tenth=float(lr[int(np.argmin(loss))]) / 10,
+        edge=edge,
+    )
+
+
+def _valley(loss: Values) -> int:
+    """Where fastai's `valley` points: two thirds into the longest decreasing subsequence."""
+    longest = np.ones(len(loss), dtype=int)
+    start = np.arange(len(loss))
+    for index in range(1, len(loss)):
+        before = np.flatnonzero(loss[:index] > loss[index])
+        if len(before):
+            best = before[int(np.argmax(longest[before]))]
+            longest[index], start[index] = longest[best] + 1, start[best]
+    end = int(np.argmax(longest))
+    begin = int(start[end])
+    return begin + (end - begin) * 2 // 3
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A 1-Cycle, from the curves of several seeds.
+
+    Attributes
+    ----------
+    cycle_min_lr, cycle_max_lr
+        Rates at the ends and at the peak.
+    cycle_first_samples, cycle_second_samples
+        Lengths of the rising and the falling half, in samples.
+    reason
+        How they follow from the curves.
+    spread
+        For each reading, lowest, median and highest over the seeds.
+    """
+
+    cycle_min_lr: float
+    cycle_max_lr: float
+    cycle_first_samples: int
+    cycle_second_samples: int
+    reason: str
+    spread: Mapping[str, tuple[float, float, float]]
+
+    def preset(self) -> dict[str, float | int]:
+        """What ``schedule.preset`` reads."""
+        return {
+            "cycle_min_lr": self.cycle_min_lr,
+            "cycle_max_lr": self.cycle_max_lr,
+            "cycle_first_samples": self.cycle_first_samples,
+            "cycle_second_samples": self.cycle_second_samples,
+        }
+
+    def overrides(self) -> str:
+        """The same as command-line overrides."""
+        return " ".join(f"schedule.{key}={value}" for key, value in self.preset().items())
+
+
+def suggest(readings: Sequence[Estimates], samples_per_pass: int) -> Suggestion:
+    """Suggest a 1-Cycle from the range tests of several seeds.
+
+    The peak is half the lowest rate at which any seed diverged: a cycle that passes the edge may
+    not come back, and a ramp passes a rate in a few updates that a cycle holds for many.
+
+    Parameters
+    ----------
+    readings
+        One a seed, at least one.
+    samples_per_pass
+        Training samples in one pass.
+    """
+    lowest = min(reading.edge.lr for reading in readings)
+    peak = _round(lowest * PEAK_OF_EDGE)
+    cycle = CYCLE_PASSES * samples_per_pass
+    diverged = sum(reading.edge.diverged for reading in readings)
+    reason = f"half the lowest edge, {lowest:.3g}; {diverged} of {len(readings)} seeds diverged"
+    if diverged == 0:
+        reason = f"half the highest rate tried, {lowest:.3g}: no seed diverged, so try higher ones"
+    return Suggestion(
+        cycle_min_lr=_round(peak * MIN_OF_PEAK),
+        cycle_max_lr=peak,
+        cycle_first_samples=round(RISE_SHARE * cycle),
+        cycle_second_samples=round((1 - RISE_SHARE) * cycle),
+        reason=reason,
+        spread={
+            "steepest": _spread(readings, lambda reading: reading.steepest),
+            "valley": _spread(readings, lambda reading: reading.valley),
+            "minimum_tenth": _spread(readings, lambda reading: reading.minimum_tenth),
+            "edge": _spread(readings, lambda reading: reading.edge.lr),
+        },
+    )
+
+
+def _spread(
+    readings: Sequence[Estimates], value: Callable[[Estimates], float]
+) -> tuple[float, float, float]:
+    values = sorted(map(value, readings))
+    return values[0], statistics.median(values), values[-1]
+
+
+def _round(rate: float) -> float:
+    """Two significant digits: a range test knows no more."""
+    return float(f"{rate:.2g}")
