@@ -125,9 +125,12 @@ def range_test_chart(curves: Mapping[int, Curve], suggestion: Suggestion) -> alt
     ]
     for row in rows:
         row.update({key: None for key in ("loss", "auc") if not np.isfinite(row[key])})
-    # A diverging loss would flatten all that came before it.
+    # A diverging loss would flatten all that came before it, and one of 1e30 is not drawn at all.
     finite = [row["loss"] for row in rows if row["loss"] is not None]
-    highest = 3 * min(finite) if finite else 1.0
+    highest = min(3 * min(finite, default=1.0), max(finite, default=1.0))
+    for row in rows:
+        if row["loss"] is not None:
+            row["loss"] = min(row["loss"], 2 * highest)
     marks = [
         {"lr": suggestion.cycle_min_lr, "mark": "cycle_min_lr"},
         {"lr": suggestion.cycle_max_lr, "mark": "cycle_max_lr"},
@@ -157,7 +160,7 @@ def range_test_chart(curves: Mapping[int, Curve], suggestion: Suggestion) -> alt
         y=alt.Y(
             "loss:Q",
             title="validation loss",
-            scale=alt.Scale(zero=False, domainMax=min(highest, max(finite, default=1.0))),
+            scale=alt.Scale(zero=False, domainMax=highest),
         )
     )
     auc = base.mark_line(clip=True).encode(

@@ -169,11 +169,13 @@ class Estimates:
 def estimates(curve: Curve, label_entropy: float, chance_auc_bound: float) -> Estimates:
     """Read one seed's curve in every way; the parameters are those of `find_edge`."""
     edge = find_edge(curve, label_entropy, chance_auc_bound)
-    usable = (curve.lr <= edge.lr) & np.isfinite(curve.loss)
+    # A stair is read at its end: the readings ask how the loss changes with the rate.
+    ends = np.append(np.diff(curve.lr) > 0, True)
+    usable = ends & (curve.lr <= edge.lr) & np.isfinite(curve.loss)
     lr, loss = curve.lr[usable], _smooth(curve.loss[usable])
     if len(lr) < 3:
         return Estimates(edge.lr, edge.lr, edge.lr / 10, edge)
-    slope = np.gradient(loss, np.log(lr)) if lr[0] < lr[-1] else np.zeros(len(lr))
+    slope = np.gradient(loss, np.log(lr))
     return Estimates(
         steepest=float(lr[int(np.argmin(slope))]),
         valley=float(lr[_valley(loss)]),

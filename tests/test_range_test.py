@@ -1,0 +1,114 @@
+"""task=range_test: from the command line to a preset that trains, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bsscale.config import RangeTestTask
+from bsscale.engines import VirtualEngine
+from bsscale.range_test import range_test
+from bsscale.records import read_evals, read_run
+from bsscale.schedule_config import RangeTestConfig
+from tests.conftest import SMALL, Finished
+from tests.helpers import MODELS, prepare, small_config
+
+Bsscale = Callable[..., Finished]
+WITHOUT_RATE = [argument for argument in SMALL if not argument.startswith(("base_lr", "budget"))]
+QUICK = ("task=range_test", "task.seeds=2", "task.evaluations=40", "gpus=2", "model=mlp")
+
+
+def test_from_the_test_to_a_run_with_what_it_suggests(bsscale: Bsscale, tmp_path: Path) -> None:
+    done = bsscale(*WITHOUT_RATE, *QUICK, "hydra.run.dir=test")
+    assert done.code == 0, done.text
+    data = json.loads((tmp_path / "test" / "range_test.json").read_text())
+    assert len(data["seeds"]) == 2
+    edges = [seed["edge"] for seed in data["seeds"].values()]
+    assert all(seed["diverged"] for seed in data["seeds"].values())
+    assert data["suggestion"]["cycle_max_lr"] < min(edges)
+    for name in ("steepest", "valley", "minimum_tenth", "edge"):
+        assert name in done.out
+        spread = data["spread"][name]
+        assert spread["lowest"] <= spread["median"] <= spread["highest"]
+    assert (tmp_path / "test" / "range_test.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (tmp_path / "test" / "range_test.svg").read_text()
+    # The tested learning rates are those of an exponential ramp, and the run stops at divergence.
+    points = read_evals(tmp_path / "test" / "seed-1000000")
+    rates = [point.lr for point in points if point.lr is not None]
+    assert rates == sorted(rates) and rates[-1] > 100 * rates[0]
+
+    small = ["gpus=2", "model=mlp", "base_lr=0.1"]
+    by_preset = bsscale(
+        *WITHOUT_RATE, *small, "schedule=onecycle", "schedule.preset=test/preset.yaml",
+        "hydra.run.dir=preset",
+    )  # fmt: skip
+    assert by_preset.code == 0, by_preset.text
+    [line] = [x for x in done.out.splitlines() if x.startswith("as overrides")]
+    overrides = shlex.split(line.removeprefix("as overrides"))
+    pasted = bsscale(*WITHOUT_RATE, *small, *overrides, "hydra.run.dir=pasted")
+    assert pasted.code == 0, pasted.text
+    a, b = (read_evals(tmp_path / name / "") for name in ("preset", "pasted"))
+    assert [(p.samples, p.auc, p.lr) for p in a] == [(p.samples, p.auc, p.lr) for p in b]
+    assert max(p.lr or 0 for p in a) <= data["suggestion"]["cycle_max_lr"]
+
+
+def test_at_one_gpu_it_suggests_a_grid_for_base_lr(bsscale: Bsscale) -> None:
+    done = bsscale(*WITHOUT_RATE, *QUICK, "gpus=1", "task.seeds=1")
+    assert done.code == 0, done.text
+    [line] = [x for x in done.out.splitlines() if x.startswith("to tune base_lr")]
+    rates = [float(rate) for rate in line.split("base_lr=")[1].split(",")]
+    assert rates == sorted(rates) and len(rates) == 7
+
+
+def test_deepspeeds_linear_ramp(bsscale: Bsscale, tmp_path: Path) -> None:
+    done = bsscale(
+        *WITHOUT_RATE, "task=range_test", "task.seeds=1", "gpus=2", "model=mlp",
+        "task.ramp.mode=linear", "task.ramp.lr_range_test_min_lr=0.01",
+        "task.ramp.lr_range_test_step_size=20", "task.ramp.lr_range_test_step_rate=5",
+        "task.ramp.lr_range_test_staircase=true", "hydra.run.dir=test",
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    for point in read_evals(tmp_path / "test" / "seed-1000000")[1:]:
+        stairs = (point.step - 1) // 20
+        assert point.lr == pytest.approx(0.01 * (1 + 5 * stairs))
+    assert read_run(tmp_path / "test" / "seed-1000000").schedule == "range_test"
+
+
+@pytest.mark.parametrize(
+    ("override", "fact"),
+    [
+        ("task.seeds=0", "task.seeds=0"),
+        ("task.evaluations=1", "task.evaluations=1"),
+        ("task.ramp.lr_range_test_step_rate=5", "lr_range_test_step_rate=5"),
+        ("task.ramp.lr_range_test_min_lr=100", "100"),
+    ],
+)
+def test_bad_options_are_refused(bsscale: Bsscale, override: str, fact: str) -> None:
+    done = bsscale(*WITHOUT_RATE, *QUICK, override)
+    assert done.code == 1
+    assert fact in done.text and "Traceback" not in done.text
+
+
+def test_training_after_a_test_is_training_without_one(tmp_path: Path) -> None:
+    task = RangeTestTask(
+        ramp=RangeTestConfig(mode="exponential"), seeds=1, evaluations=10, first_seed=0
+    )
+    config = small_config(gpus=2, model=MODELS["mlp"], task=task)
+    plan, dataset = prepare(config)
+
+    def trained() -> list[torch.Tensor]:
+        engine = VirtualEngine(config, plan, dataset)
+        for step in range(20):
+            engine.update(step, plan.schedule.lr(step), plan.schedule.momentum(step))
+        return [parameter.detach().clone() for parameter in engine.model.parameters()]
+
+    before = trained()
+    range_test(replace(config, budget_samples=None), dataset, tmp_path)
+    after = trained()
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
