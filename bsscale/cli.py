@@ -7,6 +7,7 @@ Only here and in the launcher and callbacks that Hydra calls is there a DictConf
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,6 +66,14 @@ def main() -> None:
     """Entry point of ``python -m bsscale`` and of the console script."""
     register_schemas()
     register_launcher()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" in os.environ:
+        # Each process would start a run of its own, into one directory.
+        print(
+            f"error: started {os.environ['WORLD_SIZE']} times over, as torchrun does\n"
+            f"  -> start it once: python -m bsscale executor=ddp gpus={os.environ['WORLD_SIZE']}",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     # As `python -m` does: the user's own modules lie where the command is typed.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)

@@ -142,6 +142,13 @@ def test_a_finished_run_is_not_overwritten(bsscale: Bsscale, tmp_path: Path) -> 
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
+def test_torchrun_is_told_how_to_start_it(bsscale: Bsscale, tmp_path: Path) -> None:
+    done = bsscale(*SMALL, *HERE, WORLD_SIZE="8", RANK="3", LOCAL_RANK="3")
+    assert done.code == 1
+    assert "executor=ddp gpus=8" in done.err and "Traceback" not in done.text
+    assert not (tmp_path / "run").exists()
+
+
 def test_plain_lines_where_there_is_no_terminal(bsscale: Bsscale) -> None:
     done = bsscale(*SMALL)
     assert "\r" not in done.text and "\x1b" not in done.text
