@@ -19,8 +19,8 @@ __all__ = ["Curve", "Edge", "Estimates", "Suggestion", "estimates", "find_edge",
 # Evaluations that a rise must last, and how many times the noise it must be.
 RISE_LASTS = 3
 RISE_OF_NOISE = 4.0
-# The share of the lowest edge that is suggested as the peak, and of the peak as the minimum. See
-# the README for how they were chosen and what they gave on fresh seeds.
+# The share of the lowest edge that is suggested as the peak, and of the peak as the minimum. The
+# README lists what else was tried, and what each gave on fresh seeds.
 PEAK_OF_EDGE = 1 / 2
 MIN_OF_PEAK = 1 / 10
 # The cycle's length in passes over the training split, and the share of its rising half.
@@ -235,11 +235,15 @@ class Suggestion:
         return " ".join(f"schedule.{key}={value}" for key, value in self.preset().items())
 
 
-def suggest(readings: Sequence[Estimates], samples_per_pass: int) -> Suggestion:
+def suggest(
+    readings: Sequence[Estimates], samples_per_pass: int, momentum_gain: float = 1.0
+) -> Suggestion:
     """Suggest a 1-Cycle from the range tests of several seeds.
 
-    The peak is half the lowest rate at which any seed diverged: a cycle that passes the edge may
-    not come back, and a ramp passes a rate in a few updates that a cycle holds for many.
+    The peak moves the weights half as fast as the lowest rate at which any seed diverged: a cycle
+    that passes the edge may not come back, and a ramp passes a rate in a few updates that a cycle
+    holds for many. SGD with momentum m moves them by lr / (1 - m) in the long run, and the cycle
+    lowers m at its peak, which leaves room for a higher rate.
 
     Parameters
     ----------
@@ -247,14 +251,20 @@ def suggest(readings: Sequence[Estimates], samples_per_pass: int) -> Suggestion:
         One a seed, at least one.
     samples_per_pass
         Training samples in one pass.
+    momentum_gain
+        How much higher the rate may be at the cycle's lowest momentum than at the momentum of the
+        test: for SGD (1 - cycle_min_mom) / (1 - momentum); 1 where momentum does not add up.
     """
     lowest = min(reading.edge.lr for reading in readings)
-    peak = _round(lowest * PEAK_OF_EDGE)
+    peak = _round(lowest * PEAK_OF_EDGE * momentum_gain)
     cycle = CYCLE_PASSES * samples_per_pass
     diverged = sum(reading.edge.diverged for reading in readings)
-    reason = f"half the lowest edge, {lowest:.3g}; {diverged} of {len(readings)} seeds diverged"
+    edge = f"the lowest edge, {lowest:.3g} ({diverged} of {len(readings)} seeds diverged)"
     if diverged == 0:
-        reason = f"half the highest rate tried, {lowest:.3g}: no seed diverged, so try higher ones"
+        edge = f"the highest rate tried, {lowest:.3g} (no seed diverged: try higher ones)"
+    reason = f"half of {edge}"
+    if momentum_gain != 1:
+        reason += f", times {momentum_gain:.3g} for the lower momentum at the peak"
     return Suggestion(
         cycle_min_lr=_round(peak * MIN_OF_PEAK),
         cycle_max_lr=peak,

@@ -21,9 +21,11 @@ from bsscale.errors import ConfigError
 from bsscale.figures import draw_lines, range_test_chart, save
 from bsscale.lr_range import Curve, Estimates, Suggestion, estimates, suggest
 from bsscale.metrics import chance_auc_bound, label_entropy
+from bsscale.optimizers import SGDConfig
 from bsscale.plan import Devices, make_plan
 from bsscale.records import read_evals, write_json
 from bsscale.run import RunSpec, run
+from bsscale.schedule_config import OneCycleConfig
 
 __all__ = ["range_test"]
 
@@ -73,9 +75,18 @@ def range_test(
         edge = readings[seed].edge
         log.info("seed %d: %s at lr %.3g", seed, edge.reason, edge.lr)
 
-    suggestion = suggest(list(readings.values()), dataset.train.samples_per_pass)
+    suggestion = suggest(
+        list(readings.values()), dataset.train.samples_per_pass, _momentum_gain(config)
+    )
     _report(suggestion, curves, readings, directory, gpus=config.gpus or 1)
     return suggestion
+
+
+def _momentum_gain(config: Config) -> float:
+    """How much higher SGD's rate may be at the momentum of a default cycle's peak."""
+    if not isinstance(config.optimizer, SGDConfig):
+        return 1.0  # Adam's beta1 averages gradients and does not add them up
+    return max(1.0, (1 - OneCycleConfig().cycle_min_mom) / (1 - config.optimizer.momentum))
 
 
 def _one_seed(

@@ -31,7 +31,8 @@ def test_from_the_test_to_a_run_with_what_it_suggests(bsscale: Bsscale, tmp_path
     assert len(data["seeds"]) == 2
     edges = [seed["edge"] for seed in data["seeds"].values()]
     assert all(seed["diverged"] for seed in data["seeds"].values())
-    assert data["suggestion"]["cycle_max_lr"] < min(edges)
+    # At the lower momentum of its peak a cycle may go up to where the test diverged.
+    assert data["suggestion"]["cycle_max_lr"] <= 1.05 * min(edges)
     for name in ("steepest", "valley", "minimum_tenth", "edge"):
         assert name in done.out
         spread = data["spread"][name]
