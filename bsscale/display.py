@@ -111,7 +111,7 @@ def _describe_phases(plan: Plan) -> list[tuple[str, str]]:
 
 def describe_result(record: RunRecord, directory: Path) -> str:
     """The result of a run, one fact a line."""
-    reached = "not reached (censored)"
+    reached = "not reached (censored)" if record.target is not None else "-"
     if record.samples_to_target is not None and record.samples_to_target_interval is not None:
         low, high = record.samples_to_target_interval
         reached = f"{record.samples_to_target:,.0f} samples (between {low:,} and {high:,})"

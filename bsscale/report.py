@@ -117,7 +117,7 @@ class Comparison:
                     f"{arm.counts.get('diverged', 0)}/{n}",
                     "-" if spread is None else _samples(spread.median),
                     "-" if spread is None else f"{_samples(spread.low)} - {_samples(spread.high)}",
-                    "-" if arm.ratio_to_best is None else f"{arm.ratio_to_best:.2f}",
+                    _times(arm.ratio_to_best),
                     "-" if arm.median_best_auc is None else f"{arm.median_best_auc:.4f}",
                 ]
             )
@@ -205,6 +205,10 @@ def _median_curve(directories: Sequence[Path]) -> list[tuple[int, float]]:
             if point.auc is not None:
                 aucs[point.samples].append(point.auc)
     return [(samples, statistics.median(values)) for samples, values in sorted(aucs.items())]
+
+
+def _times(value: float | None) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.2f}"
 
 
 def _samples(value: float) -> str:
