@@ -5,8 +5,7 @@
     ├── DataError          a data set that cannot be read, split or encoded
     ├── MetricError        scores or labels that a metric is not defined for   (also a ValueError)
     ├── RecordsError       a run directory that cannot be written or read back
-    ├── RankError          a data-parallel process that died
-    └── MissingExtraError  an optional package that is not installed
+    └── RankError          a data-parallel process that died
 
 Each says the fact with the value, and the remedy. The command line prints them without a
 traceback and exits with 1.
@@ -19,7 +18,6 @@ __all__ = [
     "ConfigError",
     "DataError",
     "MetricError",
-    "MissingExtraError",
     "RankError",
     "RecordsError",
 ]
@@ -63,7 +61,3 @@ class RecordsError(BsscaleError):
 
 class RankError(BsscaleError):
     """A data-parallel process that died; carries that rank's own error."""
-
-
-class MissingExtraError(BsscaleError):
-    """An optional package that is not installed; the remedy is the pip command."""
