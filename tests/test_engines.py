@@ -103,6 +103,28 @@ def test_virtual_equals_ddp_in_float64_after_100_steps(model: str, tmp_path: Pat
         assert relative_distance({name: rank[name] for name in expected}, expected) < 1e-10
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [4, 8])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_and_optimizer_over_more_ranks(
+    model: str, optimizer: str, ranks: int, tmp_path: Path
+) -> None:
+    config = small_config(
+        gpus=ranks,
+        micro_batch=16,
+        model=MODELS[model],
+        optimizer=OPTIMIZERS[optimizer],
+        precision="fp64",
+        base_lr=0.01,
+    )
+    trained = ddp(config, 100, tmp_path)
+    expected = virtual(config, 100)
+    for rank in trained:
+        assert relative_distance({name: rank[name] for name in expected}, expected) < 1e-10
+        assert torch.equal(rank["scores"], trained[0]["scores"])
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_one_float32_update_of_ddp_equals_virtual(optimizer: str, tmp_path: Path) -> None:
     config = small_config(gpus=2, model=MODELS["mlp"], optimizer=OPTIMIZERS[optimizer])
