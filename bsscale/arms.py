@@ -29,7 +29,7 @@ def arm_label(schedule: str, gpus: int, overrides: Sequence[str] = ()) -> str:
         override
         for override in overrides
         if override.lstrip("+~").split("=")[0].split(".")[0]
-        not in (*_NOT_OF_THE_ARM, "schedule", "gpus", "hydra", "target", "experiment")
+        not in (*_NOT_OF_THE_ARM, "schedule", "gpus", "hydra")
         or override.startswith("schedule.")
     ]
     return " ".join([schedule, f"gpus={gpus}", *rest])

@@ -33,7 +33,7 @@ class ArmSummary:
         Over the runs that trained; a run that did not reach the target counts as infinite.
         None where no target was set or every run failed.
     ratio_to_best
-        Median over the lowest median of all arms.
+        Median over the lowest median of the arms that had the same target.
     median_best_auc
         Over the runs that trained.
     """
@@ -159,7 +159,11 @@ def compare(directories: Sequence[Path]) -> Comparison:
             failed.append(LeftOut(str(directory), record.reason))
 
     spreads = {key: _spread([record for _, record in arm]) for key, arm in runs.items()}
-    best = min((s.median for s in spreads.values() if s is not None), default=math.inf)
+    best: dict[float | None, float] = defaultdict(lambda: math.inf)
+    for key, arm in runs.items():
+        if (own := spreads[key]) is not None:
+            target = arm[0][1].target
+            best[target] = min(best[target], own.median)
     arms, curves = [], {}
     for key, arm in runs.items():
         records = [record for _, record in arm]
@@ -173,7 +177,7 @@ def compare(directories: Sequence[Path]) -> Comparison:
                 target=records[0].target,
                 counts=counts,
                 samples_to_target=arm_spread,
-                ratio_to_best=_ratio(arm_spread, best),
+                ratio_to_best=_ratio(arm_spread, best[records[0].target]),
                 median_best_auc=statistics.median(best_aucs) if best_aucs else None,
             )
         )

@@ -99,6 +99,7 @@ def cached(name: str, key: str, prepare: Callable[[], Dataset]) -> Dataset:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(path.with_suffix(".lock")).acquire()
+    # filelock raises NotImplementedError on file systems that have no locks.
     except (OSError, NotImplementedError) as error:
         _log.warning("No cache for dataset %s: %s", name, error)
         return prepare()
