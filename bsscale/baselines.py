@@ -131,7 +131,7 @@ def settings_of(config: Config) -> dict[str, Any]:
     return {
         "dataset": dict(config.dataset),
         "model": dict(config.model),
-        "optimizer": asdict(config.optimizer),
+        "optimizer": _rule_of(asdict(config.optimizer)),
         "micro_batch": config.micro_batch * config.grad_accum,
     }
 
@@ -154,6 +154,13 @@ def tune(best_aucs: Mapping[float, Sequence[float]]) -> tuple[float, list[dict[s
     ]
     best = max(table, key=lambda row: float(row["median_best_auc"]))
     return float(best["base_lr"]), table
+
+
+def _rule_of(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that make a rate another one: of sparse updates only the lazy form does."""
+    return {
+        key: value for key, value in optimizer.items() if key != "sparse" or value is True
+    }
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -232,7 +239,8 @@ def _write_entry(
             f"the report runs are not all at base_lr={base_lr}", "run them at the tuned rate"
         )
     config = report[0].config
-    settings = {part: config[part] for part in ("dataset", "model", "optimizer")}
+    settings = {part: config[part] for part in ("dataset", "model")}
+    settings["optimizer"] = _rule_of(config["optimizer"])
     settings["micro_batch"] = report[0].micro_batch * report[0].grad_accum
     entry = {
         "settings": settings,

@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -28,8 +29,11 @@ from bsscale.launcher import register_launcher
 if TYPE_CHECKING:
     from bsscale.data import Dataset
     from bsscale.plan import Plan
+    from bsscale.run import RunSpec
 
-__all__ = ["check_job", "main"]
+__all__ = ["check_job", "main", "prepare_run", "remembering_datasets"]
+
+Loader: TypeAlias = "Callable[[Mapping[str, Any]], Dataset]"
 
 log = logging.getLogger("bsscale")
 
@@ -92,8 +96,15 @@ def register_schemas() -> None:
         store.store(group="_schema/" + group if group else "_schema", name=name, node=node)
 
 
-def plan_job(cfg: DictConfig) -> Job:
+def plan_job(cfg: DictConfig, load: Loader | None = None) -> Job:
     """From a composed configuration to a plan.
+
+    Parameters
+    ----------
+    cfg
+        The composed configuration.
+    load
+        What loads a data set; None for `bsscale.data.load_dataset`.
 
     Raises
     ------
@@ -102,12 +113,12 @@ def plan_job(cfg: DictConfig) -> Job:
     """
     from bsscale.plan import Devices, make_plan
 
-    config, dataset = load_job(cfg)
+    config, dataset = load_job(cfg, load)
     plan = make_plan(config, dataset.train.samples_per_pass, Devices.here())
     return Job(config, dataset, plan)
 
 
-def load_job(cfg: DictConfig) -> tuple[schema.Config, Dataset]:
+def load_job(cfg: DictConfig, load: Loader | None = None) -> tuple[schema.Config, Dataset]:
     """A configuration whose values are possible, and its data; raises what `plan_job` does."""
     from bsscale.data import load_dataset
     from bsscale.plan import check_config
@@ -115,15 +126,30 @@ def load_job(cfg: DictConfig) -> tuple[schema.Config, Dataset]:
     config = typed_config(cfg)
     config = replace(config, schedule=config.schedule.resolved())
     check_config(config)
-    return config, load_dataset(config.dataset)
+    return config, (load or load_dataset)(config.dataset)
 
 
-def check_job(cfg: DictConfig) -> None:
+def check_job(cfg: DictConfig, load: Loader | None = None) -> None:
     """Raise what the job's task would raise before it starts."""
     if cfg.task.name == "range_test":  # has a schedule, and so a plan, of its own
-        load_job(cfg)
+        load_job(cfg, load)
     else:
-        plan_job(cfg)
+        plan_job(cfg, load)
+
+
+def remembering_datasets() -> Loader:
+    """What loads each data set once, for jobs that share it."""
+    from bsscale.data import load_dataset
+
+    loaded: dict[str, Dataset] = {}
+
+    def load(config: Mapping[str, Any]) -> Dataset:
+        key = repr(config)
+        if key not in loaded:
+            loaded[key] = load_dataset(config)
+        return loaded[key]
+
+    return load
 
 
 def typed_config(cfg: DictConfig) -> schema.Config:
@@ -152,17 +178,29 @@ def _hydra_main(cfg: DictConfig) -> None:
         log.exception("the job failed")
 
 
-def _train(cfg: DictConfig, context: Any, multirun: bool) -> None:
-    from bsscale.display import describe_plan, describe_result, describe_result_briefly
-    from bsscale.run import RunSpec, run
+def prepare_run(
+    cfg: DictConfig, context: Any, multirun: bool, load: Loader | None = None
+) -> tuple[RunSpec, Dataset]:
+    """A run to be trained, as Hydra's job describes it, with what there is to warn of said.
 
-    job = plan_job(cfg)
-    overrides = list(context.overrides.task)
+    Parameters
+    ----------
+    cfg, context
+        The composed configuration and Hydra's own.
+    multirun
+        Whether it is a job of a sweep.
+    load
+        As `plan_job`.
+    """
+    from bsscale.display import describe_plan
+    from bsscale.run import RunSpec
+
+    job = plan_job(cfg, load)
     spec = RunSpec(
         config=job.config,
         plan=job.plan,
         directory=Path(context.runtime.output_dir),
-        arm=arm_label(job.config.schedule.name, job.plan.gpus, overrides),
+        arm=arm_label(job.config.schedule.name, job.plan.gpus, list(context.overrides.task)),
         group=str(context.sweep.dir) if multirun else None,
         logging=_plain(context.job_logging),
     )
@@ -171,12 +209,18 @@ def _train(cfg: DictConfig, context: Any, multirun: bool) -> None:
             log.warning("warning: %s", warning)
     else:
         log.info("%s\n", describe_plan(job.plan, job.dataset, spec.arm))
-    if job.config.dry_run:
+    return spec, job.dataset
+
+
+def _train(cfg: DictConfig, context: Any, multirun: bool) -> None:
+    from bsscale.display import describe_result
+    from bsscale.run import run
+
+    spec, dataset = prepare_run(cfg, context, multirun)
+    if spec.config.dry_run:
         return
-    record = run(spec, job.dataset)
-    if multirun:
-        log.info("%s", describe_result_briefly(record))
-    else:
+    record = run(spec, dataset)
+    if not multirun:
         log.info("\n%s", describe_result(record, spec.directory))
 
 

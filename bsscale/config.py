@@ -70,11 +70,15 @@ class ExecutorConfig:
     threads
         CPU threads of each training process. Small models gain little from a second thread, and
         lose a factor of ten or more where another program wants the same core.
+    compile
+        Whether the training step is compiled (torch.compile): auto where that is predicted to
+        save more time than it takes.
     """
 
     name: str = MISSING
     device: str = "auto"
     threads: int = 1
+    compile: bool | str = "auto"
 
 
 @dataclass

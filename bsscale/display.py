@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import io
-import logging
 import shutil
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Never
 
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
-from tqdm import tqdm
 
 from bsscale.data import Dataset
 from bsscale.plan import Plan
-from bsscale.records import EvalPoint, RunRecord
+from bsscale.records import RunRecord
 from bsscale.schedules import OneCycle
 
 __all__ = [
-    "Progress",
     "describe_plan",
     "describe_result",
     "describe_result_briefly",
     "render_table",
 ]
-
-log = logging.getLogger(__name__)
-
-SECONDS_BETWEEN_LINES = 5.0
 
 
 def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
@@ -49,6 +40,7 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
     rows = [
         ("run", f"{arm}, seed {plan.seed}"),
         ("executor", executor),
+        ("step", f"{plan.training_step} ({plan.training_step_reason})"),
         ("global batch", f"{plan.global_batch:,} samples ({batch})"),
         (
             "data",
@@ -157,46 +149,6 @@ def render_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]
     console.print(table)
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().rstrip().splitlines())
-
-
-class Progress:
-    """A bar on a terminal, plain lines elsewhere. An observer of the training loop."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._bar: tqdm[Never] | None = None
-        if sys.stderr.isatty():
-            self._bar = tqdm(
-                total=plan.steps * plan.global_batch,
-                unit="samples",
-                unit_scale=True,
-                dynamic_ncols=True,
-                leave=False,
-            )
-        self._last_line_s = time.monotonic()
-
-    def on_step(self, step: int) -> None:
-        """Move the bar."""
-        if self._bar is not None:
-            self._bar.update(self._plan.global_batch)
-
-    def on_eval(self, point: EvalPoint) -> None:
-        """Show the newest evaluation."""
-        state = f"auc {_number(point.auc)}  loss {point.loss:.4f}"
-        if point.lr is not None:
-            state += f"  lr {point.lr:.4g}"
-        if self._bar is not None:
-            self._bar.set_postfix_str(state)
-        elif time.monotonic() - self._last_line_s >= SECONDS_BETWEEN_LINES:
-            self._last_line_s = time.monotonic()
-            done = point.samples / (self._plan.steps * self._plan.global_batch)
-            eta = point.wall_s * (1 - done) / done if done else float("nan")
-            log.info("%12s samples  %s  at most %.0f s left", f"{point.samples:,}", state, eta)
-
-    def close(self) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.close()
 
 
 def _number(value: float | None) -> str:

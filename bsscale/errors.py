@@ -5,7 +5,8 @@
     ├── DataError          a data set that cannot be read, split or encoded
     ├── MetricError        scores or labels that a metric is not defined for   (also a ValueError)
     ├── RecordsError       a run directory that cannot be written or read back
-    └── RankError          a data-parallel process that died
+    ├── RankError          a data-parallel process that died
+    └── NotStackableError  a model whose runs have to be trained one by one
 
 Each says the fact with the value, and the remedy. The command line prints them without a
 traceback and exits with 1.
@@ -18,6 +19,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "MetricError",
+    "NotStackableError",
     "RankError",
     "RecordsError",
 ]
@@ -61,3 +63,7 @@ class RecordsError(BsscaleError):
 
 class RankError(BsscaleError):
     """A data-parallel process that died; carries that rank's own error."""
+
+
+class NotStackableError(BsscaleError):
+    """A model whose runs have to be trained one by one; bsscale does so and says why."""

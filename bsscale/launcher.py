@@ -1,63 +1,149 @@
-"""The launcher behind ``-m``: every job is checked before the first is trained."""
+"""The launcher behind ``-m``: every job is checked first, and runs that can share a step do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import logging.config
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, filter_overrides
+from hydra.core.utils import JobReturn, configure_log, filter_overrides
 from hydra.errors import CompactHydraException
+from omegaconf import DictConfig
 
 from bsscale.errors import BsscaleError
 
-__all__ = ["SequentialLauncher", "register_launcher"]
+if TYPE_CHECKING:
+    from bsscale.data import Dataset
+    from bsscale.run import RunSpec
 
+__all__ = ["StackedLauncher", "register_launcher"]
+
+log = logging.getLogger(__name__)
 
 # Hydra instantiates a launcher only under a name in hydra_plugins, the namespace it scans for
 # installed plugins. Registering the class under such a name needs no such package.
-_PLUGIN_NAME = "hydra_plugins.bsscale.SequentialLauncher"
+_PLUGIN_NAME = "hydra_plugins.bsscale.StackedLauncher"
 
 
 @dataclass
-class SequentialLauncherConfig:
-    """hydra/launcher=sequential."""
+class StackedLauncherConfig:
+    """hydra/launcher=stacked."""
 
     _target_: str = _PLUGIN_NAME
 
 
-class SequentialLauncher(BasicLauncher):
-    """Hydra's basic launcher, which trains one job after the other, with a check before it.
+class StackedLauncher(BasicLauncher):
+    """Trains the jobs of a sweep in one process, those that differ little together.
 
-    A sweep that would stop at its ninth job because of a wrong value stops before its first.
+    A sweep that would stop at its ninth job because of a wrong value stops before its first. Then
+    Hydra's basic launcher prepares every job: output directory, saved configuration, log. A run
+    to be trained is only collected by that; all other tasks are done there and then.
     """
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
+        from bsscale.cli import remembering_datasets
+
+        assert self.config is not None and self.task_function is not None
+        load = remembering_datasets()
+        self._check(job_overrides, load)
+
+        collected: list[tuple[RunSpec, Dataset]] = []
+        do_now = self.task_function
+        self.task_function = lambda cfg: self._collect(cfg, do_now, load, collected)
+        try:
+            jobs: Sequence[JobReturn] = super().launch(job_overrides, initial_job_idx)
+        finally:
+            self.task_function = do_now
+        _train(collected)
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        return jobs
+
+    def _check(self, job_overrides: Sequence[Sequence[str]], load: Callable[..., Dataset]) -> None:
+        """Raise what a job would raise before it trains."""
         from bsscale.cli import check_job
 
         assert self.hydra_context is not None and self.config is not None
         for overrides in job_overrides:
             job = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             try:
-                check_job(job)
+                check_job(job, load)
             except BsscaleError as error:
                 described = " ".join(filter_overrides(overrides))
                 raise CompactHydraException(
                     f"Nothing was trained: in the job {described}: {error}"
                 ) from None
-        runs: Sequence[JobReturn] = super().launch(job_overrides, initial_job_idx)
-        return runs
+
+    def _collect(
+        self,
+        cfg: DictConfig,
+        do_now: Callable[[DictConfig], Any],
+        load: Callable[..., Dataset],
+        collected: list[tuple[RunSpec, Dataset]],
+    ) -> Any:
+        """What Hydra calls as the job."""
+        from bsscale.cli import prepare_run
+
+        context = HydraConfig.get()
+        # A job that wants a directory or an environment of its own has them only here.
+        own_process_state = context.job.chdir or context.job.env_set
+        if cfg.task.name != "train" or cfg.dry_run or own_process_state:
+            return do_now(cfg)
+        try:
+            collected.append(prepare_run(cfg, context, multirun=True, load=load))
+        except BsscaleError as error:  # the comparison lists a job without a result
+            log.error("error: %s", error)
+        return None
+
+
+def _train(collected: Sequence[tuple[RunSpec, Dataset]]) -> None:
+    """Train the runs, stack by stack. A failed one is logged, and listed by the comparison."""
+    from bsscale.run import run, run_together
+    from bsscale.stacking import make_stacks
+
+    for stack in make_stacks([(spec.config, spec.plan) for spec, _ in collected]):
+        specs = [collected[number][0] for number in stack.members]
+        dataset = collected[stack.members[0]][1]
+        _log_to_console(specs[0])
+        if specs[0].plan.executor == "virtual":
+            log.info(
+                "%d runs, %d at a time: %s (%s)",
+                len(specs),
+                stack.width,
+                stack.training_step,
+                stack.training_step_reason,
+            )
+            run_together(specs, dataset, stack)
+        else:
+            try:
+                run(specs[0], dataset)
+            except Exception as error:
+                log.error("error: %s", error, exc_info=not isinstance(error, BsscaleError))
+
+
+def _log_to_console(spec: RunSpec) -> None:
+    """The jobs' own logging, less the file, which belongs to one of them."""
+    settings = dict(spec.logging or {})
+    handlers = settings.get("handlers", {})
+    if "console" not in handlers:
+        return
+    settings["handlers"] = {"console": handlers["console"]}
+    settings["root"] = {**settings.get("root", {}), "handlers": ["console"]}
+    logging.config.dictConfig(settings)
 
 
 def register_launcher() -> None:
-    """Make hydra/launcher=sequential known, without a hydra_plugins package."""
+    """Make hydra/launcher=stacked known, without a hydra_plugins package."""
     plugins = Plugins.instance()
-    plugins.register(SequentialLauncher)
-    plugins.class_name_to_class[_PLUGIN_NAME] = SequentialLauncher
+    plugins.register(StackedLauncher)
+    plugins.class_name_to_class[_PLUGIN_NAME] = StackedLauncher
     ConfigStore.instance().store(
-        group="hydra/launcher", name="sequential", node=SequentialLauncherConfig
+        group="hydra/launcher", name="stacked", node=StackedLauncherConfig
     )

@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+# Where finding the touched rows starts to cost less than updating all of them.
+SPARSE_ROWS = 20_000
+
+
 @dataclass
 class OptimizerConfig:
     """Options that every optimizer has.
@@ -34,18 +38,36 @@ class OptimizerConfig:
         The optimizer's name in records.
     weight_decay
         L2 penalty as torch defines it; decoupled for adamw.
+    sparse
+        Whether embedding tables are updated only in the rows that a batch touched. True with
+        momentum, Adam or weight decay is the lazy form, whose averages and decay stand still
+        in untouched rows, as in torch.optim.SparseAdam; auto is True for large tables where that
+        is no different to the bit (SGD without momentum, Adagrad; no weight decay).
     """
 
     name: str = MISSING
     weight_decay: float = 0.0
+    sparse: bool | str = "auto"
 
     @property
     def momentum_now(self) -> float | None:
         """What a schedule calls momentum: SGD's momentum, Adam's beta1, or None."""
         return None
 
+    def updates_touched_rows_only(self, rows: int) -> bool:
+        """Whether a table of so many rows is updated only where it was touched."""
+        if isinstance(self.sparse, bool):
+            return self.sparse
+        exact = self.momentum_now is None and self.weight_decay == 0
+        return exact and rows >= SPARSE_ROWS
+
     def check(self) -> None:
         """Raise ConfigError for values that torch would refuse or that cannot train."""
+        if not isinstance(self.sparse, bool) and self.sparse != "auto":
+            raise ConfigError(
+                f"optimizer.sparse={self.sparse} is not one of its values",
+                "give auto, true or false",
+            )
         if not self.weight_decay >= 0:
             raise ConfigError(
                 f"optimizer.weight_decay={self.weight_decay} is negative",

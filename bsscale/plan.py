@@ -15,6 +15,7 @@ from bsscale.config import Config
 from bsscale.errors import ConfigError
 from bsscale.schedule_config import ScheduleContext
 from bsscale.schedules import Schedule
+from bsscale.stacking import choose_training_step
 
 __all__ = ["Devices", "Plan", "make_plan"]
 
@@ -56,6 +57,8 @@ class Plan:
         Why, in a few words.
     device
         cpu or cuda.
+    training_step, training_step_reason
+        layers, compiled or eager, and why (see `stacking.choose_training_step`).
     processes, threads
         Training processes, and CPU threads of each.
     gpus, micro_batch, grad_accum
@@ -89,6 +92,8 @@ class Plan:
     executor: str
     executor_reason: str
     device: str
+    training_step: str
+    training_step_reason: str
     processes: int
     threads: int
     gpus: int
@@ -110,18 +115,14 @@ class Plan:
     seed: int
     warnings: tuple[str, ...] = ()
 
-    def evaluates_after(self, step: int) -> bool:
-        """Whether the evaluation grid has a point in the samples of the `step`-th update.
+    def next_evaluation(self, step: int) -> int:
+        """After how many updates a run that has made `step` of them is evaluated again.
 
-        Parameters
-        ----------
-        step
-            Updates done, from 1; the last one always evaluates.
+        That is the first update that passes a point of the evaluation grid, or the last of all.
         """
-        samples = step * self.global_batch
-        passed = samples // self.eval_interval_samples
-        before = (samples - self.global_batch) // self.eval_interval_samples
-        return passed > before or step == self.steps
+        passed = step * self.global_batch // self.eval_interval_samples
+        samples = (passed + 1) * self.eval_interval_samples
+        return min(-(-samples // self.global_batch), self.steps)
 
 
 def make_plan(config: Config, samples_per_pass: int, devices: Devices) -> Plan:
@@ -159,6 +160,9 @@ def make_plan(config: Config, samples_per_pass: int, devices: Devices) -> Plan:
     )
     budget = _budget_samples(config, samples_per_pass, eval_interval)
     steps = math.ceil(budget / global_batch)
+    training_step, training_step_reason = choose_training_step(
+        config, executor, device, steps, global_batch
+    )
 
     tuned = baselines.find(config)
     base_lr, base_lr_source = _base_lr(config, tuned)
@@ -177,6 +181,8 @@ def make_plan(config: Config, samples_per_pass: int, devices: Devices) -> Plan:
         executor=executor,
         executor_reason=executor_reason,
         device=device,
+        training_step=training_step,
+        training_step_reason=training_step_reason,
         processes=processes,
         threads=config.executor.threads,
         gpus=gpus,
@@ -235,6 +241,8 @@ def check_config(config: Config) -> None:
     _check_choice("precision", config.precision, ("fp32", "fp64"))
     _check_choice("executor", config.executor.name, ("auto", "virtual", "ddp"))
     _check_choice("executor.device", config.executor.device, ("auto", "cpu", "cuda"))
+    if not isinstance(config.executor.compile, bool):
+        _check_choice("executor.compile", config.executor.compile, ("auto", "true", "false"))
     config.optimizer.check()
 
 

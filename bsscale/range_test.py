@@ -7,7 +7,7 @@ and the evaluation grid differ. Every seed is a run with records of its own.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from bsscale.metrics import chance_auc_bound, label_entropy
 from bsscale.optimizers import SGDConfig
 from bsscale.plan import Devices, make_plan
 from bsscale.records import read_evals, write_json
-from bsscale.run import RunSpec, run
+from bsscale.run import RunSpec, run, run_together
 from bsscale.schedule_config import OneCycleConfig
 
 __all__ = ["range_test"]
@@ -69,8 +69,11 @@ def range_test(
     )
     curves: dict[int, Curve] = {}
     readings: dict[int, Estimates] = {}
-    for seed in range(task.first_seed, task.first_seed + task.seeds):
-        curve = _one_seed(config, task, dataset, directory, logs, seed)
+    specs = {
+        seed: _one_seed(config, task, dataset, directory, logs, seed)
+        for seed in range(task.first_seed, task.first_seed + task.seeds)
+    }
+    for seed, curve in zip(specs, _run(list(specs.values()), dataset), strict=True):
         curves[seed], readings[seed] = curve, estimates(curve, entropy, chance)
         edge = readings[seed].edge
         log.info("seed %d: %s at lr %.3g", seed, edge.reason, edge.lr)
@@ -96,7 +99,7 @@ def _one_seed(
     directory: Path,
     logs: Mapping[str, Any] | None,
     seed: int,
-) -> Curve:
+) -> RunSpec:
     gpus = config.gpus or 1
     samples_per_pass = dataset.train.samples_per_pass
     low, high = DEFAULT_RANGE.get(config.optimizer.name, DEFAULT_RANGE["sgd"])
@@ -128,8 +131,23 @@ def _one_seed(
         target_source="none: a range test",
     )
     where = directory / f"seed-{seed}"
-    run(RunSpec(tested, plan, where, arm=f"range_test gpus={gpus}", logging=logs), dataset)
-    points = [point for point in read_evals(where) if point.lr is not None]
+    return RunSpec(tested, plan, where, arm=f"range_test gpus={gpus}", logging=logs)
+
+
+def _run(specs: Sequence[RunSpec], dataset: Dataset) -> list[Curve]:
+    """Train all seeds, together where one process trains each."""
+    if specs[0].plan.executor == "virtual":
+        for result in run_together(specs, dataset):
+            if isinstance(result, Exception):
+                raise result
+    else:
+        for spec in specs:
+            run(spec, dataset)
+    return [_curve(spec.directory) for spec in specs]
+
+
+def _curve(directory: Path) -> Curve:
+    points = [point for point in read_evals(directory) if point.lr is not None]
     return Curve(
         lr=np.array([point.lr for point in points], dtype=np.float64),
         loss=np.array([point.loss for point in points], dtype=np.float64),

@@ -124,6 +124,10 @@ class Records:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close evals.jsonl."""
         self._evals.close()
 
     def on_step(self, step: int) -> None:

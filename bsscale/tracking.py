@@ -33,6 +33,9 @@ class NoTracker:
     def finish(self, record: RunRecord) -> None:
         """Ignore the end."""
 
+    def close(self, summary: Mapping[str, Any], failed: bool = False) -> None:
+        """Ignore the end."""
+
 
 class WandbTracker:
     """One W&B run, with samples as its x axis. A failure is said once and training goes on.
@@ -130,7 +133,10 @@ class WandbTracker:
             tags=list(tags),
             config=dict(run_config or {}),
             # An unreachable server must not hold training up for W&B's own 90 s.
-            settings=wandb.Settings(console="off", silent=True, init_timeout=20),
+            # Runs of one stack are open side by side.
+            settings=wandb.Settings(
+                console="off", silent=True, init_timeout=20, reinit="create_new"
+            ),
         )
         self._run.define_metric("samples")
         self._run.define_metric("*", step_metric="samples")

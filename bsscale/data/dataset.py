@@ -113,8 +113,12 @@ class ArrayStream:
         return len(self.samples)
 
     def read(self, seed: int, start: int, stop: int) -> Samples:
+        return self.samples[self.rows(seed, start, stop)]
+
+    def rows(self, seed: int, start: int, stop: int) -> npt.NDArray[np.intp]:
+        """Where in `samples` the stream positions start … stop − 1 lie, shape (stop − start,)."""
         order = self._order.setdefault(seed, SampleOrder(len(self.samples), seed))
-        return self.samples[order.indices(start, stop)]
+        return order.indices(start, stop)
 
 
 @dataclass(frozen=True)

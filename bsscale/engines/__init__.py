@@ -1,12 +1,9 @@
-"""Engines: one training step, carried by one process or by many.
+"""Engines: the same training, by stacked runs, by torch's own machinery, or over processes.
 
-An engine owns the model and its optimizer, reads its share of every global batch from the
-training stream, and scores samples. It knows nothing of schedules, targets or records.
+`stacked.StackedEngine` trains many runs at once in one process, and a single run as well;
+`eager.EagerEngine` trains any module run by run; `ddp.DDPEngine` is one rank of a run over many
+processes. An engine owns models and optimizers, reads its share of every global batch from the
+training stream, and scores samples. It knows nothing of targets or records.
+
+Import them from their modules: each pulls in other parts of torch, some of which take a second.
 """
-
-from __future__ import annotations
-
-from bsscale.engines.ddp import DDPEngine, launch
-from bsscale.engines.virtual import VirtualEngine
-
-__all__ = ["DDPEngine", "VirtualEngine", "launch"]

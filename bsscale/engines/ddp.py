@@ -26,8 +26,8 @@ from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from bsscale.config import Config
-from bsscale.data import Dataset, Samples
-from bsscale.engines.virtual import VirtualEngine
+from bsscale.data import Samples
+from bsscale.engines.eager import EagerEngine
 from bsscale.errors import RankError
 from bsscale.plan import Plan
 
@@ -40,24 +40,29 @@ COLLECTIVE_TIMEOUT_S = 300
 SETTLE_S = 5.0
 
 
-class DDPEngine(VirtualEngine):
+class DDPEngine(EagerEngine):
     """One of ``plan.processes`` ranks, each on its own device.
 
     Its process group must exist (see `launch`). Gradients are averaged by
     DistributedDataParallel; scores are gathered, so that every rank sees the same ones.
     """
 
-    def __init__(self, config: Config, plan: Plan, dataset: Dataset, rank: int) -> None:
-        super().__init__(config, plan, dataset, rank)
+    def begin(self, slot: int, config: Config, plan: Plan) -> None:
+        super().begin(slot, config, plan)
         self._forward = DistributedDataParallel(
-            self.model, device_ids=[rank] if plan.device == "cuda" else None
+            self._module, device_ids=[self.rank] if plan.device == "cuda" else None
         )
 
-    def score(self, samples: Samples) -> npt.NDArray[np.float64]:
+    def close(self) -> None:
+        # Gloo can hang or abort if the process group goes while the DDP object lives.
+        self._forward = self._module
+        gc.collect()
+
+    def _score(self, samples: Samples) -> npt.NDArray[np.float64]:
         # Shards differ by at most one row. Only the buffers of the exchange are of one length:
         # no sample is scored twice.
         bounds = np.linspace(0, len(samples), self.plan.processes + 1).astype(int)
-        own = super().score(samples[bounds[self.rank] : bounds[self.rank + 1]])
+        own = super()._score(samples[bounds[self.rank] : bounds[self.rank + 1]])
         longest = int(np.max(np.diff(bounds)))
         buffer = torch.zeros(longest, dtype=torch.float64, device=self.device)
         buffer[: len(own)] = torch.from_numpy(own)
@@ -65,11 +70,6 @@ class DDPEngine(VirtualEngine):
         dist.all_gather(gathered, buffer)
         shards = zip(gathered, np.diff(bounds), strict=True)
         return np.concatenate([shard[:rows].cpu().numpy() for shard, rows in shards])
-
-    def close(self) -> None:
-        # Gloo can hang or abort if the process group goes while the DDP object lives.
-        self._forward = self.model
-        gc.collect()
 
     def _synchronization(self, last: bool) -> AbstractContextManager[None]:
         forward = self._forward

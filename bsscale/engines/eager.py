@@ -1,4 +1,4 @@
-"""The training step, and the engine that takes it for all replicas in one process."""
+"""One run by torch's own autograd and optimizers: what any module and any process can do."""
 
 from __future__ import annotations
 
@@ -18,14 +18,16 @@ from bsscale.optimizers import build_optimizer
 from bsscale.plan import Plan
 from bsscale.torch_scheduler import apply_rates
 
-__all__ = ["VirtualEngine"]
+__all__ = ["EagerEngine"]
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
 # Rows scored at once; the order of magnitude at which a CPU's cache still holds the activations.
 SCORE_ROWS = 8192
+# Samples between two looks at the loop: a progress bar should move.
+CHUNK_SAMPLES = 4096
 
 
-class VirtualEngine:
+class EagerEngine:
     """One process that trains the large batch that `gpus` replicas would train together.
 
     The mean loss over equal shards is the loss over their union, so one batch of
@@ -33,38 +35,79 @@ class VirtualEngine:
 
     Parameters
     ----------
-    config
-        The run's configuration, for its model and optimizer.
     plan
-        The run's numbers.
+        Of the runs to come: device, batch and processes are the same for all.
     dataset
         The data to train on.
     rank
         Which of ``plan.processes`` shares this process carries.
+
+    Attributes
+    ----------
+    width
+        Runs at a time: one.
+    updates_at_once
+        The most updates that `advance` takes.
     """
 
-    def __init__(self, config: Config, plan: Plan, dataset: Dataset, rank: int = 0) -> None:
-        self.plan = plan
+    width = 1
+
+    def __init__(self, plan: Plan, dataset: Dataset, rank: int = 0) -> None:
         self.rank = rank
         self.device = (
             torch.device(plan.device, rank) if plan.device == "cuda" else torch.device("cpu")
         )
         torch.set_num_threads(plan.threads)
         self.dtype = DTYPES[plan.precision]
-        self._train = dataset.train
+        self.updates_at_once = max(1, CHUNK_SAMPLES // plan.global_batch)
+        self._dataset = dataset
+
+    def begin(self, slot: int, config: Config, plan: Plan) -> None:
+        """Put a run at its start into the one slot."""
+        self.plan = plan
+        self._step = 0
         torch.manual_seed(plan.seed)
-        self.model: nn.Module = build_model(config.model, dataset.schema)
-        self.model.to(self.device, self.dtype)
-        if rank > 0:  # ranks draw dropout masks of their own
-            torch.manual_seed((plan.seed + rank * 0x9E3779B97F4A7C15) % 2**63)
-        self.optimizer = build_optimizer(config.optimizer, self.model.parameters())
-        self._forward: nn.Module = self.model
+        self._module = build_model(config.model, self._dataset.schema)
+        self._module.to(self.device, self.dtype)
+        if self.rank > 0:  # ranks draw dropout masks of their own
+            torch.manual_seed((plan.seed + self.rank * 0x9E3779B97F4A7C15) % 2**63)
+        self.optimizer = build_optimizer(config.optimizer, self._module.parameters())
+        self._forward: nn.Module = self._module
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._loss_count = 0
 
-    def update(self, step: int, lr: float, momentum: float | None) -> None:
-        """Take update number `step` (from 0) with this learning rate and momentum."""
-        apply_rates(self.optimizer, lr, momentum)
+    def end(self, slot: int) -> None:
+        """Take the run out of its slot."""
+
+    def advance(self, updates: int) -> None:
+        """Take that many updates."""
+        for _ in range(updates):
+            schedule = self.plan.schedule
+            apply_rates(self.optimizer, schedule.lr(self._step), schedule.momentum(self._step))
+            self._update(self._step)
+            self._step += 1
+
+    def take_train_loss(self, slot: int) -> float | None:
+        """Mean training loss since the last call; None if there was no update."""
+        if self._loss_count == 0:
+            return None
+        mean = self._loss_sum / self._loss_count
+        self._loss_sum = torch.zeros_like(self._loss_sum)
+        self._loss_count = 0
+        return self._mean_over_ranks(mean)
+
+    def score(self, samples: Samples) -> npt.NDArray[np.float64]:
+        """Logits of `samples`, shape (1, n), the same on every rank."""
+        return self._score(samples)[np.newaxis]
+
+    def model(self, slot: int) -> nn.Module:
+        """The run's module."""
+        return self._module
+
+    def close(self) -> None:
+        """Release what other processes wait for."""
+
+    def _update(self, step: int) -> None:
         self._forward.train()
         self.optimizer.zero_grad(set_to_none=True)
         for samples, synchronize in self._shares(step):
@@ -75,28 +118,15 @@ class VirtualEngine:
             self._loss_count += 1
         self.optimizer.step()
 
-    def take_train_loss(self) -> float | None:
-        """Mean training loss since the last call; None if there was no update."""
-        if self._loss_count == 0:
-            return None
-        mean = self._loss_sum / self._loss_count
-        self._loss_sum = torch.zeros_like(self._loss_sum)
-        self._loss_count = 0
-        return self._mean_over_ranks(mean)
-
-    def score(self, samples: Samples) -> npt.NDArray[np.float64]:
-        """Logits of `samples`, shape (n,), the same on every rank."""
-        self.model.eval()
+    def _score(self, samples: Samples) -> npt.NDArray[np.float64]:
+        self._module.eval()
         logits = np.empty(len(samples))
         with torch.inference_mode():
             for start in range(0, len(samples), SCORE_ROWS):
                 categorical, numeric, _ = self._tensors(samples[start : start + SCORE_ROWS])
-                part = self.model(categorical, numeric)
+                part = self._module(categorical, numeric)
                 logits[start : start + SCORE_ROWS] = part.cpu().numpy()
         return logits
-
-    def close(self) -> None:
-        """Release what other processes wait for."""
 
     def _shares(self, step: int) -> Iterator[tuple[Samples, AbstractContextManager[None]]]:
         """The samples of each forward pass of one update, in stream order; this process's share."""
@@ -105,7 +135,7 @@ class VirtualEngine:
         for index in range(plan.grad_accum):
             first = step * plan.global_batch + index * plan.micro_batch * plan.gpus
             start = first + self.rank * rows
-            samples = self._train.read(plan.seed, start, start + rows)
+            samples = self._dataset.train.read(plan.seed, start, start + rows)
             yield samples, self._synchronization(last=index == plan.grad_accum - 1)
 
     def _synchronization(self, last: bool) -> AbstractContextManager[None]:

@@ -1,0 +1,246 @@
+"""The training of many runs at once, in one process and on one device."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from bsscale.config import Config
+from bsscale.data import Dataset, Samples
+from bsscale.engines.stacked.feed import Batches, Feed
+from bsscale.engines.stacked.functional import why_not_stackable
+from bsscale.engines.stacked.graphs import UPDATES, GraphedUpdates
+from bsscale.engines.stacked.steps import (
+    CompiledStep,
+    LayersStep,
+    Step,
+    compile_cache_directory,
+)
+from bsscale.errors import NotStackableError
+from bsscale.models import build_model
+from bsscale.plan import Plan
+
+__all__ = ["StackedEngine"]
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+# Samples of all runs that are gathered at once, twice those that are scored at once: about what a
+# CPU's cache holds. A GPU has room for more.
+CHUNK_SAMPLES = {"cpu": 1 << 15, "cuda": 1 << 20}
+MOST_UPDATES = 256
+
+
+@dataclass
+class _Slot:
+    """A run in its slot, the updates it has had, and those whose loss was not asked for yet."""
+
+    config: Config
+    plan: Plan
+    step: int = 0
+    losses: int = 0
+
+
+class StackedEngine:
+    """`width` runs that differ in seed, schedule, rates and target, trained together.
+
+    Each run has a slot of its own and never sees the others: all tensors have a leading dimension
+    of `width`, whatever the slots hold, and every operation is independent along it. Empty slots
+    are computed as well, with rates of zero.
+
+    Parameters
+    ----------
+    config, plan
+        Of any of the runs: model, optimizer, batch, precision and device are the same for all.
+    dataset
+        The data to train on.
+    width
+        Number of slots.
+
+    Raises
+    ------
+    NotStackableError
+        If the model cannot be trained this way.
+    torch.OutOfMemoryError
+        If so many runs do not fit on the device.
+
+    Attributes
+    ----------
+    updates_at_once
+        The most updates that `advance` takes.
+    """
+
+    def __init__(self, config: Config, plan: Plan, dataset: Dataset, width: int = 1) -> None:
+        self.width = width
+        self.device = torch.device(plan.device)
+        self.dtype = DTYPES[plan.precision]
+        torch.set_num_threads(plan.threads)
+        if plan.device == "cpu":
+            # A momentum that decays unseen ends in denormal numbers, which CPUs multiply about
+            # forty times as slowly; whether 1e-39 is 0 changes nothing.
+            torch.set_flush_denormal(True)
+        samples = max(CHUNK_SAMPLES[plan.device] // width, 1)
+        self.updates_at_once = max(1, min(samples // plan.global_batch, MOST_UPDATES))
+        if plan.device == "cuda" and self.updates_at_once > UPDATES:
+            self.updates_at_once -= self.updates_at_once % UPDATES
+        self._score_rows = max(1, samples // 2)
+
+        self._dataset = dataset
+        self._module = self._build(config, seed=0)
+        self._feed = Feed(dataset.train, width, plan.global_batch, self.device, self.dtype)
+        self._held_out: dict[int, tuple[Samples, Batches]] = {}
+        self._slots: dict[int, _Slot] = {}
+        self._loss_sums = torch.zeros(width, dtype=torch.float64, device=self.device)
+        self._graph: GraphedUpdates | None = None
+        self._step = self._prepare(config, plan)
+
+    def begin(self, slot: int, config: Config, plan: Plan) -> None:
+        """Put a run at its start into a slot."""
+        self._step.parameters.load(slot, self._build(config, plan.seed))
+        self._step.rule.clear(slot)
+        self._loss_sums[slot] = 0.0
+        self._slots[slot] = _Slot(config, plan)
+
+    def end(self, slot: int) -> None:
+        """Take a run out of its slot, which goes on empty."""
+        del self._slots[slot]
+        self._clear(slot)
+
+    @torch.no_grad()
+    def advance(self, updates: int) -> None:
+        """Take that many updates, at most `updates_at_once`, in every slot."""
+        positions = {number: (slot.plan.seed, slot.step) for number, slot in self._slots.items()}
+        batches = self._feed.read(positions, updates)
+        coefficients = self._coefficients(updates)
+        parts, done = [], 0
+        while self._graph is not None and updates - done >= UPDATES:
+            chunk = slice(done, done + UPDATES)
+            parts.append(self._graph.replay(batches[chunk], coefficients[chunk]).clone())
+            done += UPDATES
+        parts += [
+            self._step.update(batches[k], coefficients[k]).unsqueeze(0)
+            for k in range(done, updates)
+        ]
+        losses = binary_cross_entropy_with_logits(
+            torch.cat(parts), batches.label, reduction="none"
+        )
+        self._loss_sums += losses.mean(dim=2).sum(dim=0)
+        for slot in self._slots.values():
+            slot.step += updates
+            slot.losses += updates
+
+    def take_train_loss(self, slot: int) -> float | None:
+        """A run's mean training loss since the last call; None if there was no update."""
+        run = self._slots[slot]
+        if run.losses == 0:
+            return None
+        mean = float(self._loss_sums[slot]) / run.losses
+        self._loss_sums[slot] = 0.0
+        run.losses = 0
+        return mean
+
+    @torch.no_grad()
+    def score(self, samples: Samples) -> npt.NDArray[np.float64]:
+        """Logits of `samples`, shape (width, n), all runs together; empty slots give any."""
+        if id(samples) not in self._held_out:
+            on_device = Batches.of(samples, self.device, self.dtype)
+            self._held_out[id(samples)] = (samples, on_device)
+        _, held_out = self._held_out[id(samples)]
+        parts = [
+            self._step.score(held_out[start : start + self._score_rows])
+            for start in range(0, len(samples), self._score_rows)
+        ]
+        return torch.cat(parts, dim=1).to(torch.float64).cpu().numpy()
+
+    def model(self, slot: int) -> nn.Module:
+        """A run's module as it is now; valid until the next call."""
+        self._step.parameters.store(slot, self._module)
+        return self._module
+
+    def close(self) -> None:
+        """Release what other processes wait for: nothing."""
+
+    def _prepare(self, config: Config, plan: Plan) -> Step:
+        """The step, ready to go: compiled, captured, and known to fit on the device."""
+        arguments = (self._module, self.width, config.optimizer, self.device, self.dtype)
+        if plan.training_step == "layers":
+            step: Step = LayersStep(*arguments)
+            if plan.device == "cuda":
+                self._rehearse(step, plan)
+            return step
+        few = Batches.of(self._dataset.train.read(0, 0, 8), self.device, self.dtype)
+        reason = why_not_stackable(
+            self._module, self._build(config, seed=1), few.categorical, few.numeric, few.label
+        )
+        if reason is not None:
+            raise NotStackableError(reason)
+        log.info(
+            "compiling the training step of %s for %d runs x %s samples: up to half a minute the "
+            "first time; later starts reuse %s",
+            config.model.get("name"),
+            self.width,
+            f"{plan.global_batch:,}",
+            compile_cache_directory(),
+        )
+        started = time.perf_counter()
+        step = CompiledStep(*arguments)
+        try:
+            self._rehearse(step, plan)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0]
+            raise NotStackableError(f"torch.compile failed on it: {reason}") from error
+        log.info("compiled in %.1f s", time.perf_counter() - started)
+        return step
+
+    @torch.no_grad()
+    def _rehearse(self, step: Step, plan: Plan) -> None:
+        """Compile, capture and allocate, before any run is in the stack."""
+        positions = {0: (0, 0)}
+        shape = (UPDATES, self.width)
+        zeros = np.zeros(shape)
+        coefficients = step.rule.coefficients(zeros, zeros, np.zeros(shape, dtype=np.int64))
+        rates = torch.from_numpy(0.0 * coefficients).to(self.device, self.dtype)
+        step.update(self._feed.read(positions, 1)[0], rates[0])
+        if plan.device == "cuda" and self.updates_at_once >= UPDATES:
+            self._graph = GraphedUpdates(
+                step.update, self._feed.read(positions, UPDATES), rates.contiguous()
+            )
+        few = self._dataset.train.read(0, 0, min(self._score_rows, plan.samples_per_pass))
+        step.score(Batches.of(few, self.device, self.dtype))
+        for slot in range(self.width):
+            step.parameters.clear(slot)
+            step.rule.clear(slot)
+
+    def _build(self, config: Config, seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return build_model(config.model, self._dataset.schema).to(self.device, self.dtype)
+
+    def _clear(self, slot: int) -> None:
+        self._step.parameters.clear(slot)
+        self._step.rule.clear(slot)
+
+    def _coefficients(self, updates: int) -> Tensor:
+        """The update rule's coefficients, shape (updates, coefficients, width); empty slots: 0."""
+        shape = (updates, self.width)
+        lr, momentum = np.zeros(shape), np.zeros(shape)
+        step = np.zeros(shape, dtype=np.int64)
+        for number, slot in self._slots.items():
+            steps = np.arange(slot.step, slot.step + updates)
+            moved = slot.plan.schedule.momentum(steps)
+            configured = slot.config.optimizer.momentum_now or 0.0
+            step[:, number] = steps
+            lr[:, number] = slot.plan.schedule.lr(steps)
+            momentum[:, number] = configured if moved is None else moved
+        coefficients = self._step.rule.coefficients(lr, momentum, step)
+        empty = [number for number in range(self.width) if number not in self._slots]
+        coefficients[:, :, empty] = 0.0
+        return torch.from_numpy(coefficients).to(self.device, self.dtype)

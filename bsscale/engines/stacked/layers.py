@@ -1,0 +1,116 @@
+"""Layers of many runs at once, each with its own backward pass.
+
+Activations are of shape (width, batch, …) and parameters of shape (width, …). A layer's `backward`
+takes the gradient of the loss with respect to its output, *adds* those with respect to its
+parameters to the accumulators, and returns that with respect to its input. It may be called once
+after each `forward`. Written out because autograd costs more than the arithmetic at the sizes
+where studies are made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bsscale.models.layers import FieldEmbedding
+
+__all__ = ["Linear", "Stack", "StackedEmbedding", "Tower", "cat"]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Where a stacked model finds its parameters and puts their gradients, by parameter name."""
+
+    values: Mapping[str, Tensor]
+    gradients: Mapping[str, Tensor]
+
+
+class Linear:
+    """y = x Wᵀ + b, with a ReLU after it where asked for."""
+
+    def __init__(self, stack: Stack, name: str, relu: bool) -> None:
+        self._weight = stack.values[f"{name}.weight"]
+        self._weight_t = self._weight.transpose(1, 2)
+        self._bias = stack.values[f"{name}.bias"].unsqueeze(1)
+        self._weight_gradient = stack.gradients[f"{name}.weight"]
+        self._bias_gradient = stack.gradients[f"{name}.bias"]
+        self._relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(width, batch, inputs) to (width, batch, outputs)."""
+        self._x = x
+        self._y = torch.baddbmm(self._bias, x, self._weight_t)
+        return self._y.relu_() if self._relu else self._y
+
+    def backward(self, gradient: Tensor, input_needed: bool = True) -> Tensor:
+        """The gradient with respect to x; what comes back is meaningless if it is not needed."""
+        if self._relu:
+            gradient = torch.ops.aten.threshold_backward(gradient, self._y, 0)
+        self._weight_gradient.baddbmm_(gradient.transpose(1, 2), self._x)
+        self._bias_gradient.add_(gradient.sum(1))
+        return torch.bmm(gradient, self._weight) if input_needed else gradient
+
+
+class Tower:
+    """What `bsscale.models.layers.mlp` builds: linear layers with ReLU between them."""
+
+    def __init__(self, stack: Stack, name: str, module: nn.Sequential) -> None:
+        layers = list(module)
+        self._layers = [
+            Linear(stack, f"{name}.{number}", relu=isinstance(following, nn.ReLU))
+            for number, (layer, following) in enumerate(
+                zip(layers, [*layers[1:], None], strict=True)
+            )
+            if isinstance(layer, nn.Linear)
+        ]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(width, batch, inputs) to (width, batch, outputs)."""
+        for layer in self._layers:
+            x = layer.forward(x)
+        return x
+
+    def backward(self, gradient: Tensor, input_needed: bool = True) -> Tensor:
+        """The gradient with respect to x."""
+        for layer in reversed(self._layers[1:]):
+            gradient = layer.backward(gradient)
+        return self._layers[0].backward(gradient, input_needed)
+
+
+class StackedEmbedding:
+    """`FieldEmbedding` of many runs; all their tables are one, run after run.
+
+    Attributes
+    ----------
+    rows
+        The rows of the last batch in that one table, shape (width x batch x fields,).
+    """
+
+    rows: Tensor
+
+    def __init__(self, stack: Stack, name: str, module: FieldEmbedding) -> None:
+        self.parameter = f"{name}.table.weight"
+        table = stack.values[self.parameter]
+        width, rows, self._dim = table.shape
+        self._table = table.view(-1, self._dim)
+        self._gradient = stack.gradients[self.parameter].view(-1, self._dim)
+        first = torch.arange(width, device=table.device).unsqueeze(1) * rows
+        self._offsets = (first + module.offsets.to(table.device)).unsqueeze(1)
+
+    def forward(self, categorical: Tensor) -> Tensor:
+        """Ids of shape (width, batch, fields) to (width, batch, fields, embedding_dim)."""
+        rows = categorical + self._offsets
+        self.rows = rows.view(-1)
+        return self._table.index_select(0, self.rows).view(*rows.shape, self._dim)
+
+    def backward(self, gradient: Tensor) -> None:
+        """Add the gradients of the rows; of shape (width, batch, fields, embedding_dim)."""
+        self._gradient.index_add_(0, self.rows, gradient.reshape(-1, self._dim))
+
+
+def cat(parts: Sequence[Tensor]) -> Tensor:
+    """Features side by side."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=-1)

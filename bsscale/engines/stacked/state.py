@@ -1,0 +1,84 @@
+"""The parameters of many copies of one module, stacked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["StackedParameters"]
+
+# Elements to which every parameter in a shared tensor is aligned: 64 bytes of float32.
+_ALIGNMENT = 16
+
+
+class StackedParameters:
+    """The parameters of `width` runs, in one tensor a group.
+
+    Few large tensors make few and large updates, whatever the number of layers is.
+
+    Parameters
+    ----------
+    module
+        One run's module; only names, shapes and the values that `load` copies are taken.
+    width
+        Runs in the stack.
+    groups
+        Names of the parameters that share a tensor, group by group; together all of them.
+    device, dtype
+        Where and as what they live.
+
+    Attributes
+    ----------
+    tensors
+        One tensor a group, shape (width, elements): what an optimizer updates.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        width: int,
+        groups: Sequence[Sequence[str]],
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        shapes = {name: value.shape for name, value in module.named_parameters()}
+        self._places: dict[str, tuple[int, int, torch.Size]] = {}
+        self.tensors: list[Tensor] = []
+        for number, names in enumerate(groups):
+            elements = 0
+            for name in names:
+                self._places[name] = (number, elements, shapes[name])
+                elements += math.prod(shapes[name])
+                if len(names) > 1:
+                    elements += -elements % _ALIGNMENT
+            self.tensors.append(torch.zeros(width, elements, device=device, dtype=dtype))
+        self.values = self.views(self.tensors)
+
+    def views(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+        """`tensors`, shaped as the groups are, by parameter: each of shape (width, *shape)."""
+        return {
+            name: tensors[number][:, start : start + math.prod(shape)].unflatten(1, shape or (1,))
+            if shape
+            else tensors[number][:, start]
+            for name, (number, start, shape) in self._places.items()
+        }
+
+    @torch.no_grad()
+    def load(self, slot: int, module: nn.Module) -> None:
+        """Put a module's parameters into a slot."""
+        for name, value in module.named_parameters():
+            self.values[name][slot].copy_(value)  # (converts, where the run is not in float32)
+
+    @torch.no_grad()
+    def store(self, slot: int, module: nn.Module) -> None:
+        """Put a slot's parameters into a module."""
+        for name, value in module.named_parameters():
+            value.copy_(self.values[name][slot])
+
+    def clear(self, slot: int) -> None:
+        """Zero a slot: what diverged there must not go on computing with NaN."""
+        for tensor in self.tensors:
+            tensor[slot].zero_()

@@ -1,0 +1,151 @@
+"""One update of every run in a stack, two ways: written-out layers, or any module compiled."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from bsscale.data.cache import cache_directory
+from bsscale.engines.stacked.feed import Batches
+from bsscale.engines.stacked.functional import FunctionalModel
+from bsscale.engines.stacked.layers import Stack
+from bsscale.engines.stacked.models import stacked_model, tables
+from bsscale.engines.stacked.state import StackedParameters
+from bsscale.engines.stacked.update_rules import UpdateRule, make_update_rule
+from bsscale.optimizers import OptimizerConfig
+
+__all__ = ["CompiledStep", "LayersStep", "Step", "compile_cache_directory"]
+
+
+class Step(Protocol):
+    """What the engine asks of a step."""
+
+    parameters: StackedParameters
+    rule: UpdateRule
+
+    def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
+        """Take one update from a batch, leading dimensions (width, batch); gives the logits."""
+        ...
+
+    def score(self, samples: Batches) -> Tensor:
+        """Logits of shape (width, n) of samples with leading dimension (n,)."""
+        ...
+
+
+class LayersStep:
+    """The shipped models, with forward and backward passes written out over all runs.
+
+    Parameters
+    ----------
+    module
+        One run's model.
+    width
+        Runs in the stack.
+    optimizer
+        The optimizer's options.
+    device, dtype
+        Where and as what the parameters live.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        width: int,
+        optimizer: OptimizerConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._width = width
+        of_tables = tables(module)
+        dense = [name for name, _ in module.named_parameters() if name not in of_tables]
+        groups = [dense, *([name] for name in of_tables)]
+        self.parameters = StackedParameters(module, width, groups, device, dtype)
+        values = self.parameters.values
+        self._numbers = {name: number for number, name in enumerate(of_tables, start=1)}
+        sparse = {
+            number: values[name].shape[2]
+            for name, number in self._numbers.items()
+            if optimizer.updates_touched_rows_only(values[name].shape[1])
+        }
+        self.rule = make_update_rule(optimizer, self.parameters.tensors, sparse)
+        self._model = stacked_model(
+            Stack(values, self.parameters.views(self.rule.gradients)), module
+        )
+
+    def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
+        self.rule.open(coefficients)
+        logits = self._model.forward(batch.categorical, batch.numeric)
+        # The derivative of each run's mean binary cross-entropy with respect to its logits.
+        error = torch.sigmoid(logits).sub_(batch.label).div_(logits.shape[1])
+        self._model.backward(error)
+        touched = {self._numbers[e.parameter]: e.rows for e in self._model.embeddings}
+        self.rule.apply(coefficients, touched)
+        return logits
+
+    def score(self, samples: Batches) -> Tensor:
+        return self._model.forward(
+            samples.categorical.expand(self._width, -1, -1),
+            samples.numeric.expand(self._width, -1, -1),
+        )
+
+
+class CompiledStep:
+    """Any module: gradients by torch.func, compiled into one graph together with the update.
+
+    See `LayersStep` for the parameters.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        width: int,
+        optimizer: OptimizerConfig,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._width = width
+        names = [name for name, _ in module.named_parameters()]
+        self.parameters = parameters = StackedParameters(
+            module, width, [[name] for name in names], device, dtype
+        )
+        self.rule = rule = make_update_rule(optimizer, parameters.tensors, {})
+        self._model = model = FunctionalModel(module, parameters.values)
+        accumulators = list(parameters.views(rule.gradients).items())
+
+        def update(
+            categorical: Tensor, numeric: Tensor, label: Tensor, coefficients: Tensor
+        ) -> Tensor:
+            rule.open(coefficients)
+            gradients, logits = model.gradient(categorical, numeric, label)
+            for name, accumulator in accumulators:
+                accumulator.add_(gradients[name])
+            rule.apply(coefficients, {})
+            return logits
+
+        # Kept with bsscale's other caches, where later starts find it.
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compile_cache_directory()))
+        # Each stack has a shape of its own; torch gives up after a handful of one function's.
+        torch.compiler.reset()
+        self._compiled = torch.compile(update, fullgraph=True, dynamic=False)
+
+    def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
+        logits: Tensor = self._compiled(
+            batch.categorical, batch.numeric, batch.label, coefficients
+        )
+        return logits
+
+    def score(self, samples: Batches) -> Tensor:
+        return torch.stack(
+            [
+                self._model.score(slot, samples.categorical, samples.numeric)
+                for slot in range(self._width)
+            ]
+        )
+
+
+def compile_cache_directory() -> str:
+    """Where compiled steps are kept between starts."""
+    return os.environ.get("TORCHINDUCTOR_CACHE_DIR") or str(cache_directory() / "compiled")
