@@ -158,9 +158,7 @@ def tune(best_aucs: Mapping[float, Sequence[float]]) -> tuple[float, list[dict[s
 
 def _rule_of(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     """The options that make a rate another one: of sparse updates only the lazy form does."""
-    return {
-        key: value for key, value in optimizer.items() if key != "sparse" or value is True
-    }
+    return {key: value for key, value in optimizer.items() if key != "sparse" or value is True}
 
 
 def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -144,6 +144,4 @@ def register_launcher() -> None:
     plugins = Plugins.instance()
     plugins.register(StackedLauncher)
     plugins.class_name_to_class[_PLUGIN_NAME] = StackedLauncher
-    ConfigStore.instance().store(
-        group="hydra/launcher", name="stacked", node=StackedLauncherConfig
-    )
+    ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=StackedLauncherConfig)

@@ -76,7 +76,7 @@ class Progress:
         """A run has ended; what it has not trained on, nobody will."""
         self._statuses[run] = status
         if self._bar is not None:
-            self._bar.total -= self._left[run]
+            self._bar.total = self._done + sum(self._left) - self._left[run]
             self._bar.refresh()
         self._left[run] = 0
 

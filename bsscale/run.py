@@ -342,9 +342,7 @@ def own_log(
     return attached
 
 
-def _record(
-    spec: RunSpec, dataset: Dataset | None, outcome: Outcome, width: int = 1
-) -> RunRecord:
+def _record(spec: RunSpec, dataset: Dataset | None, outcome: Outcome, width: int = 1) -> RunRecord:
     config, plan = spec.config, spec.plan
     resolved = spec.resolved_config()
     crossing = outcome.crossing

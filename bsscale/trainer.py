@@ -280,9 +280,7 @@ class _Run:
         if plan.target is None:
             self._reason = "the budget is spent; no target was set"
         elif point.auc is not None and point.auc >= plan.target:
-            self._reason = (
-                "the budget is spent; the last evaluation reached the target unconfirmed"
-            )
+            self._reason = "the budget is spent; the last evaluation reached the target unconfirmed"
         else:
             self._reason = "the budget is spent; the target was not confirmed"
 
@@ -303,9 +301,7 @@ class _Run:
             self.job.fail(error)
 
 
-def _begin(
-    jobs: deque[Job], slot: int, engine: Engine, validation: Samples
-) -> _Run | None:
+def _begin(jobs: deque[Job], slot: int, engine: Engine, validation: Samples) -> _Run | None:
     """The next of a slot's runs that can be begun."""
     while jobs:
         job = jobs.popleft()

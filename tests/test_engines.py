@@ -16,7 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from bsscale.config import Config, ExecutorConfig
 from bsscale.data import Dataset, Samples, load_dataset
-from bsscale.engines import DDPEngine, VirtualEngine, launch
+from bsscale.engines.ddp import DDPEngine, launch
+from bsscale.engines.eager import EagerEngine
+from bsscale.engines.stacked import StackedEngine
 from bsscale.errors import RankError
 from bsscale.optimizers import (
     AdagradConfig,
@@ -38,13 +40,23 @@ OPTIMIZERS: dict[str, OptimizerConfig] = {
 }
 
 
-def parameters(engine: VirtualEngine) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in engine.model.named_parameters()}
+Engine = EagerEngine | StackedEngine
 
 
-def train(engine: VirtualEngine, plan: Plan, steps: int) -> dict[str, torch.Tensor]:
-    for step in range(steps):
-        engine.update(step, plan.schedule.lr(step), plan.schedule.momentum(step))
+def parameters(engine: Engine) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in engine.model(0).named_parameters()}
+
+
+def started(engine: Engine, config: Config, plan: Plan) -> Engine:
+    engine.begin(0, config, plan)
+    return engine
+
+
+def train(engine: Engine, steps: int) -> dict[str, torch.Tensor]:
+    while steps:
+        updates = min(steps, engine.updates_at_once)
+        engine.advance(updates)
+        steps -= updates
     return parameters(engine)
 
 
@@ -57,7 +69,7 @@ def relative_distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) ->
 
 def virtual(config: Config, steps: int) -> dict[str, torch.Tensor]:
     plan, dataset = prepare(config)
-    return train(VirtualEngine(config, plan, dataset), plan, steps)
+    return train(started(StackedEngine(config, plan, dataset), config, plan), steps)
 
 
 def train_rank(rank: int, job: tuple[Config, Plan, int, str]) -> None:
@@ -65,10 +77,10 @@ def train_rank(rank: int, job: tuple[Config, Plan, int, str]) -> None:
     config, plan, steps, folder = job
     dataset = load_dataset(config.dataset)
     stream = Recording(dataset)
-    engine = DDPEngine(config, plan, replace(dataset, train=stream), rank)
-    trained = train(engine, plan, steps)
-    trained["scores"] = torch.from_numpy(engine.score(dataset.validation))
-    trained["train_loss"] = torch.tensor([engine.take_train_loss()], dtype=torch.float64)
+    engine = DDPEngine(plan, replace(dataset, train=stream), rank)
+    trained = train(started(engine, config, plan), steps)
+    trained["scores"] = torch.from_numpy(engine.score(dataset.validation)[0])
+    trained["train_loss"] = torch.tensor([engine.take_train_loss(0)], dtype=torch.float64)
     trained["positions"] = torch.tensor(stream.positions)
     save_file(trained, str(Path(folder, f"{rank}.safetensors")))
     engine.close()
@@ -129,7 +141,7 @@ def test_every_model_and_optimizer_over_more_ranks(
 def test_one_float32_update_of_ddp_equals_virtual(optimizer: str, tmp_path: Path) -> None:
     config = small_config(gpus=2, model=MODELS["mlp"], optimizer=OPTIMIZERS[optimizer])
     plan, dataset = prepare(config)
-    before = parameters(VirtualEngine(config, plan, dataset))
+    before = parameters(started(EagerEngine(plan, dataset), config, plan))
     [first, second] = ddp(config, 1, tmp_path)
     one = virtual(config, 1)
     # Adam's and Adagrad's first update is lr x sign(gradient): where a gradient is zero up to
@@ -168,13 +180,13 @@ def test_all_ranks_see_every_score_once_though_the_rows_do_not_divide(tmp_path: 
     first, second = ddp(config, 5, tmp_path)
     plan, dataset = prepare(config)
     assert len(dataset.validation) % 2 == 1
-    engine = VirtualEngine(config, plan, dataset)
-    train(engine, plan, 5)
-    expected = engine.score(dataset.validation)
+    engine = started(EagerEngine(plan, dataset), config, plan)
+    train(engine, 5)
+    expected = engine.score(dataset.validation)[0]
     np.testing.assert_allclose(first["scores"].numpy(), expected, rtol=1e-9)
     assert torch.equal(first["scores"], second["scores"])
     assert torch.equal(first["train_loss"], second["train_loss"])
-    assert float(first["train_loss"]) == pytest.approx(engine.take_train_loss(), rel=1e-9)
+    assert float(first["train_loss"]) == pytest.approx(engine.take_train_loss(0), rel=1e-9)
 
 
 def test_virtual_equals_a_hand_written_torch_loop() -> None:

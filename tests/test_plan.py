@@ -45,19 +45,23 @@ def test_the_evaluation_grid_is_the_same_whatever_the_gpus(gpus: int) -> None:
     def grid(count: int) -> list[int]:
         made = plan(gpus=count)
         steps = range(1, made.steps + 1)
-        return [step * made.global_batch for step in steps if made.evaluates_after(step)]
+        return [
+            step * made.global_batch for step in steps if made.next_evaluation(step - 1) == step
+        ]
 
     assert grid(gpus) == grid(1)
 
 
 def test_a_step_larger_than_the_interval_evaluates_at_every_step() -> None:
     made = plan(gpus=8, micro_batch=128, eval_interval_samples=1000)
-    assert all(made.evaluates_after(step) for step in range(1, 20))
+    assert all(made.next_evaluation(step - 1) == step for step in range(1, 20))
 
 
 def test_an_interval_that_steps_do_not_meet_evaluates_at_the_first_step_past_each_point() -> None:
     made = plan(gpus=3, micro_batch=100, eval_interval_samples=1000, budget_samples=3000)
-    evaluated = [step * 300 for step in range(1, made.steps + 1) if made.evaluates_after(step)]
+    evaluated = [
+        step * 300 for step in range(1, made.steps + 1) if made.next_evaluation(step - 1) == step
+    ]
     assert evaluated == [1200, 2100, 3000]
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bsscale.config import RangeTestTask
-from bsscale.engines import VirtualEngine
+from bsscale.engines.eager import EagerEngine
 from bsscale.range_test import range_test
 from bsscale.records import read_evals, read_run
 from bsscale.schedule_config import RangeTestConfig
@@ -104,10 +104,10 @@ def test_training_after_a_test_is_training_without_one(tmp_path: Path) -> None:
     plan, dataset = prepare(config)
 
     def trained() -> list[torch.Tensor]:
-        engine = VirtualEngine(config, plan, dataset)
-        for step in range(20):
-            engine.update(step, plan.schedule.lr(step), plan.schedule.momentum(step))
-        return [parameter.detach().clone() for parameter in engine.model.parameters()]
+        engine = EagerEngine(plan, dataset)
+        engine.begin(0, config, plan)
+        engine.advance(20)
+        return [parameter.detach().clone() for parameter in engine.model(0).parameters()]
 
     before = trained()
     range_test(replace(config, budget_samples=None), dataset, tmp_path)

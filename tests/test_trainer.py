@@ -10,62 +10,110 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from bsscale.config import Config
 from bsscale.data import Samples
 from bsscale.divergence import DivergenceDetector
-from bsscale.engines import VirtualEngine
+from bsscale.engines.stacked import StackedEngine
+from bsscale.plan import Plan
 from bsscale.records import EvalPoint
 from bsscale.schedule_config import OneCycleConfig
-from bsscale.trainer import Outcome, train
+from bsscale.trainer import Engine, Outcome, train
 from tests.helpers import MODELS, prepare, small_config
 
 LABEL = np.tile(np.array([0, 1], dtype=np.float32), 500)
 VALIDATION = Samples(
     np.zeros((1000, 0), dtype=np.int32), np.zeros((1000, 0), dtype=np.float32), LABEL
 )
+TEST = Samples(VALIDATION.categorical, VALIDATION.numeric, LABEL)
 
 
 class Scripted:
-    """An engine that scores whatever AUC it is told to, evaluation after evaluation."""
+    """An engine of one slot that scores whatever AUC it is told to, evaluation after evaluation."""
+
+    width = 1
+    updates_at_once = 7
 
     def __init__(self, aucs: Sequence[float], train_loss: float = 0.5, scale: float = 0.01) -> None:
         self._aucs = iter(aucs)
         self._train_loss = train_loss
         self._scale = scale
-        self.updates: list[tuple[int, float, float | None]] = []
+        self.updates: list[int] = []
 
-    def update(self, step: int, lr: float, momentum: float | None) -> None:
-        self.updates.append((step, lr, momentum))
+    def begin(self, slot: int, config: Config, plan: Plan) -> None:
+        pass
 
-    def take_train_loss(self) -> float | None:
+    def end(self, slot: int) -> None:
+        pass
+
+    def model(self, slot: int) -> None:
+        pass
+
+    def advance(self, updates: int) -> None:
+        self.updates.append(updates)
+
+    def take_train_loss(self, slot: int) -> float | None:
         return self._train_loss if self.updates else None
 
     def score(self, samples: Samples) -> npt.NDArray[np.float64]:
+        if samples is TEST:
+            return LABEL[np.newaxis].astype(np.float64)
         auc = next(self._aucs)
         if math.isnan(auc):
-            return np.full(len(samples), np.nan)
-        logits = np.zeros(len(samples))
+            return np.full((1, len(samples)), np.nan)
+        logits = np.zeros((1, len(samples)))
         # Of the positives, a share of 2 (AUC - 1/2) stands above all others: the rest are ties.
         share = 2 * (auc - 0.5)
         positives = np.flatnonzero(samples.label)
-        logits[positives[: round(abs(share) * len(positives))]] = np.sign(share) * self._scale
+        logits[0, positives[: round(abs(share) * len(positives))]] = np.sign(share) * self._scale
         return logits
 
 
-class Watcher:
-    def __init__(self) -> None:
+class Watched:
+    """A job that remembers what it was told."""
+
+    def __init__(self, config: Config, plan: Plan, broken: str = "") -> None:
+        self.config, self.plan = config, plan
         self.steps: list[int] = []
         self.points: list[EvalPoint] = []
+        self.outcome: Outcome | None = None
+        self.error: Exception | None = None
+        self._broken = broken
+
+    def begin(self) -> list[Watched]:
+        self._breaks("begin")
+        return [self]
 
     def on_step(self, step: int) -> None:
         self.steps.append(step)
 
     def on_eval(self, point: EvalPoint) -> None:
         self.points.append(point)
+        self._breaks("on_eval")
+
+    def end(self, outcome: Outcome, model: Any) -> None:
+        self._breaks("end")
+        self.outcome = outcome
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+
+    def _breaks(self, where: str) -> None:
+        if self._broken == where:
+            raise OSError("the disk is full")
 
 
-def outcome(engine: Scripted, watcher: Watcher | None = None, **changes: Any) -> Outcome:
-    plan, _ = prepare(small_config(target=0.75, **changes))
-    return train(plan, engine, VALIDATION, [watcher] if watcher else [])
+def watched(engine: Engine, broken: str = "", **changes: Any) -> Watched:
+    config = small_config(**{"target": 0.75, **changes})
+    plan, _ = prepare(config)
+    job = Watched(config, plan, broken)
+    train([[job]], engine, VALIDATION, TEST)
+    return job
+
+
+def outcome(engine: Engine, **changes: Any) -> Outcome:
+    result = watched(engine, **changes).outcome
+    assert result is not None
+    return result
 
 
 def test_it_stops_when_the_next_evaluation_confirms_the_target() -> None:
@@ -76,7 +124,8 @@ def test_it_stops_when_the_next_evaluation_confirms_the_target() -> None:
     assert result.crossing.interval == (2048, 4096)
     assert result.crossing.samples == pytest.approx(2048 + 2048 * 0.05 / 0.1)
     assert result.best_auc == pytest.approx(0.9)
-    assert len(engine.updates) == 3 * 2048 / 32
+    assert sum(engine.updates) == 3 * 2048 / 32
+    assert result.test_auc == 1.0
 
 
 def test_an_unconfirmed_hit_is_none() -> None:
@@ -93,18 +142,19 @@ def test_it_runs_on_past_the_target_if_asked() -> None:
 
 
 def test_without_a_target_it_spends_its_budget() -> None:
-    plan, _ = prepare(small_config(target=None))
-    result = train(plan, Scripted([0.9] * 11), VALIDATION)
+    result = outcome(Scripted([0.9] * 11), target=None)
     assert (result.status, result.samples_seen, result.crossing) == ("exhausted", 20_480, None)
     assert "no target" in result.reason
 
 
 def test_a_non_finite_score_ends_the_run_as_diverged() -> None:
-    watcher = Watcher()
-    result = outcome(Scripted([0.5, 0.8, math.nan]), watcher)
+    job = watched(Scripted([0.5, 0.8, math.nan]))
+    result = job.outcome
+    assert result is not None
     assert (result.status, result.reason) == ("diverged", "non-finite validation loss")
-    assert watcher.points[-1].auc is None
+    assert job.points[-1].auc is None
     assert (result.best_auc, result.final_auc) == (pytest.approx(0.8), None)
+    assert result.test_auc is None
 
 
 def test_a_non_finite_training_loss_ends_the_run_as_diverged() -> None:
@@ -145,17 +195,28 @@ def test_a_slow_start_is_not_divergence() -> None:
 
 
 def test_what_observers_see() -> None:
-    watcher = Watcher()
     engine = Scripted([0.5, 0.8, 0.8])
-    plan, _ = prepare(small_config(target=0.75, gpus=2, schedule=OneCycleConfig()))
-    train(plan, engine, VALIDATION, [watcher])
-    assert watcher.steps == list(range(1, 65))
-    assert [(p.step, p.samples) for p in watcher.points] == [(0, 0), (32, 2048), (64, 4096)]
-    first, second, _ = watcher.points
+    job = watched(engine, gpus=2, schedule=OneCycleConfig())
+    assert job.steps == np.cumsum(engine.updates).tolist()
+    assert max(engine.updates) == engine.updates_at_once
+    assert [(p.step, p.samples) for p in job.points] == [(0, 0), (32, 2048), (64, 4096)]
+    first, second, _ = job.points
     assert (first.lr, first.momentum, first.train_loss) == (None, None, None)
-    assert (second.lr, second.momentum) == (plan.schedule.lr(31), plan.schedule.momentum(31))
-    assert [step for step, _, _ in engine.updates] == list(range(64))
-    assert [lr for _, lr, _ in engine.updates] == plan.schedule.lr(np.arange(64)).tolist()
+    schedule = job.plan.schedule
+    assert (second.lr, second.momentum) == (schedule.lr(31), schedule.momentum(31))
+
+
+@pytest.mark.parametrize("broken", ["begin", "on_eval", "end"])
+def test_an_error_of_one_run_ends_that_run_alone(broken: str) -> None:
+    config = small_config(model=MODELS["mlp"], target=None)
+    plan, dataset = prepare(config)
+    jobs = [Watched(config, plan, broken if number == 1 else "") for number in range(3)]
+    engine = StackedEngine(config, plan, dataset, width=2)
+    train([[jobs[0]], jobs[1:]], engine, dataset.validation, dataset.test)
+    assert isinstance(jobs[1].error, OSError) and jobs[1].outcome is None
+    for job in (jobs[0], jobs[2]):
+        assert job.error is None and job.outcome is not None
+        assert job.outcome.status == "exhausted"
 
 
 def test_a_real_model_learns_and_its_curve_repeats_exactly() -> None:
@@ -163,9 +224,10 @@ def test_a_real_model_learns_and_its_curve_repeats_exactly() -> None:
     plan, dataset = prepare(config)
 
     def curve() -> list[tuple[Any, ...]]:
-        watcher = Watcher()
-        train(plan, VirtualEngine(config, plan, dataset), dataset.validation, [watcher])
-        return [(p.samples, p.auc, p.loss, p.train_loss, p.lr) for p in watcher.points]
+        job = Watched(config, plan)
+        engine = StackedEngine(config, plan, dataset)
+        train([[job]], engine, dataset.validation, dataset.test)
+        return [(p.samples, p.auc, p.loss, p.train_loss, p.lr) for p in job.points]
 
     first = curve()
     assert first[-1][1] > 0.65

@@ -32,9 +32,10 @@ __all__ = ["StackedEngine"]
 log = logging.getLogger(__name__)
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
-# Samples of all runs that are gathered at once, twice those that are scored at once: about what a
-# CPU's cache holds. A GPU has room for more.
-CHUNK_SAMPLES = {"cpu": 1 << 15, "cuda": 1 << 20}
+# Samples of all runs that are gathered at once, and rows of all runs that are scored at once: what
+# a CPU's cache holds. A GPU has room for more.
+GATHERED_SAMPLES = {"cpu": 1 << 15, "cuda": 1 << 20}
+SCORED_ROWS = {"cpu": 1 << 12, "cuda": 1 << 19}
 MOST_UPDATES = 256
 
 
@@ -86,11 +87,11 @@ class StackedEngine:
             # A momentum that decays unseen ends in denormal numbers, which CPUs multiply about
             # forty times as slowly; whether 1e-39 is 0 changes nothing.
             torch.set_flush_denormal(True)
-        samples = max(CHUNK_SAMPLES[plan.device] // width, 1)
-        self.updates_at_once = max(1, min(samples // plan.global_batch, MOST_UPDATES))
+        updates = GATHERED_SAMPLES[plan.device] // (width * plan.global_batch)
+        self.updates_at_once = max(1, min(updates, MOST_UPDATES))
         if plan.device == "cuda" and self.updates_at_once > UPDATES:
             self.updates_at_once -= self.updates_at_once % UPDATES
-        self._score_rows = max(1, samples // 2)
+        self._score_rows = max(1, SCORED_ROWS[plan.device] // width)
 
         self._dataset = dataset
         self._module = self._build(config, seed=0)
@@ -128,9 +129,7 @@ class StackedEngine:
             self._step.update(batches[k], coefficients[k]).unsqueeze(0)
             for k in range(done, updates)
         ]
-        losses = binary_cross_entropy_with_logits(
-            torch.cat(parts), batches.label, reduction="none"
-        )
+        losses = binary_cross_entropy_with_logits(torch.cat(parts), batches.label, reduction="none")
         self._loss_sums += losses.mean(dim=2).sum(dim=0)
         for slot in self._slots.values():
             slot.step += updates

@@ -35,7 +35,7 @@ class GraphedUpdates:
         def updates() -> Tensor:
             return torch.stack([update(batches[k], coefficients[k]) for k in range(UPDATES)])
 
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(2):  # libraries allocate their workspaces before anything is captured

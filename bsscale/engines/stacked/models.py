@@ -56,7 +56,7 @@ class StackedMLP(StackedModel):
         of_input = self._top.backward(gradient.unsqueeze(-1), bool(self.embeddings))
         for embedding in self.embeddings:
             embedded = self._shape[2] * self._shape[3]
-            embedding.backward(of_input[..., :embedded].unflatten(-1, self._shape[2:]))
+            embedding.backward(of_input[..., :embedded].view(self._shape))
 
 
 class StackedLogistic(StackedModel):
@@ -112,7 +112,7 @@ class StackedDeepFM(StackedModel):
         # The derivative of ½(‖Σv‖² − Σ‖v‖²) with respect to one v is Σv − v.
         others = self._sum.unsqueeze(2) - self._vectors
         others.mul_(gradient[..., None, None])
-        of_vectors = of_deep[..., :embedded].unflatten(-1, self._vectors.shape[2:])
+        of_vectors = of_deep[..., :embedded].view(self._vectors.shape)
         self._embedding.backward(others.add_(of_vectors))
 
 
@@ -123,9 +123,7 @@ class StackedDLRM(StackedModel):
         embedding = StackedEmbedding(stack, "embedding", module.embedding)
         self.embeddings = [embedding]
         self._embedding = embedding
-        self._bottom = (
-            None if module.bottom is None else Tower(stack, "bottom", module.bottom)
-        )
+        self._bottom = None if module.bottom is None else Tower(stack, "bottom", module.bottom)
         self._top = Tower(stack, "top", module.top)
         device = next(iter(stack.values.values())).device
         self._pairs = module.pairs.to(device)
@@ -141,7 +139,7 @@ class StackedDLRM(StackedModel):
         self._shape = vectors.shape
         self._vectors = vectors.flatten(0, 1)
         dots = torch.bmm(self._vectors, self._vectors.transpose(1, 2))
-        features = dots.flatten(1).index_select(1, self._pairs).unflatten(0, self._shape[:2])
+        features = dots.flatten(1).index_select(1, self._pairs).view(*self._shape[:2], -1)
         if self._bottom is not None:
             features = torch.cat([dense, features], dim=2)
         return self._top.forward(features).squeeze(-1)
@@ -154,7 +152,7 @@ class StackedDLRM(StackedModel):
         of_dots = of_pairs.new_zeros(len(of_pairs), vectors * vectors)
         of_dots.index_copy_(1, self._pairs, of_pairs).index_copy_(1, self._mirrored, of_pairs)
         of_vectors = torch.bmm(of_dots.view(-1, vectors, vectors), self._vectors)
-        of_vectors = of_vectors.unflatten(0, self._shape[:2])
+        of_vectors = of_vectors.view(self._shape)
         if self._bottom is not None:
             self._bottom.backward(of_features[..., :dim] + of_vectors[:, :, 0], False)
             of_vectors = of_vectors[:, :, 1:]

@@ -60,9 +60,7 @@ class StackedParameters:
     def views(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
         """`tensors`, shaped as the groups are, by parameter: each of shape (width, *shape)."""
         return {
-            name: tensors[number][:, start : start + math.prod(shape)].unflatten(1, shape or (1,))
-            if shape
-            else tensors[number][:, start]
+            name: tensors[number][:, start : start + math.prod(shape)].view(-1, *shape)
             for name, (number, start, shape) in self._places.items()
         }
 

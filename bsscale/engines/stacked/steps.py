@@ -132,9 +132,7 @@ class CompiledStep:
         self._compiled = torch.compile(update, fullgraph=True, dynamic=False)
 
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
-        logits: Tensor = self._compiled(
-            batch.categorical, batch.numeric, batch.label, coefficients
-        )
+        logits: Tensor = self._compiled(batch.categorical, batch.numeric, batch.label, coefficients)
         return logits
 
     def score(self, samples: Batches) -> Tensor:
