@@ -168,7 +168,8 @@ def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str 
         if isinstance(a, Mapping) and isinstance(b, Mapping):
             found += _differences(a, b, f"{prefix}{key}.")
         elif a != b:
-            found.append(f"{prefix}{key}={b}, tuned at {a}")
+            tuned = "tuned without it" if a is None else f"tuned at {a}"
+            found.append(f"{prefix}{key}={b}, {tuned}")
     return found
 
 

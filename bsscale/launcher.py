@@ -6,7 +6,7 @@ import logging
 import logging.config
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_store import ConfigStore
@@ -14,11 +14,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, configure_log, filter_overrides
 from hydra.errors import CompactHydraException
+from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from bsscale.errors import BsscaleError
 
 if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+
     from bsscale.data import Dataset
     from bsscale.run import RunSpec
 
@@ -53,24 +56,28 @@ class StackedLauncher(BasicLauncher):
 
         assert self.config is not None and self.task_function is not None
         load = remembering_datasets()
-        self._check(job_overrides, load)
-
         collected: list[tuple[RunSpec, Dataset]] = []
-        do_now = self.task_function
+        context, do_now = self.hydra_context, self.task_function
+        assert context is not None
+        checked = _Checked(context.config_loader, self._check(job_overrides, load))
+        self.hydra_context = HydraContext(cast("ConfigLoader", checked), context.callbacks)
         self.task_function = lambda cfg: self._collect(cfg, do_now, load, collected)
         try:
             jobs: Sequence[JobReturn] = super().launch(job_overrides, initial_job_idx)
         finally:
-            self.task_function = do_now
+            self.hydra_context, self.task_function = context, do_now
         _train(collected)
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         return jobs
 
-    def _check(self, job_overrides: Sequence[Sequence[str]], load: Callable[..., Dataset]) -> None:
-        """Raise what a job would raise before it trains."""
+    def _check(
+        self, job_overrides: Sequence[Sequence[str]], load: Callable[..., Dataset]
+    ) -> list[DictConfig]:
+        """The jobs' configurations; raises what a job would raise before it trains."""
         from bsscale.cli import check_job
 
         assert self.hydra_context is not None and self.config is not None
+        jobs = []
         for overrides in job_overrides:
             job = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             try:
@@ -80,6 +87,8 @@ class StackedLauncher(BasicLauncher):
                 raise CompactHydraException(
                     f"Nothing was trained: in the job {described}: {error}"
                 ) from None
+            jobs.append(job)
+        return jobs
 
     def _collect(
         self,
@@ -101,6 +110,19 @@ class StackedLauncher(BasicLauncher):
         except BsscaleError as error:  # the comparison lists a job without a result
             log.error("error: %s", error)
         return None
+
+
+class _Checked:
+    """A config loader that hands out what is composed already: composing takes 80 ms a job."""
+
+    def __init__(self, loader: ConfigLoader, jobs: Sequence[DictConfig]) -> None:
+        self._loader, self._jobs = loader, iter(jobs)
+
+    def load_sweep_config(self, *_: Any) -> DictConfig:
+        return next(self._jobs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
 
 
 def _train(collected: Sequence[tuple[RunSpec, Dataset]]) -> None:

@@ -19,8 +19,8 @@ __all__ = ["Progress"]
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 5.0
-# More arms than this would not fit on a line.
-MOST_ARMS = 4
+# What is told arm by arm is told in total where it would be longer than this.
+MOST_CHARACTERS = 100
 
 
 class Progress:
@@ -99,11 +99,13 @@ class Progress:
             auc = "-" if point.auc is None else f"{point.auc:.4f}"
             state = f"auc {auc}  loss {point.loss:.4f}"
             return state if point.lr is None else f"{state}  lr {point.lr:.4g}"
-        arms = list(dict.fromkeys(self._arms))
-        if len(arms) > MOST_ARMS:
-            return self._ended_of("", range(len(self._arms)))
-        members = {arm: [k for k, of in enumerate(self._arms) if of == arm] for arm in arms}
-        return " | ".join(self._ended_of(f"{arm}: ", runs) for arm, runs in members.items())
+        members: dict[str, list[int]] = {}
+        for number, arm in enumerate(self._arms):
+            members.setdefault(arm, []).append(number)
+        by_arm = " | ".join(self._ended_of(f"{arm}: ", runs) for arm, runs in members.items())
+        if len(by_arm) <= MOST_CHARACTERS:
+            return by_arm
+        return self._ended_of("", range(len(self._arms)))
 
     def _ended_of(self, name: str, runs: Sequence[int]) -> str:
         """How some runs fare: "onecycle gpus=8: 3 reached, 1 diverged of 5"."""

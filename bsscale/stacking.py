@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 # Samples of all runs in one update up to which a wider stack is faster on a CPU: beyond it the
 # activations leave the cache. Four runs share what there is to share; more gain nothing.
-CPU_SAMPLES = 2048
+CPU_SAMPLES = 1024
 CPU_WIDTH = 4
 # On a GPU all fit; so many that a study of any sensible size is one stack.
 CUDA_WIDTH = 64

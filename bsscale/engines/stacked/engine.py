@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ from bsscale.engines.stacked.steps import (
     CompiledStep,
     LayersStep,
     Step,
-    compile_cache_directory,
+    use_compile_cache,
 )
 from bsscale.errors import NotStackableError
 from bsscale.models import build_model
@@ -174,6 +175,7 @@ class StackedEngine:
             if plan.device == "cuda":
                 self._rehearse(step, plan)
             return step
+        cache = use_compile_cache()
         few = Batches.of(self._dataset.train.read(0, 0, 8), self.device, self.dtype)
         reason = why_not_stackable(
             self._module, self._build(config, seed=1), few.categorical, few.numeric, few.label
@@ -186,16 +188,20 @@ class StackedEngine:
             config.model.get("name"),
             self.width,
             f"{plan.global_batch:,}",
-            compile_cache_directory(),
+            cache,
         )
         started = time.perf_counter()
         step = CompiledStep(*arguments)
         try:
-            self._rehearse(step, plan)
+            with warnings.catch_warnings():  # torch's compiler uses what torch deprecates
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._rehearse(step, plan)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
+            # The first line says that a backend raised, the next one what.
+            lines = [line.strip() for line in str(error).splitlines()]
+            reason = next((line for line in lines if line and not line.endswith(":")), "")
             raise NotStackableError(f"torch.compile failed on it: {reason}") from error
         log.info("compiled in %.1f s", time.perf_counter() - started)
         return step

@@ -17,7 +17,7 @@ from bsscale.engines.stacked.state import StackedParameters
 from bsscale.engines.stacked.update_rules import UpdateRule, make_update_rule
 from bsscale.optimizers import OptimizerConfig
 
-__all__ = ["CompiledStep", "LayersStep", "Step", "compile_cache_directory"]
+__all__ = ["CompiledStep", "LayersStep", "Step", "use_compile_cache"]
 
 
 class Step(Protocol):
@@ -125,8 +125,6 @@ class CompiledStep:
             rule.apply(coefficients, {})
             return logits
 
-        # Kept with bsscale's other caches, where later starts find it.
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compile_cache_directory()))
         # Each stack has a shape of its own; torch gives up after a handful of one function's.
         torch.compiler.reset()
         self._compiled = torch.compile(update, fullgraph=True, dynamic=False)
@@ -144,6 +142,13 @@ class CompiledStep:
         )
 
 
-def compile_cache_directory() -> str:
-    """Where compiled steps are kept between starts."""
-    return os.environ.get("TORCHINDUCTOR_CACHE_DIR") or str(cache_directory() / "compiled")
+def use_compile_cache() -> str:
+    """Keep compiled steps with bsscale's other caches, where later starts find them.
+
+    To be called before torch compiles anything, or even tries to.
+
+    Returns
+    -------
+    The directory; $TORCHINDUCTOR_CACHE_DIR if it is set.
+    """
+    return os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_directory() / "compiled"))

@@ -241,7 +241,8 @@ class Adam(UpdateRule):
             gradient.add_(value, alpha=self.weight_decay)
         mean.lerp_(gradient, c[1])
         square.mul_(self.beta2).addcmul_(gradient, gradient, value=1 - self.beta2)
-        scale = square.sqrt().mul_(c[2]).add_(self.eps)
+        # The gradient has been used: its memory is free for √v / √(1 − β₂^t) + ε, and m over it.
+        scale = torch.sqrt(square, out=gradient).mul_(c[2]).add_(self.eps)
         value.addcmul_(torch.div(mean, scale, out=scale), c[0])
 
 

@@ -2,8 +2,91 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.bench_training.contestant import Contestant
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tests.benchmarks.bench_training.contestant import Contestant, Seconds
+from tests.benchmarks.bench_training.data import CARDINALITY, FIELDS, rows
+
+if TYPE_CHECKING:
+    from bsscale.data import Dataset
+    from bsscale.engines.stacked import StackedEngine
+
+MODEL = {"_target_": "bsscale.models.MLP", "name": "mlp", "embedding_dim": 8, "hidden": [128, 64]}
+
+
+class Stacked:
+    """The engine of `runs` runs, as wide as the plan makes it, run after run in every slot."""
+
+    def __init__(self, runs: int) -> None:
+        self.name = f"bsscale R={runs}"
+        self.runs = runs
+        self._engines: dict[int, StackedEngine] = {}
+
+    def measure(self, micro_batch: int, steps: int, warm_up: int) -> Seconds:
+        if micro_batch not in self._engines:
+            self._engines[micro_batch] = start(micro_batch, self.runs)
+        engine = self._engines[micro_batch]
+        # So many runs follow each other in a slot, and each of them makes all the steps.
+        turns = -(-self.runs // engine.width)
+        advance(engine, warm_up)
+        start_s = Seconds.now()
+        advance(engine, steps * turns)
+        return Seconds.now().since(start_s)
+
+
+def start(micro_batch: int, runs: int) -> StackedEngine:
+    """An engine as bsscale plans it for `runs` runs, with a run in every slot."""
+    from bsscale.config import Config, ExecutorConfig, TaskConfig, TrackerConfig
+    from bsscale.engines.stacked import StackedEngine
+    from bsscale.optimizers import SGDConfig
+    from bsscale.plan import Devices, make_plan
+    from bsscale.schedule_config import FixedConfig
+    from bsscale.stacking import make_stacks
+
+    dataset = load()
+    specs = []
+    for seed in range(runs):
+        config = Config(
+            task=TaskConfig("train"),
+            dataset={"name": "benchmark"},
+            model=MODEL,
+            optimizer=SGDConfig(),
+            schedule=FixedConfig(),
+            executor=ExecutorConfig("virtual", "cpu"),
+            tracker=TrackerConfig("none"),
+            micro_batch=micro_batch,
+            base_lr=0.01,
+            seed=seed,
+        )
+        specs.append((config, make_plan(config, dataset.train.samples_per_pass, Devices(cuda=0))))
+    [stack] = make_stacks(specs)
+    engine = StackedEngine(*specs[0], dataset, stack.width)
+    for slot, (config, plan) in enumerate(specs[: stack.width]):
+        engine.begin(slot, config, plan)
+    return engine
+
+
+def advance(engine: StackedEngine, steps: int) -> None:
+    while steps:
+        updates = min(steps, engine.updates_at_once)
+        engine.advance(updates)
+        steps -= updates
+
+
+@functools.cache
+def load() -> Dataset:
+    """The benchmark's rows as a data set; none are held out, for none are scored."""
+    from bsscale.data import Dataset, Samples, Schema
+
+    ids, label = rows()
+    every = Samples(ids.astype(np.int32), np.empty((len(ids), 0), np.float32), label)
+    names = tuple(f"c{field}" for field in range(FIELDS))
+    schema = Schema(categorical=names, cardinalities=(CARDINALITY,) * FIELDS, numeric=())
+    return Dataset.from_arrays(schema, every, every[:2], every[:2])
 
 
 def contestants() -> list[Contestant]:
-    return []
+    return [Stacked(1), Stacked(15)]
