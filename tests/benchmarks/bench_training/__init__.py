@@ -29,6 +29,9 @@ Start-up
     CPU time (user and system, children included) of a fresh process that imports, builds and takes
     its first step, from the same rows.
 
+On a CUDA device (``--device cuda``) `eager` and bsscale are compared, in wall time: 15 runs at once
+against one, and against 15 one after the other.
+
 A contestant whose package is not installed is left out, and a line says so. A whole training run of
 plain PyTorch, the yardstick of whole studies, is in dataloader_run.
 """

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 SHOWN = ("torch", *peers.EXTRAS)
 
 
-def describe_machine() -> dict[str, Any]:
+def describe_machine(device: str) -> dict[str, Any]:
     from bsscale.environment import describe_environment  # not in the processes of the start-up
 
-    environment = describe_environment("cpu")
+    environment = describe_environment(device)
     environment["packages"] |= {
         name: metadata.version(name) for name in peers.EXTRAS if name not in peers.missing()
     }
@@ -45,7 +45,9 @@ def print_tables(
     console = Console()
     versions = machine["packages"]
     packages = ", ".join(f"{name} {versions[name]}" for name in SHOWN if name in versions)
-    console.print(f"{machine['cpu']}, one thread; {packages}", highlight=False)
+    on_cpu = machine["device"].startswith("cpu")
+    device = f"{machine['cpu']}, one thread" if on_cpu else machine["device"]
+    console.print(f"{device}; {packages}", highlight=False)
     if steps:
         console.print(step_table(steps))
     if startup:
@@ -55,24 +57,23 @@ def print_tables(
 def step_table(steps: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    eager = {
-        row["micro_batch"]: statistics.median(row["cpu_us"])
-        for row in steps
-        if row["contestant"] == "eager"
-    }
+    def medians(row: dict[str, Any]) -> dict[str, float]:
+        return {key: statistics.median(row[key]) for key in ("cpu_us", "wall_us")}
+
+    eager = {row["micro_batch"]: medians(row) for row in steps if row["contestant"] == "eager"}
     table = Table(title="Microseconds per run and step, medians (CPU: min to max)")
     table.add_column("contestant")
-    for heading in ("micro_batch", "CPU", "min", "max", "wall", "CPU / eager"):
+    for heading in ("micro_batch", "CPU", "min", "max", "wall", "CPU / eager", "wall / eager"):
         table.add_column(heading, justify="right")
     for number, row in enumerate(steps, 1):
-        cpu = statistics.median(row["cpu_us"])
+        median = medians(row)
         base = eager.get(row["micro_batch"])
         table.add_row(
             row["contestant"],
             str(row["micro_batch"]),
-            *(f"{us:.0f}" for us in (cpu, min(row["cpu_us"]), max(row["cpu_us"]))),
-            f"{statistics.median(row['wall_us']):.0f}",
-            f"{cpu / base:.2f}" if base else "-",
+            *(f"{us:.0f}" for us in (median["cpu_us"], min(row["cpu_us"]), max(row["cpu_us"]))),
+            f"{median['wall_us']:.0f}",
+            *(f"{median[key] / base[key]:.2f}" if base else "-" for key in median),
             end_section=number == len(steps) or steps[number]["micro_batch"] != row["micro_batch"],
         )
     return table
@@ -110,6 +111,9 @@ def main() -> None:
     )
     parser.add_argument("--startup-rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--only", help="contestants, separated by commas")
+    parser.add_argument(
+        "--device", default="cpu", choices=["cpu", "cuda"], help="cuda: eager and bsscale, only"
+    )
     parser.add_argument("--json", type=Path, help="file for every number and the machine")
     parser.add_argument("--startup", metavar="NAME", help="take this contestant's first step, only")
     options = parser.parse_args()
@@ -118,9 +122,12 @@ def main() -> None:
         return
     for name in peers.missing():
         print(f"{name} is left out: pip install -c constraints.txt -e '.[bench]'")
-    names = selected(options.only)
+    # Before the workers start; this process has measured nothing yet.
+    os.environ["BENCH_TRAINING_DEVICE"] = options.device
+    on_cuda = "eager,bsscale" if options.device == "cuda" else None
+    names = selected(options.only or on_cuda)
     micro_batches = [int(micro_batch) for micro_batch in options.micro_batches.split(",")]
-    machine = describe_machine()
+    machine = describe_machine(options.device)
     steps = startup = []
     if options.rounds:
         steps = measuring.measure_steps(names, micro_batches, options.rounds)

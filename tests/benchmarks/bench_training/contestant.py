@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import NamedTuple, Protocol
 
+from tests.benchmarks.bench_training.data import DEVICE
+
 
 class Seconds(NamedTuple):
     """CPU time of the process and wall time: a point in time, or what lies between two."""
@@ -14,6 +16,10 @@ class Seconds(NamedTuple):
 
     @classmethod
     def now(cls) -> Seconds:
+        if DEVICE == "cuda":  # what was asked of it has to be done
+            import torch
+
+            torch.cuda.synchronize()
         return cls(time.process_time(), time.perf_counter())
 
     def since(self, start: Seconds) -> Seconds:

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+# Where `eager` and bsscale train; set by the option --device, also for the workers.
+DEVICE = os.environ.get("BENCH_TRAINING_DEVICE", "cpu")
 
 FIELDS = 10
 CARDINALITY = 1000

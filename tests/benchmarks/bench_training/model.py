@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from tests.benchmarks.bench_training.data import CARDINALITY, FIELDS, rows, with_offsets
+from tests.benchmarks.bench_training.data import CARDINALITY, DEVICE, FIELDS, rows, with_offsets
 
 torch.set_num_threads(1)
 
@@ -26,7 +26,7 @@ def build_model() -> nn.Sequential:
         nn.ReLU(),
         nn.Linear(64, 1),
         nn.Flatten(0),
-    )
+    ).to(DEVICE)
 
 
 def build_optimizer(model: nn.Module) -> torch.optim.SGD:
@@ -36,7 +36,7 @@ def build_optimizer(model: nn.Module) -> torch.optim.SGD:
 def tensors() -> Batch:
     """All rows: ids with offsets, and labels."""
     ids, label = rows()
-    return torch.from_numpy(with_offsets(ids)), torch.from_numpy(label)
+    return torch.from_numpy(with_offsets(ids)).to(DEVICE), torch.from_numpy(label).to(DEVICE)
 
 
 class Epoch:
@@ -57,6 +57,6 @@ class Epoch:
         return len(self.label) // self.micro_batch
 
     def __iter__(self) -> Iterator[Batch]:
-        order = torch.randperm(len(self.label), generator=self.random)
+        order = torch.randperm(len(self.label), generator=self.random).to(DEVICE)
         for index in order.split(self.micro_batch)[: len(self)]:
             yield self.ids[index], self.label[index]

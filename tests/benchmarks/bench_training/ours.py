@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tests.benchmarks.bench_training.contestant import Contestant, Seconds
-from tests.benchmarks.bench_training.data import CARDINALITY, FIELDS, rows
+from tests.benchmarks.bench_training.data import CARDINALITY, DEVICE, FIELDS, rows
 
 if TYPE_CHECKING:
     from bsscale.data import Dataset
@@ -55,13 +55,13 @@ def start(micro_batch: int, runs: int) -> StackedEngine:
             model=MODEL,
             optimizer=SGDConfig(),
             schedule=FixedConfig(),
-            executor=ExecutorConfig("virtual", "cpu"),
+            executor=ExecutorConfig("virtual", DEVICE),
             tracker=TrackerConfig("none"),
             micro_batch=micro_batch,
             base_lr=0.01,
             seed=seed,
         )
-        specs.append((config, make_plan(config, dataset.train.samples_per_pass, Devices(cuda=0))))
+        specs.append((config, make_plan(config, dataset.train.samples_per_pass, Devices.here())))
     [stack] = make_stacks(specs)
     engine = StackedEngine(*specs[0], dataset, stack.width)
     for slot, (config, plan) in enumerate(specs[: stack.width]):
