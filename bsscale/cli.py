@@ -46,6 +46,7 @@ SCHEMAS = {
     "task/train": schema.TaskConfig,
     "task/show_schedule": schema.ShowScheduleTask,
     "task/range_test": schema.RangeTestTask,
+    "task/study": schema.StudyTask,
     "executor/executor": schema.ExecutorConfig,
     "tracker/none": schema.TrackerConfig,
     "tracker/wandb": schema.WandbConfig,
@@ -131,7 +132,7 @@ def load_job(cfg: DictConfig, load: Loader | None = None) -> tuple[schema.Config
 
 def check_job(cfg: DictConfig, load: Loader | None = None) -> None:
     """Raise what the job's task would raise before it starts."""
-    if cfg.task.name == "range_test":  # has a schedule, and so a plan, of its own
+    if cfg.task.name in ("range_test", "study"):  # they have schedules, and so plans, of their own
         load_job(cfg, load)
     else:
         plan_job(cfg, load)
@@ -243,10 +244,22 @@ def _range_test(cfg: DictConfig, context: Any, multirun: bool) -> None:
     range_test(config, dataset, Path(context.runtime.output_dir), _plain(context.job_logging))
 
 
+def _study(cfg: DictConfig, context: Any, multirun: bool) -> None:
+    from bsscale.study import study
+
+    config, dataset = load_job(cfg)
+    study(config, dataset, _plain(context.job_logging))
+
+
 def _plain(node: Any) -> dict[str, Any]:
     container = OmegaConf.to_container(node, resolve=True)
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
 
 
-_TASKS = {"train": _train, "show_schedule": _show_schedule, "range_test": _range_test}
+_TASKS = {
+    "train": _train,
+    "show_schedule": _show_schedule,
+    "range_test": _range_test,
+    "study": _study,
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -56,6 +56,8 @@ class RunSpec:
         What groups it with other runs in W&B: a multirun's directory; None for a single run.
     logging
         A logging configuration for a process that this one starts; None leaves logging alone.
+    study
+        Hash of the study that the run belongs to.
     """
 
     config: Config
@@ -64,6 +66,7 @@ class RunSpec:
     arm: str
     group: str | None = None
     logging: Mapping[str, Any] | None = None
+    study: str | None = None
 
     def resolved_config(self) -> dict[str, Any]:
         """The configuration with what the plan settled filled in, as plain containers."""
@@ -112,7 +115,10 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord:
 
 
 def run_together(
-    specs: Sequence[RunSpec], dataset: Dataset, stack: Stack | None = None
+    specs: Sequence[RunSpec],
+    dataset: Dataset,
+    stack: Stack | None = None,
+    finished: Collection[int] = (),
 ) -> list[RunRecord | Exception]:
     """Train the runs of a stack, several at a time, and write the records of each.
 
@@ -124,20 +130,29 @@ def run_together(
         Their data.
     stack
         How they are trained together; None follows from the plans.
+    finished
+        Numbers of runs that an earlier start has trained: they keep their place in the stack.
 
     Returns
     -------
-    For each run its record, or the error that ended it and it alone.
+    For each other run its record, or the error that ended it and it alone.
     """
     if stack is None:
         [stack] = make_stacks([(spec.config, spec.plan) for spec in specs])
-    progress = Progress([(s.arm, s.plan.steps * s.plan.global_batch) for s in specs])
-    runs = [_Recorded(spec, dataset, progress, number) for number, spec in enumerate(specs)]
+    progress = Progress(
+        [
+            (s.arm, 0 if number in finished else s.plan.steps * s.plan.global_batch)
+            for number, s in enumerate(specs)
+        ]
+    )
+    all_runs = [_Recorded(spec, dataset, progress, number) for number, spec in enumerate(specs)]
+    runs = [run_ for number, run_ in enumerate(all_runs) if number not in finished]
     try:
         engine = make_engine(specs[0].config, specs[0].plan, dataset, stack)
         for run_ in runs:
             run_.width = engine.width
-        train(split(runs, engine.width), engine, dataset.validation, dataset.test)
+        slots = [[run_ for run_ in slot if run_ in runs] for slot in split(all_runs, engine.width)]
+        train(slots, engine, dataset.validation, dataset.test)
     except KeyboardInterrupt:
         for run_ in runs:
             run_.interrupt()
@@ -352,7 +367,7 @@ def _record(spec: RunSpec, dataset: Dataset | None, outcome: Outcome, width: int
         reason=outcome.reason,
         arm=spec.arm,
         arm_hash=arm_hash(resolved),
-        study=None,
+        study=spec.study,
         target=plan.target,
         samples_to_target_interval=None if crossing is None else crossing.interval,
         samples_to_target=None if crossing is None else crossing.samples,

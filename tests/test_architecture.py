@@ -22,6 +22,7 @@ LAYERS = [
     ["figures"],
     ["run", "report", "show_schedule"],
     ["range_test", "multirun"],
+    ["study"],
     ["cli", "launcher", "callbacks"],
     ["__main__"],
 ]

@@ -1,0 +1,430 @@
+"""The protocol of a study, in the order in which it happens.
+
+1. Register: arms, seeds, rules and stacks are written down with a hash.
+2. Tune base_lr at 1 GPU, on seeds of its own.
+3. Fix the target and the budget by more runs at 1 GPU, on seeds of their own.
+4. Configure: a range test for each cycle, and as many trials as at 1 GPU for each tuned control.
+5. Run every arm on the same seeds.
+6. Report.
+
+Nothing before step 5 sees a seed that is reported, and nothing is decided after it has begun.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shlex
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bsscale.config import Config, RangeTestTask, StudyTask, TrackerConfig
+from bsscale.data import Dataset
+from bsscale.display import render_table
+from bsscale.errors import ConfigError
+from bsscale.metrics import crossing
+from bsscale.plan import Devices, Plan, make_plan
+from bsscale.range_test import range_test
+from bsscale.records import RunRecord, read_evals
+from bsscale.run import RunSpec
+from bsscale.schedule_config import FixedConfig, OneCycleConfig, RangeTestConfig, ScheduleConfig
+from bsscale.stacking import make_stacks
+from bsscale.study.registration import Arm, StudyFile, make_arms, open_study
+from bsscale.study.runs import Runs
+from bsscale.study.tuning import Search, Trial, search
+
+__all__ = ["study"]
+
+log = logging.getLogger(__name__)
+
+# Where a search starts: from far too small to where most models diverge.
+RATES = {
+    "sgd": (3e-3, 3.0),
+    "adagrad": (3e-3, 3.0),
+    "adam": (1e-4, 1e-1),
+    "adamw": (1e-4, 1e-1),
+}
+
+
+def study(config: Config, dataset: Dataset, logs: Mapping[str, Any] | None = None) -> StudyFile:
+    """Carry out a study, or what is left of it.
+
+    Parameters
+    ----------
+    config
+        The run at N GPUs that the question is about; its task is a `StudyTask`.
+    dataset
+        Its data.
+    logs
+        The logging configuration, for processes that a run starts.
+
+    Returns
+    -------
+    What was registered and settled; the records lie in its directory.
+
+    Raises
+    ------
+    BsscaleError
+        If it cannot be carried out as configured, or its directory holds another one.
+    """
+    return _Study(config, dataset, logs).carry_out()
+
+
+class _Study:
+    def __init__(self, config: Config, dataset: Dataset, logs: Mapping[str, Any] | None) -> None:
+        assert isinstance(config.task, StudyTask)
+        self.task = config.task
+        self.task.check()
+        self.config = replace(config, gpus=1 if config.gpus is None else config.gpus)
+        self.dataset, self.logs = dataset, logs
+        assert self.config.gpus is not None
+        self.arms = make_arms(self.task, self.config.gpus)
+        self.directory = Path(self.task.directory or self._default_directory()).absolute()
+        self.runs = Runs(self.directory, dataset)
+
+    def carry_out(self) -> StudyFile:
+        """All steps; what earlier starts have finished is read back."""
+        self.started = time.monotonic()
+        self.file = open_study(
+            self.directory, self.config, self.arms, self._stacks(), shlex.join(_command())
+        )
+        self.before_s = self.file.cost["wall_s"]
+        log.info("study  %s (registered as %s)", self.directory, self.file.hash)
+        try:
+            self.base_lr = self._tune_base_lr()
+            self.target, self.budget = self._fix_target()
+            schedules, rates = self._configure()
+            records = self._run_arms(schedules, rates)
+        finally:
+            self._save()
+        self._report(records)
+        return self.file
+
+    # -- the steps -------------------------------------------------------------------------------
+
+    def _tune_base_lr(self) -> float:
+        if self.config.base_lr is not None:
+            self._step(2, f"base_lr {self.config.base_lr:g} (given)")
+            self.file.base_lr = self.config.base_lr
+            return self.config.base_lr
+        self._step(2, f"tuning base_lr at 1 GPU: {self.task.trials} rates, one pass each")
+        found = self._search("one_gpu", gpus=1, target=None, budget=self._one_pass())
+        self.file.base_lr = found.best.lr
+        self._save()
+        return found.best.lr
+
+    def _fix_target(self) -> tuple[float, int]:
+        """The target and the budget, from 1-GPU runs on seeds that nothing else sees."""
+        seeds = self.task.target_seed_list()
+        self._step(3, f"the target: {len(seeds)} runs at 1 GPU, one pass each")
+        specs = [
+            self._spec(
+                Path("target") / f"seed-{seed}",
+                "target",
+                FixedConfig(),
+                gpus=1,
+                rate=self.base_lr,
+                seed=seed,
+                target=None,
+                budget=self._one_pass(),
+            )
+            for seed in seeds
+        ]
+        records = [record for record in self.runs.train(specs) if record is not None]
+        best = [record.best_auc for record in records if record.best_auc is not None]
+        if not best:
+            raise ConfigError(
+                "no run at 1 GPU has an AUC, so that there is no target",
+                "look at their logs, or give target=AUC and base_lr=RATE",
+            )
+        target = self.config.target
+        if target is None:
+            target = statistics.median(best) - self.task.margin_auc
+        if not 0.5 < target < 1:
+            raise ConfigError(
+                f"the runs at 1 GPU give a target of {target:.4f}, which is no better than chance",
+                "give base_lr=RATE at which the model learns, or target=AUC",
+            )
+        budget = self.config.budget_samples or self._budget(specs, target)
+        self.file.target, self.file.budget_samples = target, budget
+        self._save()
+        log.info("target  AUC %.4f, budget %s samples a run", target, f"{budget:,}")
+        return target, budget
+
+    def _configure(self) -> tuple[dict[str, ScheduleConfig], dict[str, float]]:
+        """Each arm's schedule and rate, before any of them is run."""
+        self._step(4, "configuring the arms: range tests and tuned controls")
+        schedules = {
+            arm.name: self._preset(arm.gpus) if arm.preset else arm.schedule for arm in self.arms
+        }
+        rates = {
+            arm.name: self._tuned(arm.gpus) if arm.rate == "tuned" else self.base_lr
+            for arm in self.arms
+        }
+        return schedules, rates
+
+    def _run_arms(
+        self, schedules: Mapping[str, ScheduleConfig], rates: Mapping[str, float]
+    ) -> list[RunRecord | None]:
+        seeds = self._seeds()
+        specs = [
+            self._spec(
+                Path("runs") / arm.name / f"seed-{seed}",
+                arm.name,
+                schedules[arm.name],
+                gpus=arm.gpus,
+                rate=rates[arm.name],
+                seed=seed,
+                target=self.target,
+                budget=self.budget,
+                tracker=self.config.tracker,
+            )
+            for arm in self.arms
+            for seed in seeds
+        ]
+        self._step(5, f"{len(self.arms)} arms x {len(seeds)} seeds")
+        records = self.runs.train(specs)
+        self.file.deviations = [f"not trained: {failure}" for failure in self.runs.failed]
+        return records
+
+    def _report(self, records: Sequence[RunRecord | None]) -> None:
+        from bsscale.report import write_report
+
+        self._step(6, "the report")
+        baseline = next(arm.name for arm in self.arms if arm.role == "baseline")
+        report = write_report([self.directory], self.directory / "report", baseline)
+        log.info("\n%s\n\n%s\n", report.table, report.verdict)
+        log.info("report  %s", self.directory / "report" / "report.html")
+
+    # -- what they are made of -------------------------------------------------------------------
+
+    def _search(self, name: str, gpus: int, target: float | None, budget: int) -> Search:
+        """The best constant rate at so many GPUs, on the tuning seeds."""
+        seeds = self.task.tuning_seed_list()
+        low, high = RATES.get(self.config.optimizer.name, RATES["sgd"])
+        samples = 0
+
+        def evaluate(rates: Sequence[float]) -> dict[float, Trial]:
+            nonlocal samples
+            specs = [
+                self._spec(
+                    Path("tuning") / name / f"lr-{rate:g}" / f"seed-{seed}",
+                    f"lr {rate:g}",
+                    FixedConfig(),
+                    gpus=gpus,
+                    rate=rate,
+                    seed=seed,
+                    target=target,
+                    budget=budget,
+                )
+                for rate in rates
+                for seed in seeds
+            ]
+            records = self.runs.train(specs)
+            samples += sum(record.samples_seen for record in records if record is not None)
+            trials = {}
+            for number, rate in enumerate(rates):
+                mine = records[number * len(seeds) : (number + 1) * len(seeds)]
+                if trained := [record for record in mine if record is not None]:
+                    trials[rate] = Trial.of(rate, trained)
+            if not trials:
+                raise ConfigError(
+                    f"no run at {gpus} GPUs could be trained: {self.runs.failed[-1]}",
+                    "look at its log",
+                )
+            return trials
+
+        found = search(
+            self.task.lowest_lr or low,
+            self.task.highest_lr or high,
+            self.task.trials,
+            self.task.sampler_seed,
+            evaluate,
+            self.directory / "tuning" / f"{name}.journal",
+        )
+        entry = found.as_dict(name, gpus, samples)
+        self.file.tunings = [t for t in self.file.tunings if t["name"] != name] + [entry]
+        self._save()
+        self._show_search(found, gpus)
+        return found
+
+    def _show_search(self, found: Search, gpus: int) -> None:
+        rows = [
+            [
+                f"{trial.lr:g}",
+                f"{trial.best_auc:.4f}",
+                "-" if trial.samples_to_target is None else _samples(trial.samples_to_target),
+                "best" if trial is found.best else "",
+            ]
+            for trial in found.trials
+        ]
+        table = render_table("", ("lr", "best AUC", "samples to target", ""), rows)
+        log.info("%s", table)
+        if found.edge is not None:
+            log.warning(
+                "warning: the best rate at %d GPUs, %g, is the %sest that was tried",
+                gpus,
+                found.best.lr,
+                found.edge,
+            )
+
+    def _tuned(self, gpus: int) -> float:
+        """A constant rate tuned at `gpus`, towards the target of the study."""
+        if gpus == 1:
+            return self.base_lr
+        name = f"gpus_{gpus}"
+        log.info("tuning a constant rate at %d GPUs: %d rates", gpus, self.task.trials)
+        return self._search(name, gpus, self.target, self.budget).best.lr
+
+    def _preset(self, gpus: int) -> OneCycleConfig:
+        """The 1-Cycle that a range test at `gpus` suggests."""
+        name = "range_test" if gpus == self.config.gpus else f"range_test_gpus_{gpus}"
+        directory = self.directory / name
+        result = directory / "range_test.json"
+        if not result.exists():
+            log.info("range test at %d GPUs", gpus)
+            if directory.exists():  # an earlier start was interrupted in it
+                shutil.rmtree(directory)
+            directory.mkdir(parents=True)
+            task = RangeTestTask(
+                ramp=RangeTestConfig(mode="exponential"), seeds=self.task.range_test_seeds
+            )
+            tested = replace(
+                self.config, task=task, gpus=gpus, base_lr=None, budget_samples=None,
+                budget_passes=None,
+            )  # fmt: skip
+            range_test(tested, self.dataset, directory, self.logs)
+        suggestion = json.loads(result.read_text(encoding="utf-8"))["suggestion"]
+        return OneCycleConfig(**suggestion)
+
+    def _spec(
+        self,
+        where: Path,
+        arm: str,
+        schedule: ScheduleConfig,
+        *,
+        gpus: int,
+        rate: float,
+        seed: int,
+        target: float | None,
+        budget: int,
+        tracker: TrackerConfig | None = None,
+    ) -> RunSpec:
+        config = replace(
+            self.config,
+            schedule=schedule,
+            gpus=gpus,
+            base_lr=rate,
+            seed=seed,
+            target=target,
+            budget_samples=budget,
+            budget_passes=None,
+            stop_at_target=True,
+            tracker=TrackerConfig("none") if tracker is None else tracker,
+        )
+        plan = self._plan(config)
+        if target is None:
+            plan = replace(plan, target=None, target_source="none: it is being found")
+        return RunSpec(
+            config=config,
+            plan=plan,
+            directory=self.directory / where,
+            arm=arm,
+            group=str(self.directory),
+            logging=_log_file(self.logs, self.directory / where),
+            study=None if not hasattr(self, "file") else self.file.hash,
+        )
+
+    def _plan(self, config: Config) -> Plan:
+        return make_plan(config, self.dataset.train.samples_per_pass, Devices.here())
+
+    def _one_pass(self) -> int:
+        interval = self._interval()
+        return math.ceil(self.dataset.train.samples_per_pass / interval) * interval
+
+    def _interval(self) -> int:
+        probe = replace(self.config, base_lr=1.0, schedule=FixedConfig(), gpus=1)
+        return self._plan(probe).eval_interval_samples
+
+    def _budget(self, specs: Sequence[RunSpec], target: float) -> int:
+        """Samples that an arm may take: enough to see that it is several times slower."""
+        reached = []
+        for spec in specs:
+            points = read_evals(spec.directory)
+            hit = crossing([p.samples for p in points], [p.auc for p in points], target)
+            reached.append(math.inf if hit is None else hit.samples)
+        samples = statistics.median(reached)
+        if not math.isfinite(samples):
+            samples = self.dataset.train.samples_per_pass
+        # A suggested cycle is one pass long, and no schedule's default is longer.
+        wanted = max(self.task.budget_factor * samples, self.dataset.train.samples_per_pass)
+        interval = self._interval()
+        return math.ceil(wanted / interval + 1) * interval
+
+    def _seeds(self) -> list[int]:
+        """The report seeds of this and of all earlier starts."""
+        added = [seed for a in self.file.amendments for seed in a["seeds_added"]]
+        return [*self.file.registered["seeds"], *added]
+
+    def _stacks(self) -> list[dict[str, Any]]:
+        """Which runs will share a stack; rates and budget do not matter for it."""
+        seeds = range(self.task.first_seed, self.task.first_seed + self.task.seeds)
+        labels, runs = [], []
+        for arm in self.arms:
+            for seed in seeds:
+                spec = self._spec(
+                    Path("-"), arm.name, FixedConfig(), gpus=arm.gpus, rate=1.0, seed=seed,
+                    target=None, budget=self._one_pass(),
+                )  # fmt: skip
+                labels.append(f"{arm.name} seed {seed}")
+                runs.append((spec.config, spec.plan))
+        return [
+            {"width": stack.width, "runs": [labels[number] for number in stack.members]}
+            for stack in make_stacks(runs)
+        ]
+
+    def _default_directory(self) -> str:
+        names = (self.config.dataset["name"], self.config.model["name"], self.config.optimizer.name)
+        return f"studies/{'-'.join(map(str, names))}-gpus{self.config.gpus}"
+
+    def _step(self, number: int, text: str) -> None:
+        spent = self._spent_samples()
+        elapsed = time.monotonic() - self.started
+        log.info("\n[%d/6] %s   (%s samples, %.0f s so far)", number, text, f"{spent:,}", elapsed)
+
+    def _spent_samples(self) -> int:
+        return sum(
+            int(json.loads(path.read_text(encoding="utf-8"))["samples_seen"])
+            for path in self.directory.rglob("run.json")
+        )
+
+    def _save(self) -> None:
+        self.file.cost = {
+            "samples": self._spent_samples(),
+            "wall_s": self.before_s + time.monotonic() - self.started,
+        }
+        self.file.save()
+
+
+def _command() -> list[str]:
+    return ["python", "-m", "bsscale", *sys.argv[1:]]
+
+
+def _samples(value: float) -> str:
+    return f"{value:,.0f}" if math.isfinite(value) else "censored"
+
+
+def _log_file(logs: Mapping[str, Any] | None, directory: Path) -> Mapping[str, Any] | None:
+    """The logging of a run in `directory`: its log file lies there."""
+    file = (logs or {}).get("handlers", {}).get("file")
+    if logs is None or file is None:
+        return logs
+    moved = {**file, "filename": str(directory / Path(file["filename"]).name)}
+    return {**logs, "handlers": {**logs["handlers"], "file": moved}}

@@ -1,0 +1,101 @@
+"""The runs of a study: each is trained once, whatever interrupts the study."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from bsscale.data import Dataset
+from bsscale.errors import BsscaleError, RecordsError
+from bsscale.records import RunRecord, read_run
+from bsscale.run import INTERRUPTED, RunSpec, run, run_together
+from bsscale.stacking import make_stacks
+
+__all__ = ["Runs"]
+
+log = logging.getLogger(__name__)
+
+
+class Runs:
+    """Trains what is not finished yet.
+
+    Parameters
+    ----------
+    directory
+        The study's directory; runs that failed are moved to ``failed`` in it.
+    dataset
+        What all of them train on.
+
+    Attributes
+    ----------
+    failed
+        What could not be trained, twice, and why.
+    """
+
+    def __init__(self, directory: Path, dataset: Dataset) -> None:
+        self._directory = directory
+        self._dataset = dataset
+        self.failed: list[str] = []
+
+    def train(self, specs: Sequence[RunSpec]) -> list[RunRecord | None]:
+        """Train runs, and give the record of each; None for one that failed twice.
+
+        Notes
+        -----
+        Stacks are made of all of `specs`, the finished ones too: a run has the same slot, and so
+        the same numbers, however many of the others were trained by an earlier start.
+        """
+        for stack in make_stacks([(spec.config, spec.plan) for spec in specs]):
+            members = [specs[number] for number in stack.members]
+            for _ in range(2):  # a run that fails is tried once more
+                finished = {k for k, spec in enumerate(members) if self._finished(spec)}
+                if len(finished) == len(members):
+                    break
+                if members[0].plan.executor == "virtual":
+                    run_together(members, self._dataset, stack, finished)
+                else:
+                    self._run_alone(members[0])
+        return [self._record(spec) for spec in specs]
+
+    def _run_alone(self, spec: RunSpec) -> None:
+        try:
+            run(spec, self._dataset)
+        except Exception as error:
+            log.error("error: %s", error, exc_info=not isinstance(error, BsscaleError))
+
+    def _finished(self, spec: RunSpec) -> bool:
+        """Whether nothing is left to do; what an interruption left is cleared away."""
+        if not spec.directory.exists():
+            return False
+        try:
+            record = read_run(spec.directory)
+        except RecordsError:  # killed before it ended
+            shutil.rmtree(spec.directory)
+            return False
+        if record.status != "failed":
+            return True
+        if record.reason == INTERRUPTED:
+            shutil.rmtree(spec.directory)
+            return False
+        aside = self._aside(spec)
+        if aside.exists():  # it has had its second chance
+            return True
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        spec.directory.rename(aside)
+        return False
+
+    def _aside(self, spec: RunSpec) -> Path:
+        return self._directory / "failed" / spec.directory.relative_to(self._directory)
+
+    def _record(self, spec: RunSpec) -> RunRecord | None:
+        try:
+            record = read_run(spec.directory)
+        except RecordsError as error:
+            self.failed.append(f"{spec.directory.relative_to(self._directory)}: {error.fact}")
+            return None
+        if record.status == "failed":
+            self.failed.append(f"{spec.directory.relative_to(self._directory)}: {record.reason}")
+            return None
+        return record

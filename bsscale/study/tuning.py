@@ -1,0 +1,184 @@
+"""The search for a constant rate: as many trials for every arm that is tuned."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bsscale.records import RunRecord
+
+__all__ = ["Search", "Trial", "search"]
+
+# How often an optimum at the edge of the space extends it; after that it is flagged.
+EXTENSIONS = 2
+EXTEND_BY = 4.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One rate, over the tuning seeds.
+
+    Attributes
+    ----------
+    lr
+        The rate.
+    best_auc
+        Median best validation AUC; 0.5 for a run that has none.
+    samples_to_target
+        Median, censored ones infinite; None where there is no target yet.
+    seeds
+        Runs.
+    """
+
+    lr: float
+    best_auc: float
+    samples_to_target: float | None
+    seeds: int
+
+    @classmethod
+    def of(cls, lr: float, records: Sequence[RunRecord]) -> Trial:
+        """Sum up the runs at one rate."""
+        reached = [
+            math.inf if r.samples_to_target is None else r.samples_to_target for r in records
+        ]
+        return cls(
+            lr=lr,
+            best_auc=statistics.median(0.5 if r.best_auc is None else r.best_auc for r in records),
+            samples_to_target=None
+            if any(r.target is None for r in records)
+            else statistics.median(reached),
+            seeds=len(records),
+        )
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Higher is better: fewer samples to the target, where there is one, then a higher AUC."""
+        samples = 0.0 if self.samples_to_target is None else -self.samples_to_target
+        return samples, self.best_auc
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search saw.
+
+    Attributes
+    ----------
+    trials
+        In rising order of their rates.
+    best
+        The best of them.
+    edge
+        low or high if it is the lowest or the highest rate that was tried, else None.
+    extended
+        How often the space was extended for it.
+    """
+
+    trials: tuple[Trial, ...]
+    best: Trial
+    edge: str | None
+    extended: int
+
+    def as_dict(self, name: str, gpus: int, samples: int) -> dict[str, Any]:
+        """For study.json."""
+        return {
+            "name": name,
+            "gpus": gpus,
+            "samples": samples,
+            "lowest": self.trials[0].lr,
+            "highest": self.trials[-1].lr,
+            "best": self.best.lr,
+            "edge": self.edge,
+            "extended": self.extended,
+            "trials": [trial.__dict__ for trial in self.trials],
+        }
+
+
+def search(
+    low: float,
+    high: float,
+    trials: int,
+    seed: int,
+    evaluate: Callable[[Sequence[float]], Mapping[float, Trial]],
+    journal: Path,
+) -> Search:
+    """Try rates that cover a space evenly, and go on where the best is at its edge.
+
+    Optuna's quasi-random sampler (Owen-scrambled Sobol points) draws the rates on a logarithmic
+    scale. They do not depend on what was seen, so that all of them are trained at once.
+
+    Parameters
+    ----------
+    low, high
+        The space.
+    trials
+        Rates to try; each extension tries half as many more.
+    seed
+        Of the sampler.
+    evaluate
+        Trains at some rates.
+    journal
+        Optuna's journal, to look at what was tried (for instance with optuna-dashboard).
+    """
+    seen: dict[float, Trial] = {}
+    extended = 0
+    rates = sample_rates(low, high, trials, seed)
+    while True:
+        seen |= evaluate(rates)
+        ordered = sorted(seen.values(), key=lambda trial: trial.lr)
+        best = max(ordered, key=lambda trial: trial.rank)
+        edge = "low" if best is ordered[0] else "high" if best is ordered[-1] else None
+        if edge is None or extended == EXTENSIONS:
+            break
+        extended += 1
+        low, high = (low / EXTEND_BY, low) if edge == "low" else (high, high * EXTEND_BY)
+        rates = sample_rates(low, high, -(-trials // 2), seed + extended)
+    result = Search(tuple(ordered), best, edge, extended)
+    write_journal(journal, result)
+    return result
+
+
+def sample_rates(low: float, high: float, trials: int, seed: int) -> list[float]:
+    """Rates to try, three significant digits each, in rising order."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler = optuna.samplers.QMCSampler(scramble=True, seed=seed)
+    study = optuna.create_study(sampler=sampler)
+    space: dict[str, Any] = {"lr": optuna.distributions.FloatDistribution(low, high, log=True)}
+    drawn = [study.ask(space).params["lr"] for _ in range(trials)]
+    return sorted({float(f"{rate:.3g}") for rate in drawn})
+
+
+def write_journal(path: Path, result: Search) -> None:
+    """Record the trials as an Optuna study, each once."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(path))),
+        study_name=path.stem,
+        direction="maximize",
+        load_if_exists=True,
+    )
+    known = {trial.params["lr"] for trial in study.trials}
+    for trial in result.trials:
+        if trial.lr in known:
+            continue
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"lr": trial.lr},
+                distributions={
+                    "lr": optuna.distributions.FloatDistribution(trial.lr, trial.lr, log=True)
+                },
+                value=trial.best_auc,
+            )
+        )
