@@ -36,7 +36,7 @@ from bsscale.records import RunRecord, read_evals
 from bsscale.run import RunSpec
 from bsscale.schedule_config import FixedConfig, OneCycleConfig, RangeTestConfig, ScheduleConfig
 from bsscale.stacking import make_stacks
-from bsscale.study.registration import Arm, StudyFile, make_arms, open_study
+from bsscale.study.registration import StudyFile, make_arms, open_study
 from bsscale.study.runs import Runs
 from bsscale.study.tuning import Search, Trial, search
 
@@ -92,6 +92,13 @@ class _Study:
     def carry_out(self) -> StudyFile:
         """All steps; what earlier starts have finished is read back."""
         self.started = time.monotonic()
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"the study's directory {self.directory} cannot be written: {error.strerror}",
+                "give task.directory=PATH",
+            ) from error
         self.file = open_study(
             self.directory, self.config, self.arms, self._stacks(), shlex.join(_command())
         )

@@ -280,5 +280,7 @@ def _read(directory: Path) -> StudyFile:
         ) from error
 
 
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
+def _plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """As it will be read back."""
+    plain: dict[str, Any] = json.loads(json.dumps(value))
+    return plain
