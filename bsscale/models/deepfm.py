@@ -29,6 +29,8 @@ class DeepFM(nn.Module):
         Length of one embedding.
     hidden
         Widths of the hidden layers.
+    embedding_init
+        As `FieldEmbedding` has it: uniform or normal.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class DeepFM(nn.Module):
         numeric_fields: int,
         embedding_dim: int = 16,
         hidden: Sequence[int] = (64, 64),
+        embedding_init: str = "uniform",
     ) -> None:
         super().__init__()
         if not cardinalities:
@@ -45,7 +48,7 @@ class DeepFM(nn.Module):
                 "use model=mlp or model=logistic"
             )
         self.first_order = Logistic(cardinalities, numeric_fields)
-        self.embedding = FieldEmbedding(cardinalities, embedding_dim)
+        self.embedding = FieldEmbedding(cardinalities, embedding_dim, embedding_init)
         self.deep = mlp(len(cardinalities) * embedding_dim + numeric_fields, hidden, 1)
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:

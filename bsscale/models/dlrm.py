@@ -29,6 +29,8 @@ class DLRM(nn.Module):
         Length of one embedding, and of the bottom MLP's output.
     bottom_hidden, top_hidden
         Widths of the hidden layers of the two MLPs.
+    embedding_init
+        As `FieldEmbedding` has it: uniform or normal.
     """
 
     pairs: Tensor
@@ -40,6 +42,7 @@ class DLRM(nn.Module):
         embedding_dim: int = 16,
         bottom_hidden: Sequence[int] = (64,),
         top_hidden: Sequence[int] = (64, 64),
+        embedding_init: str = "uniform",
     ) -> None:
         super().__init__()
         vectors = len(cardinalities) + (numeric_fields > 0)
@@ -49,7 +52,7 @@ class DLRM(nn.Module):
                 f"{len(cardinalities)} categorical and {numeric_fields} numeric fields; "
                 "use model=mlp or model=logistic"
             )
-        self.embedding = FieldEmbedding(cardinalities, embedding_dim)
+        self.embedding = FieldEmbedding(cardinalities, embedding_dim, embedding_init)
         self.bottom = (
             mlp(numeric_fields, [*bottom_hidden, embedding_dim]) if numeric_fields else None
         )

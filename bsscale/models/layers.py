@@ -8,14 +8,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from bsscale.errors import ConfigError
+
 __all__ = ["FieldEmbedding", "mlp"]
 
 
 class FieldEmbedding(nn.Module):
     """The embeddings of all categorical fields in one table.
-
-    Rows are initialized uniformly in ±1/√cardinality of their field, as in the DLRM reference
-    implementation (Naumov et al. 2019, arXiv:1906.00091).
 
     Parameters
     ----------
@@ -23,15 +22,26 @@ class FieldEmbedding(nn.Module):
         Ids of each field.
     embedding_dim
         Length of one embedding.
+    init
+        uniform: in ±1/√cardinality of the field, as in the DLRM reference implementation (Naumov et
+        al. 2019, arXiv:1906.00091); normal: standard normal, torch.nn.Embedding's own.
     """
 
     offsets: Tensor
 
-    def __init__(self, cardinalities: Sequence[int], embedding_dim: int) -> None:
+    def __init__(
+        self, cardinalities: Sequence[int], embedding_dim: int, init: str = "uniform"
+    ) -> None:
         super().__init__()
+        if init not in ("uniform", "normal"):
+            raise ConfigError(
+                f"model.embedding_init={init} is not one of its values", "give uniform or normal"
+            )
         self.table = nn.Embedding(sum(cardinalities), embedding_dim)
         starts = [sum(cardinalities[:field]) for field in range(len(cardinalities))]
         self.register_buffer("offsets", torch.tensor(starts, dtype=torch.int32), persistent=False)
+        if init == "normal":
+            return
         with torch.no_grad():
             for start, cardinality in zip(starts, cardinalities, strict=True):
                 bound = 1.0 / math.sqrt(cardinality)

@@ -25,6 +25,8 @@ class MLP(nn.Module):
         Length of one embedding.
     hidden
         Widths of the hidden layers.
+    embedding_init
+        As `FieldEmbedding` has it: uniform or normal.
     """
 
     def __init__(
@@ -33,9 +35,12 @@ class MLP(nn.Module):
         numeric_fields: int,
         embedding_dim: int = 16,
         hidden: Sequence[int] = (64, 64),
+        embedding_init: str = "uniform",
     ) -> None:
         super().__init__()
-        self.embedding = FieldEmbedding(cardinalities, embedding_dim) if cardinalities else None
+        self.embedding = (
+            FieldEmbedding(cardinalities, embedding_dim, embedding_init) if cardinalities else None
+        )
         self.top = mlp(len(cardinalities) * embedding_dim + numeric_fields, hidden, 1)
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
