@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["arm_hash", "arm_label"]
+__all__ = ["arm_hash", "arm_label", "differences"]
 
 # Fields that do not change the training of an arm.
 _NOT_OF_THE_ARM = ("seed", "tracker", "task", "dry_run")
@@ -46,3 +46,25 @@ def arm_hash(config: Mapping[str, Any]) -> str:
     kept = {key: value for key, value in config.items() if key not in _NOT_OF_THE_ARM}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def differences(
+    then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
+) -> list[tuple[str, Any, Any]]:
+    """Where two configurations differ: the dotted key, and the value in each; None if it is absent.
+
+    Parameters
+    ----------
+    then, now
+        Plain containers.
+    prefix
+        Of the keys.
+    """
+    found = []
+    for key in sorted({*then, *now}):
+        a, b = then.get(key), now.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append((f"{prefix}{key}", a, b))
+    return found

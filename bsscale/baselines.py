@@ -26,6 +26,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bsscale.arms import differences
 from bsscale.config import Config
 from bsscale.errors import BsscaleError, RecordsError
 from bsscale.records import RunRecord, read_run, write_json
@@ -119,7 +120,10 @@ def find(config: Config, shipped: Sequence[Baseline] | None = None) -> Lookup:
         if settings == wanted:
             baseline = entry
         else:
-            differing = ", ".join(_differences(settings, wanted))
+            differing = ", ".join(
+                f"{key}={now}, " + ("tuned without it" if then is None else f"tuned at {then}")
+                for key, then, now in differences(settings, wanted)
+            )
             why_not = why_not or f" with these settings ({differing})"
     # The default optimizer's runs set the target of a data set and model.
     target = targets.get("sgd", next(iter(targets.values()), None))
@@ -159,18 +163,6 @@ def tune(best_aucs: Mapping[float, Sequence[float]]) -> tuple[float, list[dict[s
 def _rule_of(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     """The options that make a rate another one: of sparse updates only the lazy form does."""
     return {key: value for key, value in optimizer.items() if key != "sparse" or value is True}
-
-
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
-    found = []
-    for key in sorted({*there, *here}):
-        a, b = there.get(key), here.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += _differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            tuned = "tuned without it" if a is None else f"tuned at {a}"
-            found.append(f"{prefix}{key}={b}, {tuned}")
-    return found
 
 
 @cache

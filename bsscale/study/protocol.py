@@ -82,10 +82,13 @@ class _Study:
         assert isinstance(config.task, StudyTask)
         self.task = config.task
         self.task.check()
-        self.config = replace(config, gpus=1 if config.gpus is None else config.gpus)
-        self.dataset, self.logs = dataset, logs
-        assert self.config.gpus is not None
-        self.arms = make_arms(self.task, self.config.gpus)
+        if config.gpus is None or config.gpus < 2:
+            raise ConfigError(
+                f"task=study with gpus={config.gpus} compares 1 GPU with itself",
+                "give the number of GPUs that the question is about, e.g. gpus=8",
+            )
+        self.config, self.dataset, self.logs = config, dataset, logs
+        self.arms = make_arms(self.task, config.gpus)
         self.directory = Path(self.task.directory or self._default_directory()).absolute()
         self.runs = Runs(self.directory, dataset)
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bsscale.arms import differences
 from bsscale.config import Config, StudyArm, StudyTask
 from bsscale.errors import ConfigError, RecordsError
 from bsscale.records import write_json
@@ -240,17 +241,16 @@ def _given(schedule: ScheduleConfig) -> dict[str, Any]:
 def _amend(study: StudyFile, wanted: Mapping[str, Any]) -> None:
     """Take up new arms and seeds; refuse any other change."""
     before = study.registered
-    fixed = [key for key in wanted if key not in ("arms", "seeds", "stacks")]
-    changed = [
-        f"{key}: {before.get(key)} is now {wanted[key]}"
-        for key in fixed
-        if before.get(key) != wanted[key]
-    ]
+    then, now = (
+        {key: value for key, value in of.items() if key not in ("arms", "seeds", "stacks")}
+        for of in (before, wanted)
+    )
+    changed = [f"{key} was {a} and is now {b}" for key, a, b in differences(then, now)]
     known = {arm["name"]: arm for arm in before["arms"]} | {
         arm["name"]: arm for amendment in study.amendments for arm in amendment["arms_added"]
     }
     changed += [
-        f"arm {arm['name']}: {known[arm['name']]} is now {arm}"
+        f"arm {arm['name']} was {known[arm['name']]} and is now {arm}"
         for arm in wanted["arms"]
         if arm["name"] in known and known[arm["name"]] != arm
     ]
