@@ -91,7 +91,7 @@ class StudyTask(TaskConfig):
     Attributes
     ----------
     arms
-        The arms, by name.
+        The options of a `StudyArm` each, by name.
     directory
         Where the study lies, and goes on when it is started again; None: studies/ and a name
         from dataset, model, optimizer and gpus.
@@ -113,7 +113,7 @@ class StudyTask(TaskConfig):
     """
 
     name: str = "study"
-    arms: dict[str, StudyArm] = field(default_factory=dict)
+    arms: dict[str, Any] = field(default_factory=dict)
     directory: str | None = None
     seeds: int = 10
     first_seed: int = 0

@@ -76,8 +76,15 @@ def make_arms(task: StudyTask, gpus: int) -> list[Arm]:
     return arms
 
 
-def _arm(name: str, options: StudyArm, gpus: int) -> Arm:
-    given = dict(options.schedule)
+def _arm(name: str, given_options: Any, gpus: int) -> Arm:
+    try:
+        options = StudyArm(**given_options)
+        given = dict(options.schedule)
+    except TypeError as error:
+        raise ConfigError(
+            f"task.arms.{name}={given_options}: {error}",
+            "give schedule={name: ...}, and role, gpus, rate or preset if need be",
+        ) from None
     schedule = str(given.pop("name", ""))
     if schedule not in SCHEDULES:
         raise ConfigError(
