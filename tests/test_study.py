@@ -1,4 +1,4 @@
-"""The study from the command line: registered, resumable, incremental; the same whatever kills it."""
+"""The study from the command line: registered, resumable, incremental, whatever kills it."""
 
 from __future__ import annotations
 
