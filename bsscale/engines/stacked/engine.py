@@ -83,10 +83,6 @@ class StackedEngine:
         self.device = torch.device(plan.device)
         self.dtype = DTYPES[plan.precision]
         torch.set_num_threads(plan.threads)
-        if plan.device == "cpu":
-            # A momentum that decays unseen ends in denormal numbers, which CPUs multiply about
-            # forty times as slowly; whether 1e-39 is 0 changes nothing.
-            torch.set_flush_denormal(True)
         updates = GATHERED_SAMPLES[plan.device] // (width * plan.global_batch)
         self.updates_at_once = max(1, min(updates, MOST_UPDATES))
         if plan.device == "cuda" and self.updates_at_once > UPDATES:
@@ -117,6 +113,16 @@ class StackedEngine:
     @torch.no_grad()
     def advance(self, updates: int) -> None:
         """Take that many updates, at most `updates_at_once`, in every slot."""
+        # A momentum that decays unseen ends in denormal numbers, which CPUs multiply about forty
+        # times as slowly; whether 1e-39 is 0 changes nothing. Only here: the processor's mode is
+        # the whole thread's, and metrics and schedules are exact.
+        torch.set_flush_denormal(True)
+        try:
+            self._advance(updates)
+        finally:
+            torch.set_flush_denormal(False)
+
+    def _advance(self, updates: int) -> None:
         positions = {number: (slot.plan.seed, slot.step) for number, slot in self._slots.items()}
         batches = self._feed.read(positions, updates)
         coefficients = self._coefficients(updates)
