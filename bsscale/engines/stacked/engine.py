@@ -136,7 +136,10 @@ class StackedEngine:
             for k in range(done, updates)
         ]
         losses = binary_cross_entropy_with_logits(torch.cat(parts), batches.label, reduction="none")
-        self._loss_sums += losses.mean(dim=2).sum(dim=0)
+        # One after the other, so that the sum does not depend on where `advance` was cut: that is
+        # decided by the evaluations of all runs.
+        means = losses.mean(dim=2).to(torch.float64)
+        self._loss_sums = torch.cat([self._loss_sums.unsqueeze(0), means]).cumsum(dim=0)[-1]
         for slot in self._slots.values():
             slot.step += updates
             slot.losses += updates
