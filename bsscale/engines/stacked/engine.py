@@ -204,7 +204,9 @@ class StackedEngine:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
+            # The compiler's own errors begin with "backend='inductor' raised:"; some are empty.
+            lines = [*str(error).strip().splitlines(), ""]
+            reason = " ".join(lines[: 2 if lines[0].endswith(":") else 1]) or type(error).__name__
             raise NotStackableError(f"torch.compile failed on it: {reason}") from error
         log.info("compiled in %.1f s", time.perf_counter() - started)
         return step
