@@ -198,7 +198,7 @@ class StackedEngine:
             compile_cache_directory(),
         )
         started = time.perf_counter()
-        step = CompiledStep(*arguments)
+        step = compiled = CompiledStep(*arguments)
         try:
             self._rehearse(step, plan)
         except torch.OutOfMemoryError:
@@ -208,6 +208,10 @@ class StackedEngine:
             lines = [*str(error).strip().splitlines(), ""]
             reason = " ".join(lines[: 2 if lines[0].endswith(":") else 1]) or type(error).__name__
             raise NotStackableError(f"torch.compile failed on it: {reason}") from error
+        if not compiled.agrees(
+            self._module, self._feed.read({0: (0, 0)}, 1)[0], self._no_rates(step)
+        ):
+            raise NotStackableError("torch.compile computes other gradients of it than torch")
         log.info("compiled in %.1f s", time.perf_counter() - started)
         return step
 
@@ -215,20 +219,25 @@ class StackedEngine:
     def _rehearse(self, step: Step, plan: Plan) -> None:
         """Compile, capture and allocate, before any run is in the stack."""
         positions = {0: (0, 0)}
-        shape = (UPDATES, self.width)
-        zeros = np.zeros(shape)
-        coefficients = step.rule.coefficients(zeros, zeros, np.zeros(shape, dtype=np.int64))
-        rates = torch.from_numpy(0.0 * coefficients).to(self.device, self.dtype)
-        step.update(self._feed.read(positions, 1)[0], rates[0])
+        rates = self._no_rates(step)
+        step.update(self._feed.read(positions, 1)[0], rates)
         if plan.device == "cuda" and self.updates_at_once >= UPDATES:
             self._graph = GraphedUpdates(
-                step.update, self._feed.read(positions, UPDATES), rates.contiguous()
+                step.update,
+                self._feed.read(positions, UPDATES),
+                rates.expand(UPDATES, *rates.shape).contiguous(),
             )
         few = self._dataset.train.read(0, 0, min(self._score_rows, plan.samples_per_pass))
         step.score(Batches.of(few, self.device, self.dtype))
         for slot in range(self.width):
             step.parameters.clear(slot)
             step.rule.clear(slot)
+
+    def _no_rates(self, step: Step) -> Tensor:
+        """Coefficients of an update that changes no parameter, shape (coefficients, width)."""
+        zeros = np.zeros((1, self.width))
+        coefficients = step.rule.coefficients(zeros, zeros, zeros.astype(np.int64))
+        return torch.from_numpy(0.0 * coefficients[0]).to(self.device, self.dtype)
 
     def _build(self, config: Config, seed: int) -> nn.Module:
         torch.manual_seed(seed)
