@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -64,7 +64,8 @@ OPTIMIZERS: dict[str, OptimizerConfig] = {
     "adamw": AdamWConfig(weight_decay=0.1),
     "adamw undecayed": AdamWConfig(weight_decay=0.0),
     "adagrad": AdagradConfig(),
-    "adagrad decayed": AdagradConfig(weight_decay=0.01),
+    # With its ε of 1e-10 a gradient that is nothing but rounding, 1e-17, moves a parameter by 1e-9.
+    "adagrad decayed": AdagradConfig(weight_decay=0.01, eps=1e-5),
 }
 # Every update rule in its fullest form; of the others, the models do not know.
 KINDS = ("sgd decayed", "nesterov decayed", "adam decayed", "adamw", "adagrad decayed")
@@ -277,13 +278,11 @@ def test_a_compiled_step_of_every_model_and_optimizer_is_torchs(model: str, opti
 
 @compiles
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["sgd", "adam"])
-def test_six_compiled_runs_at_once_are_what_each_is_alone(kind: str) -> None:
-    runs, dataset = six_runs(OPTIMIZERS[kind], model=MODELS["mlp"])
+def test_compiled_runs_at_once_are_what_each_is_alone() -> None:
+    runs, dataset = six_runs(OPTIMIZERS["adam"], model=MODELS["mlp"])
     together = all_at_once(runs, dataset, "compiled")
-    for run, parameters_now in list(zip(runs, together, strict=True))[:2]:
-        [alone] = all_at_once([run], dataset, "compiled")
-        assert relative_distance(parameters_now, alone) < 1e-10
+    [alone] = all_at_once(runs[4:5], dataset, "compiled")
+    assert relative_distance(together[4], alone) < 1e-10
 
 
 @compiles
@@ -568,7 +567,7 @@ def usual_jobs(optimizer: str, width: int, interval: int) -> list[Kept]:
     ("optimizer", "width", "interval"),
     [
         pytest.param(name, width, interval, marks=[] if quick else pytest.mark.slow)
-        for name in ("momentum", "adam", "adagrad", "nesterov decayed")
+        for name in ("momentum", "adam", "adagrad")
         for width in (2, 3, 4)
         for interval in (512, 500)
         for quick in [(name, interval) == ("momentum", 500) or (name, width) == ("adam", 3)]
@@ -743,6 +742,28 @@ def test_what_cannot_be_stacked_is_trained_run_by_run_and_the_reason_said(
         assert result.environment["stack_width"] == 1
         assert read_evals(spec.directory)[-1].samples == 2048
         assert (spec.directory / "model.safetensors").exists()
+
+
+def test_a_compiler_that_computes_something_else_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch, messages: pytest.LogCaptureFixture
+) -> None:
+    def miscompile(update: Callable[..., Tensor], **_: Any) -> Callable[..., Tensor]:
+        return lambda categorical, numeric, label, rates: update(
+            categorical, numeric, 1 - label, rates
+        )
+
+    config = small_config(
+        model=custom(Wrapped),
+        dataset=SHORT,
+        executor=ExecutorConfig("virtual", "cpu", compile=True),
+    )
+    plan, dataset = prepare(config)
+    [stack] = make_stacks([(config, plan)])
+    monkeypatch.setattr(torch, "compile", lambda update, **_: update)
+    assert isinstance(make_engine(config, plan, dataset, stack), StackedEngine)
+    monkeypatch.setattr(torch, "compile", miscompile)
+    assert isinstance(make_engine(config, plan, dataset, stack), EagerEngine)
+    assert "run by run: torch.compile computes other gradients" in messages.messages[-1]
 
 
 def test_a_model_run_by_run_is_torchs(tmp_path: Path) -> None:
