@@ -7,10 +7,14 @@ It is never left out, because leaving out the slow runs makes an arm look fast.
 from __future__ import annotations
 
 from bsscale.stats.medians import Spread, censored_median, ratio, spread
+from bsscale.stats.ratios import FEWEST_SEEDS, RatioEstimate, paired_ratio
 
 __all__ = [
+    "FEWEST_SEEDS",
+    "RatioEstimate",
     "Spread",
     "censored_median",
+    "paired_ratio",
     "ratio",
     "spread",
 ]
