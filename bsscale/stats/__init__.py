@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from bsscale.stats.medians import Spread, censored_median, ratio, spread
 from bsscale.stats.ratios import FEWEST_SEEDS, RatioEstimate, paired_ratio
+from bsscale.stats.survival import KaplanMeier, kaplan_meier
 
 __all__ = [
     "FEWEST_SEEDS",
+    "KaplanMeier",
     "RatioEstimate",
     "Spread",
     "censored_median",
+    "kaplan_meier",
     "paired_ratio",
     "ratio",
     "spread",
