@@ -10,6 +10,7 @@ from bsscale.stats.medians import Spread, censored_median, ratio, spread
 from bsscale.stats.planning import seeds_to_tell_apart
 from bsscale.stats.ratios import FEWEST_SEEDS, RatioEstimate, paired_ratio
 from bsscale.stats.survival import KaplanMeier, kaplan_meier
+from bsscale.stats.verdicts import verdict
 
 __all__ = [
     "FEWEST_SEEDS",
@@ -22,4 +23,5 @@ __all__ = [
     "ratio",
     "seeds_to_tell_apart",
     "spread",
+    "verdict",
 ]
