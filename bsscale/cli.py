@@ -47,6 +47,7 @@ SCHEMAS = {
     "task/show_schedule": schema.ShowScheduleTask,
     "task/range_test": schema.RangeTestTask,
     "task/study": schema.StudyTask,
+    "task/report": schema.ReportTask,
     "executor/executor": schema.ExecutorConfig,
     "tracker/none": schema.TrackerConfig,
     "tracker/wandb": schema.WandbConfig,
@@ -134,6 +135,8 @@ def check_job(cfg: DictConfig, load: Loader | None = None) -> None:
     """Raise what the job's task would raise before it starts."""
     if cfg.task.name in ("range_test", "study"):  # they have schedules, and so plans, of their own
         load_job(cfg, load)
+    elif cfg.task.name == "report":  # trains nothing
+        _report_options(cfg)
     else:
         plan_job(cfg, load)
 
@@ -251,6 +254,38 @@ def _study(cfg: DictConfig, context: Any, multirun: bool) -> None:
     study(config, dataset, _plain(context.job_logging))
 
 
+def _report(cfg: DictConfig, context: Any, multirun: bool) -> None:
+    from bsscale.report import write_report
+
+    task, directories = _report_options(cfg)
+    out = Path(context.runtime.output_dir if task.out is None else task.out)
+    report = write_report(directories, out, task.baseline)
+    log.info("%s\n", report.verdict)
+    if report.comparison.arms:
+        log.info("%s\n", report.table)
+    for each in report.comparison.left_out:
+        log.warning("left out: %s: %s", each.directory, each.reason)
+    for path in report.files[:4]:
+        log.info("report  %s", path)
+    log.info("figures  %s", out / "figures")
+
+
+def _report_options(cfg: DictConfig) -> tuple[schema.ReportTask, list[Path]]:
+    """What to report on; the rest of the configuration is of no importance to a report."""
+    from bsscale.errors import ConfigError
+    from bsscale.report import matching
+
+    task = OmegaConf.to_object(cfg.task)
+    assert isinstance(task, schema.ReportTask)
+    runs = task.runs if isinstance(task.runs, list) else [task.runs]
+    if not runs or not all(isinstance(each, str | int | float) and str(each) for each in runs):
+        raise ConfigError(
+            f"task.runs={task.runs} names no directory",
+            "give one or more: task.runs=DIR, task.runs=[a,b], 'task.runs=\"multirun/*/*\"'",
+        )
+    return task, matching([str(each) for each in runs])
+
+
 def _plain(node: Any) -> dict[str, Any]:
     container = OmegaConf.to_container(node, resolve=True)
     assert isinstance(container, dict)
@@ -262,4 +297,5 @@ _TASKS = {
     "show_schedule": _show_schedule,
     "range_test": _range_test,
     "study": _study,
+    "report": _report,
 }

@@ -165,6 +165,28 @@ class StudyTask(TaskConfig):
 
 
 @dataclass
+class ReportTask(TaskConfig):
+    """task=report.
+
+    Attributes
+    ----------
+    runs
+        Directories of studies, multiruns, range tests or runs, or of what holds them: a path, a
+        glob, or a list of them.
+    out
+        Where to write; None: the output directory.
+    baseline
+        Label of the arm that ratios refer to; None: the study's baseline, else the only arm at one
+        GPU, else the best.
+    """
+
+    name: str = "report"
+    runs: Any = None
+    out: str | None = None
+    baseline: str | None = None
+
+
+@dataclass
 class ExecutorConfig:
     """How the replicas are carried.
 

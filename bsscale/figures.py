@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,10 +14,25 @@ if TYPE_CHECKING:
 
     from bsscale.lr_range import Curve, Suggestion
 
-__all__ = ["draw_lines", "range_test_chart", "save", "schedule_chart"]
+__all__ = [
+    "DASHES",
+    "GREY",
+    "PALETTE",
+    "colors",
+    "dashes",
+    "draw_lines",
+    "inline",
+    "range_test_chart",
+    "range_test_layers",
+    "save",
+    "schedule_chart",
+]
 
 # Okabe and Ito's palette: told apart in every common form of colour blindness.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+# The second cue beside the colour; five against seven colours make 35 pairs.
+DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4]]
+GREY = "#6B6B6B"
 Points = Sequence[Mapping[str, Any]]
 
 
@@ -86,9 +102,9 @@ def schedule_chart(points: Points) -> alt.VConcatChart:
 
     order = list(dict.fromkeys(point["schedule"] for point in points))
     color = alt.Color(
-        "schedule:N", sort=order, title=None, scale=alt.Scale(domain=order, range=_colors(order))
+        "schedule:N", sort=order, title=None, scale=alt.Scale(domain=order, range=colors(order))
     )
-    base = alt.Chart(_data(points)).encode(
+    base = alt.Chart(inline(points)).encode(
         x=alt.X("samples:Q", title="samples", axis=alt.Axis(format="~s")), color=color
     )
     rate = base.mark_line().encode(y=alt.Y("lr:Q", title="learning rate"))
@@ -114,7 +130,6 @@ def range_test_chart(curves: Mapping[int, Curve], suggestion: Suggestion) -> alt
         What follows from them.
     """
     import altair as alt
-    import numpy as np
 
     rows = [
         {"seed": str(seed), "lr": lr, "loss": loss, "auc": auc}
@@ -123,39 +138,69 @@ def range_test_chart(curves: Mapping[int, Curve], suggestion: Suggestion) -> alt
             curve.lr.tolist(), curve.loss.tolist(), curve.auc.tolist(), strict=True
         )
     ]
-    for row in rows:
-        row.update({key: None for key in ("loss", "auc") if not np.isfinite(row[key])})
-    # A diverging loss would flatten all that came before it, and one of 1e30 is not drawn at all.
-    finite = [row["loss"] for row in rows if row["loss"] is not None]
-    highest = min(3 * min(finite, default=1.0), max(finite, default=1.0))
-    for row in rows:
-        if row["loss"] is not None:
-            row["loss"] = min(row["loss"], 2 * highest)
-    marks = [
-        {"lr": suggestion.cycle_min_lr, "mark": "cycle_min_lr"},
-        {"lr": suggestion.cycle_max_lr, "mark": "cycle_max_lr"},
-        {"lr": suggestion.spread["edge"][0], "mark": "lowest edge"},
+    marks = {
+        "cycle_min_lr": suggestion.cycle_min_lr,
+        "cycle_max_lr": suggestion.cycle_max_lr,
+        "lowest edge": suggestion.spread["edge"][0],
+    }
+    layers = range_test_layers(rows, marks)
+    return alt.vconcat(*(layer.properties(width=560, height=220) for layer in layers))
+
+
+def range_test_layers(
+    rows: Points, marks: Mapping[str, float]
+) -> tuple[alt.LayerChart, alt.LayerChart]:
+    """The two parts of `range_test_chart`.
+
+    Parameters
+    ----------
+    rows
+        ``seed`` (text), ``lr``, ``loss`` and ``auc``; None or not finite where not defined.
+    marks
+        Learning rates to mark, by name.
+
+    Returns
+    -------
+    Loss, and AUC, over the learning rate.
+    """
+    import altair as alt
+
+    points = [
+        {**row, **{key: _finite(row[key]) for key in ("loss", "auc")}}
+        for row in rows
+        if row["lr"] is not None and row["lr"] > 0
     ]
-    seeds = [str(seed) for seed in curves]
+    # A diverging loss would flatten all that came before it, and one of 1e30 is not drawn at all.
+    finite = [point["loss"] for point in points if point["loss"] is not None]
+    highest = min(3 * min(finite, default=1.0), max(finite, default=1.0))
+    for point in points:
+        if point["loss"] is not None:
+            point["loss"] = min(point["loss"], 2 * highest)
+    seeds = list(dict.fromkeys(point["seed"] for point in points))
     x = alt.X(
         "lr:Q", title="learning rate", scale=alt.Scale(type="log"), axis=alt.Axis(format="~g")
     )
-    base = alt.Chart(_data(rows)).encode(
+    base = alt.Chart(inline(points)).encode(
         x=x,
-        color=alt.Color(
-            "seed:N", scale=alt.Scale(domain=seeds, range=_colors(seeds)), title="seed"
-        ),
+        color=alt.Color("seed:N", scale=alt.Scale(domain=seeds, range=colors(seeds))),
+        strokeDash=alt.StrokeDash("seed:N", scale=alt.Scale(domain=seeds, range=dashes(seeds))),
+        tooltip=["seed:N", "lr:Q", "loss:Q", "auc:Q"],
     )
-    rules = (
-        alt.Chart(_data(marks))
-        .mark_rule(color="#444")
-        .encode(
-            x="lr:Q",
-            strokeDash=alt.StrokeDash(
-                "mark:N", title=None, sort=[str(mark["mark"]) for mark in marks]
-            ),
-        )
+    # What is suggested is named at the top, what was seen at the bottom: they may coincide.
+    marked = [{"lr": lr, "mark": mark} for mark, lr in marks.items()]
+    top = [row for row in marked if str(row["mark"]).startswith("cycle")]
+    bottom = [row for row in marked if row not in top]
+    above = alt.Chart(inline(top)).mark_text(
+        angle=270, align="right", baseline="bottom", dx=-3, dy=-3, color=GREY
     )
+    below = alt.Chart(inline(bottom)).mark_text(
+        angle=270, align="left", baseline="bottom", dx=3, dy=-3, color=GREY
+    )
+    names = (
+        above.encode(x="lr:Q", y=alt.value(0), text="mark:N"),
+        below.encode(x="lr:Q", y=alt.value("height"), text="mark:N"),
+    )
+    rules = alt.Chart(inline(marked)).mark_rule(color=GREY, strokeDash=[2, 2]).encode(x="lr:Q")
     loss = base.mark_line(clip=True).encode(
         y=alt.Y(
             "loss:Q",
@@ -166,15 +211,25 @@ def range_test_chart(curves: Mapping[int, Curve], suggestion: Suggestion) -> alt
     auc = base.mark_line(clip=True).encode(
         y=alt.Y("auc:Q", title="validation AUC", scale=alt.Scale(zero=False))
     )
-    layers = [alt.layer(chart, rules).properties(width=560, height=220) for chart in (loss, auc)]
-    return alt.vconcat(*layers)
+    return alt.LayerChart(layer=[loss, rules, *names]), alt.LayerChart(layer=[auc, rules, *names])
 
 
-def _data(rows: Points) -> alt.Data:
+def inline(rows: Points) -> alt.Data:
+    """Rows as a chart's data, inside its specification."""
     import altair as alt
 
     return alt.Data(values=list(rows))  # type: ignore[no-untyped-call]
 
 
-def _colors(names: Sequence[str]) -> list[str]:
+def colors(names: Sequence[str]) -> list[str]:
+    """A colour for each name, from the palette."""
     return [PALETTE[index % len(PALETTE)] for index in range(len(names))]
+
+
+def dashes(names: Sequence[str]) -> list[list[int]]:
+    """A dash pattern for each name."""
+    return [DASHES[index % len(DASHES)] for index in range(len(names))]
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

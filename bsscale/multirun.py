@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bsscale.config import TrackerConfig
-from bsscale.display import render_table
 from bsscale.records import write_json
-from bsscale.report import Comparison, compare
+from bsscale.report import Comparison, arms_table, compare
 from bsscale.tracking import WandbTracker, make_tracker
 
 __all__ = ["compare_jobs", "overlay_jobs"]
@@ -44,7 +43,7 @@ def compare_jobs(directory: Path, tracker_config: TrackerConfig) -> bool:
     if isinstance(tracker, WandbTracker):
         _mirror(tracker, comparison)
     if comparison.arms:
-        log.info("\n%s\n", render_table("", Comparison.HEADER, comparison.rows()))
+        log.info("\n%s\n", arms_table(comparison).text())
     for failure in comparison.failed:
         log.error("failed: %s: %s", failure.directory, failure.reason)
     log.info("comparison  %s", directory / "comparison.json")

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from bsscale.arms import arm_hash, arm_label
 from bsscale.records import RunRecord, write_run
-from bsscale.report import Comparison, compare
+from bsscale.report import Comparison, arms_table, compare
 from tests.test_records import RUN
+
+SEEDS = count()
 
 
 def run(arm: str, samples: float | None, target: float = 0.76, status: str = "") -> RunRecord:
     made = status or ("exhausted" if samples is None else "reached")
     return replace(
         RUN, arm=arm, arm_hash=f"{arm}@{target}", target=target, status=made,
-        samples_to_target=samples,
+        samples_to_target=samples, seed=next(SEEDS),
     )  # fmt: skip
 
 
@@ -39,7 +42,7 @@ def test_a_censored_run_is_infinite_and_never_left_out(tmp_path: Path) -> None:
 
 
 def compared_rows(folder: Path) -> list[list[str]]:
-    return compare(sorted(folder.iterdir())).rows()
+    return [list(row) for row in arms_table(compare(sorted(folder.iterdir()))).rows]
 
 
 def test_a_diverged_run_counts_as_censored_and_a_failed_one_is_listed(tmp_path: Path) -> None:

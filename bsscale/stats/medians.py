@@ -1,8 +1,4 @@
-"""What can be said of several runs of one arm, some of which did not reach the target.
-
-A run that did not reach it is censored: its samples-to-target is `math.inf`, larger than any other.
-It is never left out, because leaving out the slow runs makes an arm look fast.
-"""
+"""Medians, ranges and ratios over runs, the censored ones included."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Spread", "censored_median", "ratio", "spread"]
+__all__ = ["Spread", "censored_median", "checked", "ratio", "spread"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,7 @@ def spread(values: Iterable[float]) -> Spread:
     ValueError
         If there are none, or one is NaN or negative.
     """
-    runs = _checked(values)
+    runs = checked(values)
     reached = sum(map(math.isfinite, runs))
     return Spread(len(runs), reached, statistics.median(runs), runs[0], runs[-1])
 
@@ -58,7 +54,7 @@ def censored_median(values: Iterable[float]) -> float:
     the others would have. `math.inf` otherwise: of an even number, both middle runs must have
     reached it. Takes and raises what `spread` does.
     """
-    return statistics.median(_checked(values))
+    return statistics.median(checked(values))
 
 
 def ratio(value: float, reference: float) -> float:
@@ -75,13 +71,14 @@ def ratio(value: float, reference: float) -> float:
     ValueError
         If one is NaN or negative.
     """
-    _checked((value, reference))
+    checked((value, reference))
     if reference == 0:
         return math.nan if value == 0 else math.inf
     return value / reference
 
 
-def _checked(values: Iterable[float]) -> list[float]:
+def checked(values: Iterable[float]) -> list[float]:
+    """The values in ascending order; takes and raises what `spread` does."""
     runs = sorted(float(value) for value in values)
     if not runs:
         raise ValueError("there are no runs to sum up")

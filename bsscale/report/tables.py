@@ -1,0 +1,384 @@
+"""What a report says in words and tables: the same for the terminal, the page and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bsscale.display import render_table
+from bsscale.report.read import FoundRun, RangeTest
+from bsscale.report.study_file import Study, Tuning
+from bsscale.report.summarize import ArmSummary, Comparison
+
+__all__ = ["Table", "arms_csv", "arms_table", "headline", "number", "samples", "times"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text; its first column names the rows."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def text(self) -> str:
+        """For a terminal."""
+        return render_table("", self.header, self.rows)
+
+    def markdown(self) -> str:
+        """For report.md."""
+        lines = [self.header, ["---", *["---:"] * (len(self.header) - 1)]]
+        cells = [[markdown(cell) for cell in row] for row in self.rows]
+        return "\n".join("| " + " | ".join(row) + " |" for row in [*lines, *cells])
+
+
+def arms_table(comparison: Comparison) -> Table:
+    """Arms side by side: what a multirun ends with, and a report begins with."""
+    baselines = {arm.baseline for arm in comparison.arms if arm.baseline is not None}
+    short = {arm.arm: arm.short for arm in comparison.arms}
+    name = short[baselines.pop()] if len(baselines) == 1 else ""
+    reference = name if 0 < len(name) <= 16 else "baseline"
+    header = (
+        "arm",
+        "reached",
+        "diverged",
+        "median samples to target",
+        "range",
+        f"ratio to {reference}",
+        "best AUC",
+    )
+    return Table("Samples to target", header, [_arm_row(arm) for arm in comparison.arms])
+
+
+def _arm_row(arm: ArmSummary) -> list[str]:
+    spread, n = arm.samples_to_target, arm.trained
+    return [
+        arm.short,
+        f"{arm.counts.get('reached', 0)}/{n}",
+        f"{arm.counts.get('diverged', 0)}/{n}",
+        "-" if spread is None else samples(spread.median),
+        "-" if spread is None else f"{samples(spread.low)} - {samples(spread.high)}",
+        _ratio(arm),
+        number(arm.median_best_auc),
+    ]
+
+
+def _ratio(arm: ArmSummary) -> str:
+    if arm.is_baseline:
+        return "baseline"
+    if arm.ratio is None or math.isnan(arm.ratio.ratio):
+        return "-"
+    return times(arm.ratio.ratio) + _interval(arm)
+
+
+def _interval(arm: ArmSummary) -> str:
+    estimate = arm.ratio
+    if estimate is None or estimate.confidence is None:
+        return ""
+    if math.isinf(estimate.high):
+        return f" (at least {times(estimate.low)})" if estimate.low else " (any)"
+    return f" ({times(estimate.low)} - {times(estimate.high)})"
+
+
+def arms_csv(comparison: Comparison) -> str:
+    """A row an arm, unrounded, for a spreadsheet; empty where there is no number."""
+    file = io.StringIO()
+    rows = []
+    for arm in comparison.arms:
+        row = {k: v for k, v in arm.as_dict().items() if k not in ("seeds", "ratio_to_baseline")}
+        low, high = row.pop("median_interval") or (None, None)
+        row |= {"median_low": low, "median_high": high}
+        estimate = arm.ratio
+        row |= {
+            "ratio_to_baseline": None if estimate is None else estimate.ratio,
+            "ratio_low": None if estimate is None else estimate.low,
+            "ratio_high": None if estimate is None else estimate.high,
+        }
+        rows.append({key: _plain(value) for key, value in row.items()})
+    writer = csv.DictWriter(file, list(rows[0]) if rows else ["arm"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return ""
+    # A spreadsheet takes a text that begins like this for a formula.
+    if isinstance(value, str) and value[:1] in "=+-@\t\r" and value:
+        return "'" + value
+    return "" if value is None else value
+
+
+def headline(comparison: Comparison) -> str:
+    """The verdict of a report, in a sentence."""
+    arms = comparison.arms
+    if not arms:
+        return "There is no finished run to report on."
+    compared = [arm for arm in arms if arm.ratio is not None]
+    if compared:
+        best = min(compared, key=_rank)
+        return f"{best.short}{_standing(best, compared)} {_claim(best)} ({_evidence(best)})."
+    judged = [arm for arm in arms if arm.samples_to_target is not None]
+    if judged:
+        [arm] = judged[:1]
+        assert arm.samples_to_target is not None and arm.target is not None
+        median = arm.samples_to_target.median
+        says = (
+            f"needs {samples(median)} samples (median) to reach AUC {arm.target:.4g}"
+            if math.isfinite(median)
+            else f"does not reach AUC {arm.target:.4g} in half of its runs"
+        )
+        return f"{arm.short} {says}; {_reached(arm)}. There is no other arm to compare it with."
+    best = max(arms, key=lambda arm: arm.median_best_auc or -1)
+    return (
+        "No target was set, so no samples-to-target can be compared; the highest median AUC, "
+        f"{number(best.median_best_auc)}, is that of {best.short}."
+    )
+
+
+def _rank(arm: ArmSummary) -> tuple[float, float]:
+    assert arm.ratio is not None and arm.samples_to_target is not None
+    value = arm.ratio.ratio
+    return (math.inf if math.isnan(value) else value), arm.samples_to_target.median
+
+
+def _standing(best: ArmSummary, compared: Sequence[ArmSummary]) -> str:
+    control = "a control and " if best.role == "control" else ""
+    if len(compared) > 1:
+        return f", {control}the best of {len(compared)} arms,"
+    return ", a control," if control else ""
+
+
+def _claim(arm: ArmSummary) -> str:
+    """The verdict as what follows the arm's name."""
+    says = (arm.verdict or "").rstrip(".")
+    states = ("as fast", "faster", "slower", "not told")
+    return f"is {says}" if says.startswith(states) else says
+
+
+def _evidence(arm: ArmSummary) -> str:
+    estimate = arm.ratio
+    assert estimate is not None
+    parts = [f"AUC {arm.target:.4g}"]
+    if math.isfinite(estimate.ratio):
+        parts.append(f"ratio of medians {times(estimate.ratio)}")
+    sure = "" if estimate.confidence is None else f", {estimate.confidence:.0%} interval"
+    parts.append(f"{estimate.n} seed{'s' if estimate.n != 1 else ''}{sure}")
+    return "; ".join([*parts, _reached(arm)])
+
+
+def _reached(arm: ArmSummary) -> str:
+    text = f"{arm.counts['reached']} of its {arm.trained} runs reached it"
+    diverged = arm.counts["diverged"]
+    return f"{text} and {diverged} diverged" if diverged else text
+
+
+def verdicts(comparison: Comparison) -> list[tuple[str, str]]:
+    """Every arm's own verdict: label and sentence."""
+    said = []
+    for arm in comparison.arms:
+        if arm.verdict is None:
+            continue
+        text = arm.verdict.rstrip(".") + "."
+        if arm.seeds_needed is not None and arm.seeds_needed > len(arm.seeds):
+            text += f" About {arm.seeds_needed} seeds each would tell the two apart."
+        said.append((arm.short, text))
+    return said
+
+
+def seeds_table(comparison: Comparison) -> Table:
+    """Every run that had a target."""
+    rows = [
+        [arm.short, str(result.seed), result.status, samples(result.samples)]
+        for arm in comparison.arms
+        for result in arm.seeds
+    ]
+    return Table("Samples to target, seed by seed", ("arm", "seed", "status", "samples"), rows)
+
+
+def intervals_table(comparison: Comparison) -> Table:
+    """The medians' confidence intervals."""
+    rows = []
+    for arm in comparison.arms:
+        if arm.survival is not None:
+            interval = f"{samples(arm.survival.low)} - {samples(arm.survival.high)}"
+            rows.append([arm.short, str(len(arm.seeds)), samples(arm.survival.median), interval])
+    header = ("arm", "runs", "median (Kaplan-Meier)", "its 95% interval")
+    return Table("Median samples to target and its uncertainty", header, rows)
+
+
+def left_out_table(comparison: Comparison) -> Table:
+    """What the report does not show, and why."""
+    rows = [[each.directory, each.reason] for each in comparison.left_out]
+    return Table("Left out", ("directory", "reason"), rows)
+
+
+def tuning_table(tuning: Tuning) -> Table:
+    """The trials of one tuning."""
+    rows = [
+        [
+            f"{trial.lr:.4g}" + (" (best)" if trial.lr == tuning.best else ""),
+            number(trial.best_auc),
+            "-" if trial.samples_to_target is None else samples(trial.samples_to_target),
+            "-" if trial.seeds is None else str(trial.seeds),
+        ]
+        for trial in tuning.trials
+    ]
+    header = ("learning rate", "best AUC", "samples to target", "seeds")
+    return Table(f"Tuning of {tuning.name}", header, rows)
+
+
+def tuning_note(tuning: Tuning) -> str:
+    """What there is to say of a tuning: its best rate, and whether that lies at the grid's edge."""
+    best = "-" if tuning.best is None else f"{tuning.best:.4g}"
+    text = f"{tuning.name}: best learning rate {best}"
+    if tuning.gpus is not None:
+        text += f" at {tuning.gpus} GPU{'s' if tuning.gpus != 1 else ''}"
+    if tuning.samples is not None:
+        text += f", over {tuning.samples:,} samples a trial"
+    if tuning.extended:
+        text += f", the grid extended {tuning.extended} times"
+    if tuning.edge is not None:
+        end = {"low": "lowest", "high": "highest"}.get(tuning.edge, tuning.edge)
+        text += f". Warning: that is the {end} rate tried, so a better one may lie beyond"
+    return text + "."
+
+
+def range_test_table(test: RangeTest) -> Table:
+    """The readings of a range test over its seeds."""
+    rows = [[name, *(f"{value:.3g}" for value in test.readings[name])] for name in test.readings]
+    return Table("Range test", ("reading", "lowest", "median", "highest"), rows)
+
+
+def plan_table(study: Study) -> Table:
+    """What a study settled beforehand."""
+    rows = [[name, value] for name, value in study.registered.items()]
+    return Table(f"{study.name}: as registered", ("what", "as registered"), rows)
+
+
+def plan_followed(study: Study, runs: Iterable[FoundRun]) -> list[str]:
+    """Whether what was registered was done: a sentence each."""
+    done = {(r.record.arm, r.record.seed) for r in runs if r.study is study}
+    names = [arm.name for arm in study.arms]
+    missing = {arm: [s for s in study.seeds if (arm, s) not in done] for arm in names}
+    more = sorted({arm for arm, _ in done} - set(names)) if names else []
+    extra = sorted({seed for _, seed in done} - set(study.seeds)) if study.seeds else []
+    said = [f"Amended: {each}." for each in study.amendments]
+    said += [f"Deviation: {each.rstrip('.')}." for each in study.deviations]
+    for arm, seeds in missing.items():
+        if seeds:
+            which = ", ".join(map(str, seeds))
+            said.append(f"Missing: {arm}, seed{'s' if len(seeds) > 1 else ''} {which}.")
+    if more:
+        said.append(f"Not registered: the arm{'s' if len(more) > 1 else ''} {', '.join(more)}.")
+    if extra:
+        said.append(f"Not registered: seeds {', '.join(map(str, extra))}.")
+    if not study.arms or not study.seeds:
+        return [*said, "What was registered is not recorded, so nothing can be checked against it."]
+    planned = f"{len(study.arms)} arms x {len(study.seeds)} seeds"
+    if not said:
+        return [f"The registered plan was followed: {planned}, nothing missing, nothing added."]
+    return [f"The registered plan was changed or not completed ({planned} in all).", *said]
+
+
+def settings(comparison: Comparison) -> tuple[Table, Table]:
+    """The configuration: what the arms differ in, and what they have in common."""
+    configs = [_flat(arm.record.config) for arm in comparison.arms]
+    for config, arm in zip(configs, comparison.arms, strict=True):
+        record = arm.record
+        config |= {"base_lr": f"{record.base_lr:g}", "global_batch": str(record.global_batch)}
+        config |= {"target": "none" if record.target is None else f"{record.target:g}"}
+        config |= {"gpus": str(record.gpus), "budget_samples": f"{record.budget_samples:,}"}
+        config |= {"eval_interval_samples": f"{record.eval_interval_samples:,}"}
+    keys = sorted({key for config in configs for key in config})
+    differ = [key for key in keys if len({config.get(key) for config in configs}) > 1]
+    header = ("setting", *(arm.short for arm in comparison.arms))
+    rows = [[key, *(config.get(key, "") for config in configs)] for key in differ]
+    common = [[key, configs[0][key]] for key in keys if key not in differ]
+    return (
+        Table("What the arms differ in", header, rows),
+        Table("What all arms have in common", ("setting", "value"), common),
+    )
+
+
+_NOT_SETTINGS = ("seed", "tracker", "task", "dry_run")
+
+
+def _flat(config: Mapping[Any, Any], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if name in _NOT_SETTINGS or value is None:
+            continue
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{name}.")
+        else:
+            found[name] = str(value)
+    return found
+
+
+def versions_table(comparison: Comparison) -> Table:
+    """What the runs ran with; several values where they did not all run with the same."""
+    values: dict[str, dict[str, None]] = {}
+    for arm in comparison.arms:
+        for run in arm.runs:
+            for key, value in _flat(run.record.environment).items():
+                values.setdefault(key, {})[value] = None
+    rows = [[key, "; ".join(values[key])] for key in values]
+    return Table("Versions and machine", ("what", "value"), rows)
+
+
+def cost(comparison: Comparison, studies: Sequence[Study]) -> str:
+    """What the runs shown cost, and the whole of each study."""
+    runs = [run.record for arm in comparison.arms for run in arm.runs]
+    text = (
+        f"{len(runs)} runs, {sum(run.samples_seen for run in runs):,} samples, "
+        f"{_duration(sum(run.wall_s for run in runs))} of training."
+    )
+    for study in studies:
+        parts = []
+        if study.cost_samples is not None:
+            parts.append(f"{study.cost_samples:,.0f} samples")
+        if study.cost_wall_s is not None:
+            parts.append(_duration(study.cost_wall_s))
+        if parts:
+            text += f" {study.name} in all, tuning included: {', '.join(parts)}."
+    return text
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def number(value: float | None) -> str:
+    """An AUC, or a dash."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def times(value: float) -> str:
+    """A ratio, or a dash."""
+    if math.isnan(value):
+        return "-"
+    return f"{value:.2f}" if math.isfinite(value) else "inf"
+
+
+def samples(value: float) -> str:
+    """A number of samples, or that there is none."""
+    return f"{value:,.0f}" if math.isfinite(value) else "censored"
+
+
+def markdown(text: str) -> str:
+    """Text that Markdown shows as it is, and no HTML."""
+    escaped = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|~])", r"\\\1", escaped)

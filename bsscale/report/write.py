@@ -1,0 +1,199 @@
+"""From directories of records to a report: every file of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bsscale import figures as drawing
+from bsscale.errors import RecordsError
+from bsscale.records import unwritable, write_json
+from bsscale.report import tables
+from bsscale.report.charts import Figure, figures
+from bsscale.report.page import render_page
+from bsscale.report.read import Sources, find
+from bsscale.report.summarize import Comparison, summarize
+from bsscale.report.tables import Table
+
+__all__ = ["Report", "write_report"]
+
+log = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+PAPER_WIDTH = 560
+
+
+@dataclass(frozen=True)
+class Report:
+    """A written report.
+
+    Attributes
+    ----------
+    verdict
+        What it says, in a sentence.
+    table
+        Its arms side by side, for a terminal.
+    comparison
+        The numbers behind both.
+    files
+        All that was written; the page is ``report.html``.
+    """
+
+    verdict: str
+    table: str
+    comparison: Comparison
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What every form of the report shows, in order."""
+
+    title: str
+    verdict: str
+    arms: Table
+    verdicts: Sequence[tuple[str, str]]
+    intervals: Table
+    figures: Sequence[Figure]
+    plans: Sequence[tuple[str, Sequence[str], Table]]
+    differ: Table
+    common: Table
+    versions: Table
+    cost: str
+    left_out: Table
+    commands: Sequence[str]
+
+
+def write_report(paths: Sequence[Path], out: Path, baseline: str | None = None) -> Report:
+    """Rebuild the report of some runs from their records; nothing is trained or downloaded.
+
+    Parameters
+    ----------
+    paths
+        Directories of studies, multiruns, range tests or runs, or of what holds them.
+    out
+        Where to write report.html, report.md, report.csv, report.json and figures/.
+    baseline
+        Label of the arm that ratios refer to; None: the study's baseline, else the only arm at one
+        GPU, else the best.
+
+    Raises
+    ------
+    RecordsError
+        If there is nothing to report on, no arm is called `baseline`, or `out` cannot be written.
+    """
+    found = find(paths)
+    if not (found.runs or found.range_tests or found.studies):
+        reasons = [each.reason for each in found.left_out]
+        more = f" (and {len(reasons) - 3} more)" if len(reasons) > 3 else ""
+        raise RecordsError(
+            f"there is nothing to report on: {'; '.join(reasons[:3])}{more}",
+            "name directories of finished runs (task.runs=DIR)",
+        )
+    comparison = summarize(found, baseline)
+    contents = _contents(found, comparison, paths)
+    try:
+        (out / "figures").mkdir(parents=True, exist_ok=True)
+        files = _write(contents, found, comparison, out)
+    except OSError as error:
+        raise unwritable(out, error) from error
+    return Report(contents.verdict, contents.arms.text(), comparison, tuple(files))
+
+
+def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> Contents:
+    names = [study.name for study in found.studies] or [path.resolve().name for path in paths]
+    differ, common = tables.settings(comparison)
+    return Contents(
+        title=" and ".join(dict.fromkeys(names)) if len(names) < 4 else f"{len(names)} directories",
+        verdict=tables.headline(comparison),
+        arms=tables.arms_table(comparison),
+        verdicts=tables.verdicts(comparison),
+        intervals=tables.intervals_table(comparison),
+        figures=figures(comparison, found.studies, found.range_tests),
+        plans=[
+            (study.name, tables.plan_followed(study, found.runs), tables.plan_table(study))
+            for study in found.studies
+        ],
+        differ=differ,
+        common=common,
+        versions=tables.versions_table(comparison),
+        cost=tables.cost(comparison, found.studies),
+        left_out=tables.left_out_table(comparison),
+        commands=found.commands,
+    )
+
+
+def _write(contents: Contents, found: Sources, comparison: Comparison, out: Path) -> list[Path]:
+    files = [out / f"report.{ending}" for ending in ("html", "md", "csv", "json")]
+    files[0].write_text(render_page(contents), encoding="utf-8")
+    files[1].write_text(_markdown(contents), encoding="utf-8")
+    files[2].write_text(tables.arms_csv(comparison), encoding="utf-8")
+    write_json(files[3], _data(contents, found, comparison))
+    for figure in contents.figures:
+        chart = figure.chart.properties(width=PAPER_WIDTH, title=figure.title)
+        files += drawing.save(chart, out / "figures" / figure.name)
+    return files
+
+
+def _data(contents: Contents, found: Sources, comparison: Comparison) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "verdict": contents.verdict,
+        **comparison.as_dict(),
+        "studies": [
+            {
+                "name": study.name,
+                "hash": study.hash,
+                "directory": str(study.directory),
+                "target": study.target,
+                "base_lr": study.base_lr,
+                "plan": list(followed),
+                "tunings": [asdict(tuning) for tuning in study.tunings],
+            }
+            for study, (_, followed, _) in zip(found.studies, contents.plans, strict=True)
+        ],
+        "range_tests": [
+            {"directory": str(t.directory), "reason": t.reason, "marks": t.marks}
+            for t in found.range_tests
+        ],
+        "commands": list(contents.commands),
+    }
+
+
+def _markdown(contents: Contents) -> str:
+    """report.md: the page without its figures' interaction."""
+    say = tables.markdown
+    parts = [f"# {say(contents.title)}", f"**{say(contents.verdict)}**"]
+    if contents.arms.rows:
+        parts.append(contents.arms.markdown())
+    parts += [f"- {say(arm)}: {say(text)}" for arm, text in contents.verdicts]
+    for figure in contents.figures:
+        parts += [
+            f"## {say(figure.title)}",
+            f"![{say(figure.text)}](figures/{figure.name}.svg)",
+            say(figure.caption),
+        ]
+    for name, followed, plan in contents.plans:
+        parts += [f"## The plan of {say(name)}", *(f"- {say(each)}" for each in followed)]
+        if plan.rows:
+            parts.append(plan.markdown())
+    for table in (
+        contents.intervals,
+        contents.differ,
+        contents.common,
+        contents.versions,
+        contents.left_out,
+    ):
+        if table.rows:
+            parts += [f"## {say(table.title)}", table.markdown()]
+    parts += ["## Cost", say(contents.cost)]
+    if contents.commands:
+        fence = "```"
+        lines = [" ".join(each.replace(fence, "").split("\n")) for each in contents.commands]
+        parts += ["## To reproduce it", "\n".join([f"{fence}sh", *lines, fence])]
+    text = "\n\n".join(parts) + "\n"
+    # Lists are one block.
+    return text.replace("\n\n- ", "\n- ").replace("**\n- ", "**\n\n- ")

@@ -1,0 +1,210 @@
+"""The ratio of two arms' medians over paired seeds, and an interval for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bsscale.stats.medians import censored_median, checked, ratio
+
+__all__ = [
+    "FEWEST_SEEDS",
+    "RatioEstimate",
+    "checked_confidence",
+    "fewest_seeds",
+    "paired",
+    "paired_ratio",
+]
+
+Floats: TypeAlias = NDArray[np.float64]
+
+FEWEST_SEEDS = 6
+"""For an interval at up to 96%."""
+
+
+@dataclass(frozen=True)
+class RatioEstimate:
+    """How many times the baseline's samples an arm needs.
+
+    Attributes
+    ----------
+    n
+        Pairs: seeds that both have.
+    ratio
+        The arm's censored median over the baseline's, of the pairs: `math.inf` where only the
+        arm's is censored, 0 where only the baseline's is, `math.nan` where both are.
+    low, high
+        The interval; 0 and `math.inf` where it has no end. With fewer than `fewest_seeds` pairs the
+        lowest and the highest ratio of one pair, which is a range and no interval.
+    confidence
+        Of the interval; None where `low` and `high` are a range.
+    arm_reached, arm_runs
+        Of all the arm's runs, paired or not.
+    baseline_reached
+        Of the n baseline runs that are paired.
+    """
+
+    n: int
+    ratio: float
+    low: float
+    high: float
+    confidence: float | None
+    arm_reached: int
+    arm_runs: int
+    baseline_reached: int
+
+
+def paired_ratio(
+    arm: Mapping[int, float],
+    baseline: Mapping[int, float],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 4000,
+    seed: int = 0,
+) -> RatioEstimate:
+    """Estimate how many times the baseline's samples an arm needs, from runs paired by their seed.
+
+    Parameters
+    ----------
+    arm, baseline
+        From seed to samples-to-target, >= 0; `math.inf` for a censored run. Runs of the same seed
+        started alike; only seeds that both have are compared.
+    confidence
+        Of the interval, within (0, 1).
+    resamples
+        Of the bootstrap.
+    seed
+        Of the bootstrap; the result follows from the arguments alone.
+
+    Raises
+    ------
+    ValueError
+        If they share no seed, a value is NaN or negative, `confidence` is not within (0, 1) or
+        there are no resamples.
+
+    Notes
+    -----
+    The interval is a percentile bootstrap over seeds, with Student's t in place of the normal
+    distribution: seeds are drawn with replacement, a seed brings both of its runs, and each draw
+    gives the ratio of the two censored medians. The ends are the quantiles of these ratios at
+    Φ(∓t), t the quantile of Student's t with n - 1 degrees of freedom: 0.5% and 99.5% instead of
+    2.5% and 97.5% for 6 seeds, 1.2% and 98.8% for 10. (Hesterberg's "expanded percentile" without
+    its further factor √(n/(n - 1)), which for medians widens what is wide enough.) A censored run
+    is infinite in every draw. A draw where both medians are censored could be any ratio: it counts
+    as 0 for the low end and as infinite for the high one. Ends are order statistics, never
+    interpolated, so a slower run in the arm never lowers one, and exchanging the arms inverts them.
+
+    It was chosen among eight by simulation (log-normal samples, 6 to 30 seeds, correlation 0 and
+    0.7 within a seed, none or 30% of the runs of one or both arms censored; 1,500 studies each).
+    The plain percentile covered the truth as rarely as 91.9% of the time (6 seeds, one arm
+    censored), the basic bootstrap on logs 72%, the sign and signed-rank intervals of single pairs'
+    ratios 83% and 53% where one arm was censored: they estimate another number. This one covered it
+    94.2% to 99.7%: too often rather than too rarely, most where seeds correlate or runs of both
+    arms are censored. BCa was not tried: its acceleration is a jackknife of medians, which does not
+    converge, and it has no value where runs are infinite. With 30% of the runs censored, most
+    intervals of up to 20 seeds have no upper end: that is what such runs say.
+    ``tests/benchmarks/simulate_statistics.py`` measures all this again.
+
+    References
+    ----------
+    T. C. Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 69,
+    2015. R. R. Wilcox, "Introduction to Robust Estimation and Hypothesis Testing", 2012 (percentile
+    bootstrap for medians).
+    """
+    if resamples < 1:
+        raise ValueError(f"there are {resamples} resamples; give 1 or more")
+    pairs = paired(arm, baseline)
+    n = pairs.shape[1]
+    enough = n >= fewest_seeds(confidence)
+    if not enough:
+        low, high = _ends(pairs, place=1)
+    else:
+        draws = np.random.default_rng(seed).integers(0, n, (resamples, n), dtype=np.uint32)
+        place = math.floor(_tail(confidence, n) * (resamples + 1))
+        low, high = _ends(_medians(pairs[:, draws]), place=max(place, 1))
+    return RatioEstimate(
+        n=n,
+        ratio=ratio(censored_median(pairs[0]), censored_median(pairs[1])),
+        low=low,
+        high=high,
+        confidence=confidence if enough else None,
+        arm_reached=sum(map(math.isfinite, arm.values())),
+        arm_runs=len(arm),
+        baseline_reached=int(np.isfinite(pairs[1]).sum()),
+    )
+
+
+def fewest_seeds(confidence: float) -> int:
+    """Pairs below which there is no interval: `FEWEST_SEEDS`, or more for more confidence.
+
+    The range of n runs misses the median that they are of with probability 2**(1 - n), all runs
+    being on one side of it, and no resampling leaves the range.
+
+    Raises
+    ------
+    ValueError
+        If `confidence` is not within (0, 1).
+    """
+    checked_confidence(confidence)
+    return max(FEWEST_SEEDS, math.ceil(1 - math.log2(1 - confidence)))
+
+
+def paired(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Floats:
+    """Both arms' samples at the seeds that they share, in the order of the seeds.
+
+    Returns
+    -------
+    array
+        Shape (2, n), n >= 1.
+
+    Raises
+    ------
+    ValueError
+        If they share no seed, or a value is NaN or negative.
+    """
+    seeds = sorted(arm.keys() & baseline.keys())
+    if not seeds:
+        raise ValueError("the arms share no seed, so there is nothing to compare")
+    for runs in (arm, baseline):
+        checked(runs.values())
+    return np.array([[runs[seed] for seed in seeds] for runs in (arm, baseline)], dtype=np.float64)
+
+
+def checked_confidence(confidence: float) -> None:
+    """Raise ValueError unless a confidence lies within (0, 1)."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; it lies within (0, 1)")
+
+
+def _tail(confidence: float, n: int) -> float:
+    """The share of draws to leave out at each end."""
+    from scipy import special
+
+    return float(special.ndtr(special.stdtrit(n - 1, (1 - confidence) / 2)))
+
+
+def _medians(samples: NDArray[Any]) -> Floats:
+    """Medians along the last axis; infinite where one of the middle two is."""
+    n = samples.shape[-1]
+    middle = np.partition(samples, (n - 1) // 2, axis=-1)
+    low: Floats = middle[..., (n - 1) // 2]
+    return low if n % 2 else (low + middle[..., n // 2 :].min(axis=-1)) / 2
+
+
+def _ends(samples: Floats, place: int) -> tuple[float, float]:
+    """The ratio that has `place` from below (itself included), and the one from above.
+
+    `samples` has shape (2, n). Where nothing is known of a ratio (both infinite, or both 0), it is
+    anything: 0 for the low end, infinite for the high one.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratios = samples[0] / samples[1]
+    unknown = np.isnan(ratios)
+    low = np.partition(np.where(unknown, 0.0, ratios), place - 1)[place - 1]
+    high = np.partition(np.where(unknown, math.inf, ratios), -place)[-place]
+    return float(low), float(high)

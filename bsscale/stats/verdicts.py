@@ -1,0 +1,109 @@
+"""What an interval allows one to say of an arm, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from bsscale.stats.ratios import FEWEST_SEEDS, RatioEstimate
+
+__all__ = ["verdict"]
+
+
+def verdict(estimate: RatioEstimate, diverged: int, runs: int, *, margin: float = 0.1) -> str:
+    """Say how an arm compares to 1 GPU, and no more than its interval allows.
+
+    Parameters
+    ----------
+    estimate
+        Of the arm against the 1-GPU baseline.
+    diverged, runs
+        How many of the arm's runs diverged, and how many there are.
+    margin
+        As fast is an interval within 1 / (1 + margin) and 1 + margin.
+
+    Returns
+    -------
+    str
+        One clause, without a full stop. Numbers are rounded outwards, so that the words never claim
+        more than the interval. They are ratios of samples: "needs 1.2 to 1.4 times its samples".
+
+    Raises
+    ------
+    ValueError
+        If more runs reached the target or diverged than there are, or the margin is not >= 0.
+    """
+    if not 0 <= diverged <= runs - estimate.arm_reached:
+        raise ValueError(
+            f"{diverged} runs diverged and {estimate.arm_reached} reached the target, of {runs}"
+        )
+    if not margin >= 0:
+        raise ValueError(f"margin is {margin}; it is >= 0")
+    if diverged and 2 * diverged >= runs:
+        return f"diverges in {diverged} of {runs}{_the_rest(estimate, runs - diverged)}"
+    words = [_compared(estimate, runs, margin)]
+    if diverged:
+        words.append(f"diverges in {diverged} of {runs}")
+    if 2 * estimate.baseline_reached <= estimate.n:
+        missed = estimate.n - estimate.baseline_reached
+        words.append(f"1 GPU did not reach the target in {missed} of {estimate.n}")
+    if estimate.confidence is None:
+        few = estimate.n < FEWEST_SEEDS
+        words.append(f"too few seeds for {'a 95%' if few else 'such an'} interval")
+    return "; ".join(words)
+
+
+def _the_rest(estimate: RatioEstimate, rest: int) -> str:
+    if not rest:
+        return ""
+    reached = estimate.arm_reached
+    if reached == rest:
+        return f"; the other {rest} reached the target"
+    if not reached:
+        return f"; the other {rest} did not reach the target"
+    return f"; of the other {rest}, {reached} reached the target"
+
+
+def _compared(estimate: RatioEstimate, runs: int, margin: float) -> str:
+    low, high = estimate.low, estimate.high
+    seeds = "1 seed" if estimate.n == 1 else f"{estimate.n} seeds"
+    on_seeds = f" on {seeds}" if estimate.confidence is None else ""
+    if 2 * estimate.arm_reached <= runs or low == math.inf:
+        failed = f"did not reach the target in {runs - estimate.arm_reached} of {runs}"
+        known = 1 < low < math.inf
+        needs = f": needs {_range(low, high)} times 1 GPU's samples{on_seeds}" if known else ""
+        return failed + needs
+    if high == 0:
+        return f"faster than 1 GPU{on_seeds}"
+    if low == 0 and high == math.inf:
+        return f"not told apart from 1 GPU (any ratio is possible){on_seeds}"
+    if estimate.confidence is None:
+        return f"needs {_range(low, high)} times 1 GPU's samples{on_seeds}"
+    if 1 / (1 + margin) <= low and high <= 1 + margin:
+        return f"as fast as 1 GPU ({_range(low, high)})"
+    if high < 1:
+        return f"faster than 1 GPU: needs {_range(low, high)} times its samples"
+    if low > 1:
+        return f"slower than 1 GPU: needs {_range(low, high)} times its samples"
+    return f"not told apart from 1 GPU ({_range(low, high)})"
+
+
+def _range(low: float, high: float) -> str:
+    """Such as "0.70 to 0.90", rounded outwards."""
+    if high == math.inf:
+        return f"at least {_rounded(low, math.floor)}"
+    if low == 0:
+        return f"at most {_rounded(high, math.ceil)}"
+    below, above = _rounded(low, math.floor), _rounded(high, math.ceil)
+    return below if low == high else f"{below} to {above}"
+
+
+def _rounded(value: float, towards: Callable[[float], int]) -> str:
+    """Two decimals, fewer from 10 on, more where it would become 1 or 0 without being it."""
+    text = ""
+    for digits in range(2 if value < 10 else 1 if value < 100 else 0, 7):
+        # (rounded first: 1.1 * 100 is above 110)
+        text = f"{towards(round(value * 10**digits, 6)) / 10**digits:.{digits}f}"
+        if float(text) not in {0.0, 1.0} or float(text) == value:
+            break
+    return text
