@@ -67,7 +67,7 @@ class Runs:
 
     def _finished(self, spec: RunSpec) -> bool:
         """Whether nothing is left to do; what an interruption left is cleared away."""
-        if not spec.directory.exists():
+        if not spec.directory.is_dir():
             return False
         try:
             record = read_run(spec.directory)
