@@ -106,6 +106,7 @@ class _Study:
             self.directory, self.config, self.arms, self._stacks(), shlex.join(_command())
         )
         self.before_s = self.file.cost["wall_s"]
+        self.before_samples = self._spent_samples()
         log.info("study  %s (registered as %s)", self.directory, self.file.hash)
         try:
             self.base_lr = self._tune_base_lr()
@@ -405,9 +406,30 @@ class _Study:
         return f"studies/{'-'.join(map(str, names))}-gpus{self.config.gpus}"
 
     def _step(self, number: int, text: str) -> None:
-        spent = self._spent_samples()
-        elapsed = time.monotonic() - self.started
-        log.info("\n[%d/6] %s   (%s samples, %.0f s so far)", number, text, f"{spent:,}", elapsed)
+        """Say what comes now, what has been spent, and what is left at most."""
+        spent, elapsed = self._spent_samples(), time.monotonic() - self.started
+        cost = f"{spent:,} samples, {elapsed:.0f} s so far"
+        trained = spent - self.before_samples
+        if trained > 0:  # in this start: now the speed is known
+            left_s = self._most_samples_from(number) / (trained / elapsed)
+            cost += f", at most {left_s / 60:.0f} min left"
+        log.info("\n[%d/6] %s   (%s)", number, text, cost)
+
+    def _most_samples_from(self, number: int) -> float:
+        """The most samples that this step and the later ones train on."""
+        task, one_pass = self.task, self._one_pass()
+        # Until the target is known, the budget is a run's default.
+        budget = self.file.budget_samples or 8 * one_pass
+        tuned = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
+        tested = {arm.gpus for arm in self.arms if arm.preset}
+        samples = {
+            2: task.trials * task.tuning_seeds * one_pass,
+            3: task.target_seeds * one_pass,
+            4: len(tested) * task.range_test_seeds * one_pass
+            + len(tuned) * task.trials * task.tuning_seeds * budget,
+            5: len(self.arms) * len(self._seeds()) * budget,
+        }
+        return sum(most for step, most in samples.items() if step >= number)
 
     def _spent_samples(self) -> int:
         return sum(
