@@ -80,3 +80,19 @@ def test_the_help_names_every_choice() -> None:
         [line] = [x for x in lines if x.strip().startswith(f"{group}=")]
         shown = line.split("=", 1)[1].split("#")[0].replace(" ", "").split("|")
         assert sorted(shown) == choices, group
+
+
+EXPERIMENTS = sorted(path.stem for path in CONFIG_DIRECTORY.glob("experiment/*.yaml"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_and_says_what_it_is(name: str) -> None:
+    text = (CONFIG_DIRECTORY / "experiment" / f"{name}.yaml").read_text()
+    assert text.startswith("# @package _global_\n# ")
+    assert composed(f"experiment={name}", "gpus=8").gpus == 8
+
+
+def test_the_help_names_every_experiment() -> None:
+    help_file = Path(CONFIG_DIRECTORY, "hydra", "help", "bsscale.yaml").read_text()
+    [line] = [x for x in help_file.splitlines() if x.strip().startswith("experiment=")]
+    assert sorted(line.split("=", 1)[1].replace(" ", "").split("|")) == EXPERIMENTS
