@@ -135,8 +135,12 @@ def test_ctrl_c_ends_every_run_that_has_begun(tmp_path: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )  # fmt: skip
-    first = tmp_path / "sweep" / "0" / "evals.jsonl"
-    while process.poll() is None and not (first.exists() and first.read_text().count("\n") >= 2):
+
+    def evaluated(run: int) -> bool:
+        path = tmp_path / "sweep" / str(run) / "evals.jsonl"
+        return path.exists() and path.read_text().count("\n") >= 2
+
+    while process.poll() is None and not all(evaluated(run) for run in range(3)):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate()
