@@ -78,8 +78,18 @@ def _arm_encodings(names: Sequence[str], *, dashed: bool = True) -> dict[str, An
     """A colour and a dash pattern for each arm, the same in every figure."""
     import altair as alt
 
-    # One name a line, under the figure: a phone is narrower than two names.
-    legend = alt.Legend(orient="bottom", columns=1, title=None, labelLimit=270, symbolSize=300)
+    # One name a line, under the figure: a phone is narrower than two names. A line is its symbol
+    # even where points or a band share the legend.
+    legend = alt.Legend(
+        orient="bottom",
+        columns=1,
+        title=None,
+        labelLimit=270,
+        symbolType="stroke",
+        symbolSize=700,
+        symbolStrokeWidth=2,
+        symbolOpacity=1,
+    )
     found: dict[str, Any] = {
         "color": alt.Color(
             "arm:N",
