@@ -177,9 +177,14 @@ def range_test_layers(
         if point["loss"] is not None:
             point["loss"] = min(point["loss"], 2 * highest)
     seeds = list(dict.fromkeys(point["seed"] for point in points))
-    legend = alt.Legend(orient="bottom", columns=1, title="seed", symbolSize=500)
+    legend = alt.Legend(
+        orient="bottom", columns=1, title="seed", symbolType="stroke", symbolSize=700
+    )
     x = alt.X(
-        "lr:Q", title="learning rate", scale=alt.Scale(type="log"), axis=alt.Axis(format="~g")
+        "lr:Q",
+        title="learning rate",
+        scale=alt.Scale(type="log", nice=False),
+        axis=alt.Axis(format="~g", labelOverlap=True, tickCount=5),
     )
     base = alt.Chart(inline(points)).encode(
         x=x,

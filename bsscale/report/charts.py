@@ -29,7 +29,7 @@ __all__ = ["Figure", "figures"]
 # More points than this a line are not seen, and would make the page heavy.
 MOST_POINTS = 300
 MOST_TABLE_ROWS = 60
-ROW_HEIGHT = 46
+ROW_HEIGHT = 60
 STAIRS = "cycle_first_stair_count"
 _SHAPES = {"reached": "circle", "not reached": "triangle-right", "diverged": "cross"}
 
@@ -169,7 +169,7 @@ def _samples_to_target(comparison: Comparison) -> Figure | None:
     color = _arm_encodings(names, dashed=False)["color"]
     color.legend = None
     rows = alt.Chart(inline([{"arm": name} for name in names]))
-    titles = rows.mark_text(align="left", baseline="bottom", dy=-11, limit=280, fontSize=12).encode(
+    titles = rows.mark_text(align="left", baseline="bottom", dy=-15, limit=280, fontSize=12).encode(
         x=alt.value(0), y=y, text="arm:N"
     )
     interval = alt.Chart(inline(spans)).mark_rule(strokeWidth=7, opacity=0.35).encode(
@@ -181,7 +181,7 @@ def _samples_to_target(comparison: Comparison) -> Figure | None:
     seeds = alt.Chart(inline(points)).mark_point(size=45, filled=True, opacity=0.85).encode(
         x=x,
         y=y,
-        yOffset=alt.YOffset("offset:Q", scale=alt.Scale(domain=[-23, 23], range=[0, ROW_HEIGHT])),
+        yOffset=alt.YOffset("offset:Q", scale=alt.Scale(domain=[-30, 30], range=[0, ROW_HEIGHT])),
         color=color,
         shape=alt.Shape(
             "state:N",
@@ -294,7 +294,7 @@ def _floor(arms: Sequence[ArmSummary], targets: Sequence[float], longest: int) -
 
     lows = [at(arm.curve, longest / 20) for arm in arms]
     highest = max(p.high for arm in arms for p in arm.curve)
-    floor = max(min([*lows, *targets]), highest - 0.2)
+    floor = max(min([*lows, *targets]), highest - 0.12)
     return round(floor - 0.02 * (highest - floor) - 5e-4, 4)
 
 
@@ -506,8 +506,8 @@ def _tuning(
         x=alt.X(
             "lr:Q",
             title="learning rate",
-            scale=alt.Scale(type="log"),
-            axis=alt.Axis(format="~g", labelOverlap=True),
+            scale=alt.Scale(type="log", nice=False, padding=12),
+            axis=alt.Axis(format="~g", labelOverlap=True, tickCount=5),
         ),
         y=alt.Y(
             "value:Q",
@@ -557,7 +557,7 @@ def _range_test(test: RangeTest, suffix: str) -> list[Figure | None]:
             f"range_test_{part}{suffix}",
             f"Range test: {titles[part]}",
             f"Validation {titles[part]} while the learning rate grows, a line a seed. "
-            + test.reason,
+            f"The suggestion: {test.reason or 'none'}.",
             f"Validation {titles[part]} over the learning rate of a range test. {marked}.",
             chart.properties(height=240),
             table,

@@ -33,7 +33,12 @@ _CONFIG: dict[str, Any] = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
     "axis": _AXIS,
-    "legend": {"labelColor": "var(--text)", "titleColor": "var(--text)", "labelFontSize": 12},
+    "legend": {
+        "labelColor": "var(--text)",
+        "titleColor": "var(--text)",
+        "labelFontSize": 12,
+        "layout": {"bottom": {"direction": "vertical", "anchor": "start"}},
+    },
     "text": {"color": "var(--text)", "fontSize": 12},
     "view": {"stroke": None},
 }
