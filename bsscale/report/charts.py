@@ -50,6 +50,8 @@ class Figure:
         An Altair chart without a width.
     table
         Its data.
+    keys
+        The names behind its colours and dashes, in the order of the palette.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Figure:
     text: str
     chart: alt.LayerChart | alt.FacetChart | alt.Chart
     table: Table
+    keys: tuple[str, ...] = ()
 
 
 def figures(
@@ -104,6 +107,15 @@ def _arm_encodings(names: Sequence[str], *, dashed: bool = True) -> dict[str, An
     return found
 
 
+def _chosen() -> tuple[Any, Any]:
+    """A parameter that names the arm to bring out, and the opacity that does so."""
+    import altair as alt
+
+    chosen = alt.param("chosen", value="")
+    bright = alt.when("!chosen || datum.arm === chosen").then(alt.value(1))
+    return chosen, bright.otherwise(alt.value(0.15))
+
+
 def _sample_axis(**settings: Any) -> alt.X:
     import altair as alt
 
@@ -133,7 +145,7 @@ def _samples_to_target(comparison: Comparison) -> Figure | None:
     highest = max(numbers, default=cut_off) or 1
     any_censored = any(math.isinf(result.samples) for arm in arms for result in arm.seeds)
     edge = 1.08 * highest if any_censored else highest
-    points, spans = [], []
+    points, spans, medians = [], [], []
     for arm in arms:
         for place, result in enumerate(arm.seeds):
             missed = math.isinf(result.samples)
@@ -152,12 +164,14 @@ def _samples_to_target(comparison: Comparison) -> Figure | None:
             )  # fmt: skip
         assert arm.samples_to_target is not None and arm.survival is not None
         if math.isfinite(arm.samples_to_target.median):
+            medians.append({"arm": arm.short, "samples": arm.samples_to_target.median})
+        # Fewer than six seeds bound a median on neither side.
+        if arm.survival.low > 0 or math.isfinite(arm.survival.high):
             low, high = arm.survival.low, min(arm.survival.high, edge)
             spans.append(
                 {
                     "arm": arm.short,
-                    "samples": arm.samples_to_target.median,
-                    "low": low,
+                    "low": min(low, edge),
                     "high": high,
                     "interval": f"{samples(arm.survival.low)} to {samples(arm.survival.high)}",
                 }
@@ -175,7 +189,7 @@ def _samples_to_target(comparison: Comparison) -> Figure | None:
     interval = alt.Chart(inline(spans)).mark_rule(strokeWidth=7, opacity=0.35).encode(
         x=alt.X("low:Q"), x2="high:Q", y=y, color=color, tooltip=["arm:N", "interval:N"]
     )  # fmt: skip
-    median = alt.Chart(inline(spans)).mark_tick(thickness=3, size=22, opacity=1).encode(
+    median = alt.Chart(inline(medians)).mark_tick(thickness=3, size=22, opacity=1).encode(
         x=x, y=y, color=color, tooltip=["arm:N", alt.Tooltip("samples:Q", format=",.0f")]
     )  # fmt: skip
     seeds = alt.Chart(inline(points)).mark_point(size=45, filled=True, opacity=0.85).encode(
@@ -203,8 +217,8 @@ def _samples_to_target(comparison: Comparison) -> Figure | None:
         "samples_to_target",
         "Samples to the target",
         "A point a seed; the thin bar is the median, the wide one its 95% interval (Kaplan-Meier; "
-        "open to an edge where the seeds do not bound it). Runs that did not reach the target lie "
-        "at the right edge: they need more than is shown.",
+        "open to an edge, or not drawn, where the seeds do not bound it). Runs that did not reach "
+        "the target lie at the right edge: they need more than is shown.",
         f"Samples to the target by arm. {said}.",
         chart,
         seeds_table(comparison),
@@ -231,8 +245,7 @@ def _convergence(comparison: Comparison) -> Figure | None:
     floor = _floor(arms, targets, longest)
     scale = alt.Scale(domainMin=floor, zero=False, nice=False)
     base = alt.Chart(inline(rows)).encode(x=_sample_axis(scale=alt.Scale(nice=False)))
-    pick = alt.selection_point(fields=["arm"], bind="legend", name="pick")
-    faint = alt.when(pick).then(alt.value(1)).otherwise(alt.value(0.15))
+    chosen, faint = _chosen()
     band = base.mark_area(opacity=0.15, clip=True).encode(
         y=alt.Y("low:Q", title="validation AUC", scale=scale),
         y2="high:Q",
@@ -252,7 +265,7 @@ def _convergence(comparison: Comparison) -> Figure | None:
             ],
             **_arm_encodings(names),
         )
-        .add_params(pick)
+        .add_params(chosen)
     )
     marks = [{"auc": each, "label": f"target {each:.4g}"} for each in targets]
     rule = alt.Chart(inline(marks)).mark_rule(color=GREY, strokeDash=[4, 3]).encode(y="auc:Q")
@@ -278,11 +291,11 @@ def _convergence(comparison: Comparison) -> Figure | None:
         "convergence",
         "Model convergence",
         f"Validation AUC over samples: the median over seeds, and {band_text}. A run that has "
-        "stopped keeps its last AUC. The steep beginning is cut off. Choose a name in the legend "
-        "to bring out its arm.",
+        "stopped keeps its last AUC. The steep beginning is cut off.",
         f"Validation AUC over samples by arm. {ends}.",
         chart,
         Table("Model convergence", ("arm", "samples", "median AUC", "low", "high"), table),
+        tuple(names),
     )
 
 
@@ -347,10 +360,12 @@ def _schedule(
     # A rate that falls by orders of magnitude is only readable on a logarithmic axis.
     wide = name == "learning_rate" and min(values) > 0 and max(values) > 30 * min(values)
     scale = alt.Scale(type="log") if wide else alt.Scale(zero=name == "learning_rate")
+    chosen, faint = _chosen()
     chart = (
         alt.Chart(inline(rows))
         .mark_line(strokeWidth=2)
         .encode(
+            opacity=faint,
             x=_sample_axis(scale=alt.Scale(type="log", nice=False)),
             y=alt.Y("value:Q", title=title.lower(), scale=scale, axis=alt.Axis(format="~g")),
             tooltip=[
@@ -360,6 +375,7 @@ def _schedule(
             ],
             **_arm_encodings(names),
         )
+        .add_params(chosen)
         .properties(height=240)
     )
     said = []
@@ -380,6 +396,7 @@ def _schedule(
         f"{title} over samples by arm. {'; '.join(said)}.",
         chart,
         Table(title, ("arm", "samples", title.lower()), table),
+        tuple(names),
     )
 
 
@@ -444,7 +461,13 @@ def _stairs(comparison: Comparison) -> Figure | None:
             tooltip=["arm:N", "stairs:O", "seed:Q", "state:N"],
         )
     )
-    line = alt.Chart(inline(medians)).mark_line(strokeWidth=2).encode(x=x, y=y, **encodings)
+    chosen, faint = _chosen()
+    line = (
+        alt.Chart(inline(medians))
+        .mark_line(strokeWidth=2)
+        .encode(x=x, y=y, opacity=faint, **encodings)
+        .add_params(chosen)
+    )
     said = "; ".join(f"{row[0]} stairs, {row[1]}: {row[2]}" for row in table)
     return Figure(
         "stairs",
@@ -454,6 +477,7 @@ def _stairs(comparison: Comparison) -> Figure | None:
         f"Median samples to the target by cycle_first_stair_count. {said}.",
         alt.layer(line, dots).properties(height=260),
         Table("By stair count", ("stairs", "arm", "median samples to target", "reached"), table),
+        tuple(names),
     )
 
 
@@ -525,7 +549,9 @@ def _tuning(
         ),
         tooltip=["arm:N", alt.Tooltip("lr:Q"), alt.Tooltip("value:Q", title=quantity), "state:N"],
     )
-    chart = alt.layer(base.mark_line(strokeWidth=1.5).encode(**_arm_encodings(names)), points)
+    chosen, faint = _chosen()
+    line = base.mark_line(strokeWidth=1.5).encode(opacity=faint, **_arm_encodings(names))
+    chart = alt.layer(line.add_params(chosen), points)
     notes = " ".join(map(tuning_note, shown))
     table = [[label, *row] for label, t in tunings if t in shown for row in tuning_table(t).rows]
     header = ("tuning", "learning rate", "best AUC", "samples to target", "seeds")
@@ -536,6 +562,7 @@ def _tuning(
         f"{quantity.capitalize()} over the learning rates that were tried. {notes}",
         chart.properties(height=260),
         Table("Tuning", header, table),
+        tuple(names),
     )
 
 

@@ -1,11 +1,13 @@
 const config = JSON.parse(document.getElementById("config").textContent);
+const views = {};
+
 for (const place of document.querySelectorAll(".chart")) {
-  const spec = JSON.parse(document.getElementById("spec-" + place.dataset.name).textContent);
+  const name = place.dataset.name;
+  const spec = JSON.parse(document.getElementById("spec-" + name).textContent);
   vegaEmbed(place, spec, { renderer: "svg", actions: false, config }).then(
-    () => {
-      // The place itself is the image; its parts have no names of their own.
-      place.querySelector("svg").setAttribute("aria-hidden", "true");
+    (result) => {
       place.dataset.drawn = "true";
+      views[name] = result.view;
     },
     (error) => {
       console.error(error);
@@ -13,3 +15,15 @@ for (const place of document.querySelectorAll(".chart")) {
     },
   );
 }
+
+// A name in a key brings out its arm; chosen again, all arms are back.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest(".keys button");
+  const view = button && views[button.dataset.for];
+  if (!view) return;
+  const chosen = button.getAttribute("aria-pressed") === "true" ? "" : button.dataset.arm;
+  for (const other of button.closest(".keys").querySelectorAll("button")) {
+    other.setAttribute("aria-pressed", String(other.dataset.arm === chosen));
+  }
+  view.signal("chosen", chosen).runAsync();
+});
