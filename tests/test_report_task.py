@@ -236,3 +236,14 @@ def test_globs_are_in_the_order_of_jobs(tmp_path: Path) -> None:
     assert [path.name for path in matching([str(tmp_path / "*")])] == ["0", "2", "10"]
     with pytest.raises(RecordsError, match="no such directory"):
         matching([str(tmp_path / "x*")])
+
+
+def test_a_page_of_many_arms_is_no_larger(tmp_path: Path) -> None:
+    for arm in range(40):
+        for seed in range(3):
+            where = tmp_path / "runs" / str(arm) / str(seed)
+            label = f"onecycle gpus=8 schedule.cycle_max_lr={arm}"
+            write_run_of(where, label, seed, 300_000 + 1000.0 * arm, budget=2_000_000)
+    report = write_report([tmp_path / "runs"], tmp_path / "out")
+    assert len(report.comparison.arms) == 40
+    assert report.files[0].stat().st_size < 2_000_000

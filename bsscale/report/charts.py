@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Figure", "figures"]
 
-# More points than this a line are not seen, and would make the page heavy.
-MOST_POINTS = 300
-MOST_TABLE_ROWS = 60
+# More points than this a line are not seen, and more than this in all make the page heavy.
+MOST_POINTS, MOST_POINTS_IN_ALL = 300, 2400
+MOST_ROWS, MOST_ROWS_IN_ALL = 60, 800
 ROW_HEIGHT = 60
 STAIRS = "cycle_first_stair_count"
 _SHAPES = {"reached": "circle", "not reached": "triangle-right", "diverged": "cross"}
@@ -123,7 +123,18 @@ def _sample_axis(**settings: Any) -> alt.X:
     return alt.X("samples:Q", title=settings.pop("title", "samples"), axis=axis, **settings)
 
 
-def _thinned(points: Sequence[Any], most: int = MOST_POINTS) -> list[Any]:
+def _shown_points(points: Sequence[Any], lines: int = 1) -> list[Any]:
+    """What is drawn of one of so many lines."""
+    return _thinned(points, min(MOST_POINTS, MOST_POINTS_IN_ALL // lines))
+
+
+def _shown_rows(points: Sequence[Any], lines: int) -> list[Any]:
+    """What a table shows of one of so many lines."""
+    return _thinned(points, min(MOST_ROWS, MOST_ROWS_IN_ALL // lines))
+
+
+def _thinned(points: Sequence[Any], most: int) -> list[Any]:
+    most = max(most, 4)
     if len(points) <= most:
         return list(points)
     last = len(points) - 1
@@ -238,7 +249,7 @@ def _convergence(comparison: Comparison) -> Figure | None:
     rows = [
         {"arm": arm.short, "samples": p.samples, "auc": p.median, "low": p.low, "high": p.high}
         for arm in arms
-        for p in _thinned(arm.curve)
+        for p in _shown_points(arm.curve, len(arms))
     ]
     targets = sorted({arm.target for arm in arms if arm.target is not None})
     longest = max(arm.curve[-1].samples for arm in arms)
@@ -285,7 +296,7 @@ def _convergence(comparison: Comparison) -> Figure | None:
     table = [
         [arm.short, f"{p.samples:,}", number(p.median), number(p.low), number(p.high)]
         for arm in arms
-        for p in _thinned(arm.curve, MOST_TABLE_ROWS)
+        for p in _shown_rows(arm.curve, len(arms))
     ]
     return Figure(
         "convergence",
@@ -353,7 +364,8 @@ def _schedule(
         ]  # fmt: skip
         if points:
             names.append(arm.short)
-            rows += [{"arm": arm.short, "samples": x, "value": y} for x, y in _thinned(points)]
+            points = _shown_points(points, len(comparison.arms))
+            rows += [{"arm": arm.short, "samples": x, "value": y} for x, y in points]
     if not rows:
         return None
     values = [row["value"] for row in rows]
@@ -387,7 +399,7 @@ def _schedule(
     table = [
         [each, f"{row['samples']:,}", f"{row['value']:.4g}"]
         for each in names
-        for row in _thinned(by_arm[each], MOST_TABLE_ROWS)
+        for row in _shown_rows(by_arm[each], len(names))
     ]
     return Figure(
         name,
@@ -570,7 +582,7 @@ def _range_test(test: RangeTest, suffix: str) -> list[Figure | None]:
     rows = [
         {"seed": seed, "lr": point.lr, "loss": point.loss, "auc": point.auc}
         for seed, points in test.curves.items()
-        for point in _thinned(points)
+        for point in _shown_points(points, len(test.curves))
         if point.lr is not None and point.lr > 0
     ]
     if not rows:
