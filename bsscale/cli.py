@@ -281,7 +281,7 @@ def _report_options(cfg: DictConfig) -> tuple[schema.ReportTask, list[Path]]:
     if not runs or not all(isinstance(each, str | int | float) and str(each) for each in runs):
         raise ConfigError(
             f"task.runs={task.runs} names no directory",
-            "give one or more: task.runs=DIR, task.runs=[a,b], 'task.runs=\"multirun/*/*\"'",
+            "give one or more: task.runs=DIR, task.runs=[a,b] or 'task.runs=multirun/*/*'",
         )
     return task, matching([str(each) for each in runs])
 

@@ -177,13 +177,23 @@ def range_test_layers(
         if point["loss"] is not None:
             point["loss"] = min(point["loss"], 2 * highest)
     seeds = list(dict.fromkeys(point["seed"] for point in points))
+    legend = alt.Legend(
+        orient="bottom", columns=1, title="seed", symbolType="stroke", symbolSize=700
+    )
     x = alt.X(
-        "lr:Q", title="learning rate", scale=alt.Scale(type="log"), axis=alt.Axis(format="~g")
+        "lr:Q",
+        title="learning rate",
+        scale=alt.Scale(type="log", nice=False),
+        axis=alt.Axis(format="~g", labelOverlap=True, tickCount=5),
     )
     base = alt.Chart(inline(points)).encode(
         x=x,
-        color=alt.Color("seed:N", scale=alt.Scale(domain=seeds, range=colors(seeds))),
-        strokeDash=alt.StrokeDash("seed:N", scale=alt.Scale(domain=seeds, range=dashes(seeds))),
+        color=alt.Color(
+            "seed:N", scale=alt.Scale(domain=seeds, range=colors(seeds)), legend=legend
+        ),
+        strokeDash=alt.StrokeDash(
+            "seed:N", scale=alt.Scale(domain=seeds, range=dashes(seeds)), legend=legend
+        ),
         tooltip=["seed:N", "lr:Q", "loss:Q", "auc:Q"],
     )
     # What is suggested is named at the top, what was seen at the bottom: they may coincide.

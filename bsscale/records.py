@@ -200,7 +200,7 @@ def read_evals(directory: Path) -> list[EvalPoint]:
     path = directory / "evals.jsonl"
     try:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # (bytes that are no text)
         raise RecordsError(f"{path} cannot be read: {error}", "leave this run out") from error
     points = []
     for number, line in enumerate(lines, start=1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ def write_run_of(
     if made == "diverged":
         end = budget / 4
     record = replace(
-        RUN, arm=arm, arm_hash=f"{hash_of(arm)}", seed=seed, gpus=gpus, status=made,
+        RUN, arm=arm, arm_hash=hash_of(arm), seed=seed, gpus=gpus, status=made,
         global_batch=128 * gpus, samples_to_target=samples, budget_samples=budget,
         samples_seen=int(end), schedule=schedule["name"], target=TARGET, best_auc=0.765,
         environment={"python": "3.11", "packages": {"torch": "2.13.0"}, "device": "cpu"},
@@ -65,7 +66,7 @@ def write_run_of(
 
 
 def hash_of(arm: str) -> str:
-    return arm.encode().hex()[:12].ljust(12, "0")
+    return hashlib.sha256(arm.encode()).hexdigest()[:12]
 
 
 def noise(arm: str, seed: int) -> float:

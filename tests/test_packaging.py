@@ -31,6 +31,7 @@ def test_the_wheel_holds_every_configuration_file(wheel: Path) -> None:
     wanted = {f"bsscale/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert wanted and wanted <= names
     assert {"bsscale/py.typed", "bsscale/baselines.json"} <= names
+    assert {f"bsscale/report/page.{ending}" for ending in ("html.j2", "css", "js")} <= names
     assert not [name for name in names if name.startswith(("tests", "outputs"))]
 
 

@@ -139,3 +139,9 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
         write_json(tmp_path / "x.json", {"new": object()})
     assert json.loads((tmp_path / "x.json").read_text()) == {"old": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["x.json"]
+
+
+def test_evaluations_that_are_no_text_are_an_error_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "evals.jsonl").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(RecordsError, match="cannot be read"):
+        read_evals(tmp_path)

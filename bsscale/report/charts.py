@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Figure", "figures"]
 
-# More points than this a line are not seen, and would make the page heavy.
-MOST_POINTS = 300
-MOST_TABLE_ROWS = 60
-ROW_HEIGHT = 46
+# More points than this a line are not seen, and more than this in all make the page heavy.
+MOST_POINTS, MOST_POINTS_IN_ALL = 300, 2400
+MOST_ROWS, MOST_ROWS_IN_ALL = 60, 800
+ROW_HEIGHT = 60
 STAIRS = "cycle_first_stair_count"
 _SHAPES = {"reached": "circle", "not reached": "triangle-right", "diverged": "cross"}
 
@@ -50,6 +50,8 @@ class Figure:
         An Altair chart without a width.
     table
         Its data.
+    keys
+        The names behind its colours and dashes, in the order of the palette.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Figure:
     text: str
     chart: alt.LayerChart | alt.FacetChart | alt.Chart
     table: Table
+    keys: tuple[str, ...] = ()
 
 
 def figures(
@@ -78,8 +81,18 @@ def _arm_encodings(names: Sequence[str], *, dashed: bool = True) -> dict[str, An
     """A colour and a dash pattern for each arm, the same in every figure."""
     import altair as alt
 
-    # One name a line, under the figure: a phone is narrower than two names.
-    legend = alt.Legend(orient="bottom", columns=1, title=None, labelLimit=270, symbolSize=300)
+    # One name a line, under the figure: a phone is narrower than two names. A line is its symbol
+    # even where points or a band share the legend.
+    legend = alt.Legend(
+        orient="bottom",
+        columns=1,
+        title=None,
+        labelLimit=270,
+        symbolType="stroke",
+        symbolSize=700,
+        symbolStrokeWidth=2,
+        symbolOpacity=1,
+    )
     found: dict[str, Any] = {
         "color": alt.Color(
             "arm:N",
@@ -94,6 +107,15 @@ def _arm_encodings(names: Sequence[str], *, dashed: bool = True) -> dict[str, An
     return found
 
 
+def _chosen() -> tuple[Any, Any]:
+    """A parameter that names the arm to bring out, and the opacity that does so."""
+    import altair as alt
+
+    chosen = alt.param("chosen", value="")
+    bright = alt.when("!chosen || datum.arm === chosen").then(alt.value(1))
+    return chosen, bright.otherwise(alt.value(0.15))
+
+
 def _sample_axis(**settings: Any) -> alt.X:
     import altair as alt
 
@@ -101,7 +123,18 @@ def _sample_axis(**settings: Any) -> alt.X:
     return alt.X("samples:Q", title=settings.pop("title", "samples"), axis=axis, **settings)
 
 
-def _thinned(points: Sequence[Any], most: int = MOST_POINTS) -> list[Any]:
+def _shown_points(points: Sequence[Any], lines: int = 1) -> list[Any]:
+    """What is drawn of one of so many lines."""
+    return _thinned(points, min(MOST_POINTS, MOST_POINTS_IN_ALL // lines))
+
+
+def _shown_rows(points: Sequence[Any], lines: int) -> list[Any]:
+    """What a table shows of one of so many lines."""
+    return _thinned(points, min(MOST_ROWS, MOST_ROWS_IN_ALL // lines))
+
+
+def _thinned(points: Sequence[Any], most: int) -> list[Any]:
+    most = max(most, 4)
     if len(points) <= most:
         return list(points)
     last = len(points) - 1
@@ -123,7 +156,7 @@ def _samples_to_target(comparison: Comparison) -> Figure | None:
     highest = max(numbers, default=cut_off) or 1
     any_censored = any(math.isinf(result.samples) for arm in arms for result in arm.seeds)
     edge = 1.08 * highest if any_censored else highest
-    points, spans = [], []
+    points, spans, medians = [], [], []
     for arm in arms:
         for place, result in enumerate(arm.seeds):
             missed = math.isinf(result.samples)
@@ -142,12 +175,14 @@ def _samples_to_target(comparison: Comparison) -> Figure | None:
             )  # fmt: skip
         assert arm.samples_to_target is not None and arm.survival is not None
         if math.isfinite(arm.samples_to_target.median):
+            medians.append({"arm": arm.short, "samples": arm.samples_to_target.median})
+        # Fewer than six seeds bound a median on neither side.
+        if arm.survival.low > 0 or math.isfinite(arm.survival.high):
             low, high = arm.survival.low, min(arm.survival.high, edge)
             spans.append(
                 {
                     "arm": arm.short,
-                    "samples": arm.samples_to_target.median,
-                    "low": low,
+                    "low": min(low, edge),
                     "high": high,
                     "interval": f"{samples(arm.survival.low)} to {samples(arm.survival.high)}",
                 }
@@ -159,19 +194,19 @@ def _samples_to_target(comparison: Comparison) -> Figure | None:
     color = _arm_encodings(names, dashed=False)["color"]
     color.legend = None
     rows = alt.Chart(inline([{"arm": name} for name in names]))
-    titles = rows.mark_text(align="left", baseline="bottom", dy=-11, limit=280, fontSize=12).encode(
+    titles = rows.mark_text(align="left", baseline="bottom", dy=-15, limit=280, fontSize=12).encode(
         x=alt.value(0), y=y, text="arm:N"
     )
     interval = alt.Chart(inline(spans)).mark_rule(strokeWidth=7, opacity=0.35).encode(
         x=alt.X("low:Q"), x2="high:Q", y=y, color=color, tooltip=["arm:N", "interval:N"]
     )  # fmt: skip
-    median = alt.Chart(inline(spans)).mark_tick(thickness=3, size=22, opacity=1).encode(
+    median = alt.Chart(inline(medians)).mark_tick(thickness=3, size=22, opacity=1).encode(
         x=x, y=y, color=color, tooltip=["arm:N", alt.Tooltip("samples:Q", format=",.0f")]
     )  # fmt: skip
     seeds = alt.Chart(inline(points)).mark_point(size=45, filled=True, opacity=0.85).encode(
         x=x,
         y=y,
-        yOffset=alt.YOffset("offset:Q", scale=alt.Scale(domain=[-23, 23], range=[0, ROW_HEIGHT])),
+        yOffset=alt.YOffset("offset:Q", scale=alt.Scale(domain=[-30, 30], range=[0, ROW_HEIGHT])),
         color=color,
         shape=alt.Shape(
             "state:N",
@@ -193,8 +228,8 @@ def _samples_to_target(comparison: Comparison) -> Figure | None:
         "samples_to_target",
         "Samples to the target",
         "A point a seed; the thin bar is the median, the wide one its 95% interval (Kaplan-Meier; "
-        "open to an edge where the seeds do not bound it). Runs that did not reach the target lie "
-        "at the right edge: they need more than is shown.",
+        "open to an edge, or not drawn, where the seeds do not bound it). Runs that did not reach "
+        "the target lie at the right edge: they need more than is shown.",
         f"Samples to the target by arm. {said}.",
         chart,
         seeds_table(comparison),
@@ -214,15 +249,14 @@ def _convergence(comparison: Comparison) -> Figure | None:
     rows = [
         {"arm": arm.short, "samples": p.samples, "auc": p.median, "low": p.low, "high": p.high}
         for arm in arms
-        for p in _thinned(arm.curve)
+        for p in _shown_points(arm.curve, len(arms))
     ]
     targets = sorted({arm.target for arm in arms if arm.target is not None})
     longest = max(arm.curve[-1].samples for arm in arms)
     floor = _floor(arms, targets, longest)
     scale = alt.Scale(domainMin=floor, zero=False, nice=False)
     base = alt.Chart(inline(rows)).encode(x=_sample_axis(scale=alt.Scale(nice=False)))
-    pick = alt.selection_point(fields=["arm"], bind="legend", name="pick")
-    faint = alt.when(pick).then(alt.value(1)).otherwise(alt.value(0.15))
+    chosen, faint = _chosen()
     band = base.mark_area(opacity=0.15, clip=True).encode(
         y=alt.Y("low:Q", title="validation AUC", scale=scale),
         y2="high:Q",
@@ -242,7 +276,7 @@ def _convergence(comparison: Comparison) -> Figure | None:
             ],
             **_arm_encodings(names),
         )
-        .add_params(pick)
+        .add_params(chosen)
     )
     marks = [{"auc": each, "label": f"target {each:.4g}"} for each in targets]
     rule = alt.Chart(inline(marks)).mark_rule(color=GREY, strokeDash=[4, 3]).encode(y="auc:Q")
@@ -262,17 +296,17 @@ def _convergence(comparison: Comparison) -> Figure | None:
     table = [
         [arm.short, f"{p.samples:,}", number(p.median), number(p.low), number(p.high)]
         for arm in arms
-        for p in _thinned(arm.curve, MOST_TABLE_ROWS)
+        for p in _shown_rows(arm.curve, len(arms))
     ]
     return Figure(
         "convergence",
         "Model convergence",
         f"Validation AUC over samples: the median over seeds, and {band_text}. A run that has "
-        "stopped keeps its last AUC. The steep beginning is cut off. Choose a name in the legend "
-        "to bring out its arm.",
+        "stopped keeps its last AUC. The steep beginning is cut off.",
         f"Validation AUC over samples by arm. {ends}.",
         chart,
         Table("Model convergence", ("arm", "samples", "median AUC", "low", "high"), table),
+        tuple(names),
     )
 
 
@@ -284,7 +318,7 @@ def _floor(arms: Sequence[ArmSummary], targets: Sequence[float], longest: int) -
 
     lows = [at(arm.curve, longest / 20) for arm in arms]
     highest = max(p.high for arm in arms for p in arm.curve)
-    floor = max(min([*lows, *targets]), highest - 0.2)
+    floor = max(min([*lows, *targets]), highest - 0.12)
     return round(floor - 0.02 * (highest - floor) - 5e-4, 4)
 
 
@@ -330,17 +364,20 @@ def _schedule(
         ]  # fmt: skip
         if points:
             names.append(arm.short)
-            rows += [{"arm": arm.short, "samples": x, "value": y} for x, y in _thinned(points)]
+            points = _shown_points(points, len(comparison.arms))
+            rows += [{"arm": arm.short, "samples": x, "value": y} for x, y in points]
     if not rows:
         return None
     values = [row["value"] for row in rows]
     # A rate that falls by orders of magnitude is only readable on a logarithmic axis.
     wide = name == "learning_rate" and min(values) > 0 and max(values) > 30 * min(values)
     scale = alt.Scale(type="log") if wide else alt.Scale(zero=name == "learning_rate")
+    chosen, faint = _chosen()
     chart = (
         alt.Chart(inline(rows))
         .mark_line(strokeWidth=2)
         .encode(
+            opacity=faint,
             x=_sample_axis(scale=alt.Scale(type="log", nice=False)),
             y=alt.Y("value:Q", title=title.lower(), scale=scale, axis=alt.Axis(format="~g")),
             tooltip=[
@@ -350,6 +387,7 @@ def _schedule(
             ],
             **_arm_encodings(names),
         )
+        .add_params(chosen)
         .properties(height=240)
     )
     said = []
@@ -361,7 +399,7 @@ def _schedule(
     table = [
         [each, f"{row['samples']:,}", f"{row['value']:.4g}"]
         for each in names
-        for row in _thinned(by_arm[each], MOST_TABLE_ROWS)
+        for row in _shown_rows(by_arm[each], len(names))
     ]
     return Figure(
         name,
@@ -370,6 +408,7 @@ def _schedule(
         f"{title} over samples by arm. {'; '.join(said)}.",
         chart,
         Table(title, ("arm", "samples", title.lower()), table),
+        tuple(names),
     )
 
 
@@ -434,7 +473,13 @@ def _stairs(comparison: Comparison) -> Figure | None:
             tooltip=["arm:N", "stairs:O", "seed:Q", "state:N"],
         )
     )
-    line = alt.Chart(inline(medians)).mark_line(strokeWidth=2).encode(x=x, y=y, **encodings)
+    chosen, faint = _chosen()
+    line = (
+        alt.Chart(inline(medians))
+        .mark_line(strokeWidth=2)
+        .encode(x=x, y=y, opacity=faint, **encodings)
+        .add_params(chosen)
+    )
     said = "; ".join(f"{row[0]} stairs, {row[1]}: {row[2]}" for row in table)
     return Figure(
         "stairs",
@@ -444,6 +489,7 @@ def _stairs(comparison: Comparison) -> Figure | None:
         f"Median samples to the target by cycle_first_stair_count. {said}.",
         alt.layer(line, dots).properties(height=260),
         Table("By stair count", ("stairs", "arm", "median samples to target", "reached"), table),
+        tuple(names),
     )
 
 
@@ -496,8 +542,8 @@ def _tuning(
         x=alt.X(
             "lr:Q",
             title="learning rate",
-            scale=alt.Scale(type="log"),
-            axis=alt.Axis(format="~g", labelOverlap=True),
+            scale=alt.Scale(type="log", nice=False, padding=12),
+            axis=alt.Axis(format="~g", labelOverlap=True, tickCount=5),
         ),
         y=alt.Y(
             "value:Q",
@@ -515,7 +561,9 @@ def _tuning(
         ),
         tooltip=["arm:N", alt.Tooltip("lr:Q"), alt.Tooltip("value:Q", title=quantity), "state:N"],
     )
-    chart = alt.layer(base.mark_line(strokeWidth=1.5).encode(**_arm_encodings(names)), points)
+    chosen, faint = _chosen()
+    line = base.mark_line(strokeWidth=1.5).encode(opacity=faint, **_arm_encodings(names))
+    chart = alt.layer(line.add_params(chosen), points)
     notes = " ".join(map(tuning_note, shown))
     table = [[label, *row] for label, t in tunings if t in shown for row in tuning_table(t).rows]
     header = ("tuning", "learning rate", "best AUC", "samples to target", "seeds")
@@ -526,6 +574,7 @@ def _tuning(
         f"{quantity.capitalize()} over the learning rates that were tried. {notes}",
         chart.properties(height=260),
         Table("Tuning", header, table),
+        tuple(names),
     )
 
 
@@ -533,7 +582,7 @@ def _range_test(test: RangeTest, suffix: str) -> list[Figure | None]:
     rows = [
         {"seed": seed, "lr": point.lr, "loss": point.loss, "auc": point.auc}
         for seed, points in test.curves.items()
-        for point in _thinned(points)
+        for point in _shown_points(points, len(test.curves))
         if point.lr is not None and point.lr > 0
     ]
     if not rows:
@@ -547,7 +596,7 @@ def _range_test(test: RangeTest, suffix: str) -> list[Figure | None]:
             f"range_test_{part}{suffix}",
             f"Range test: {titles[part]}",
             f"Validation {titles[part]} while the learning rate grows, a line a seed. "
-            + test.reason,
+            f"The suggestion: {test.reason or 'none'}.",
             f"Validation {titles[part]} over the learning rate of a range test. {marked}.",
             chart.properties(height=240),
             table,

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from bsscale.figures import GREY, PALETTE
+from bsscale.figures import DASHES, GREY, PALETTE
 from bsscale.report.charts import Figure
 
 if TYPE_CHECKING:
@@ -33,7 +33,12 @@ _CONFIG: dict[str, Any] = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
     "axis": _AXIS,
-    "legend": {"labelColor": "var(--text)", "titleColor": "var(--text)", "labelFontSize": 12},
+    "legend": {
+        "labelColor": "var(--text)",
+        "titleColor": "var(--text)",
+        "labelFontSize": 12,
+        "layout": {"bottom": {"direction": "vertical", "anchor": "start"}},
+    },
     "text": {"color": "var(--text)", "fontSize": 12},
     "view": {"stroke": None},
 }
@@ -58,6 +63,10 @@ def render_page(contents: Contents) -> str:
     script = folder.joinpath("page.js").read_text(encoding="utf-8")
     return template.render(
         contents=contents,
+        keys=[
+            (f"var(--c{n % len(PALETTE) + 1})", " ".join(map(str, DASHES[n % len(DASHES)])))
+            for n in range(max((len(figure.keys) for figure in contents.figures), default=0))
+        ],
         specs={figure.name: _specification(figure) for figure in contents.figures},
         config=_CONFIG,
         style=folder.joinpath("page.css").read_text(encoding="utf-8"),
@@ -97,8 +106,12 @@ def _specification(figure: Figure) -> dict[str, Any]:
 
 
 def _themed(value: Any) -> Any:
+    """The colours as those of the style sheet; the legend of arms, which is the page's, gone."""
     if isinstance(value, dict):
-        return {key: each if key == "data" else _themed(each) for key, each in value.items()}
+        themed = {key: each if key == "data" else _themed(each) for key, each in value.items()}
+        if value.get("field") == "arm" and "legend" in value:
+            themed["legend"] = None
+        return themed
     if isinstance(value, list):
         return [_themed(each) for each in value]
     return _THEME.get(value, value) if isinstance(value, str) else value

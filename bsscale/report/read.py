@@ -284,8 +284,8 @@ def _checked(record: RunRecord, directory: Path) -> RunRecord:
 
 def _checked_evals(points: list[EvalPoint], directory: Path) -> list[EvalPoint]:
     for number, point in enumerate(points, start=1):
-        values = (point.samples, point.auc, point.lr, point.momentum)
-        if point.samples is None or not all(v is None or _number(v) for v in values):
+        values = (point.auc, point.lr, point.momentum)
+        if not _number(point.samples) or not all(v is None or _number(v) for v in values):
             raise RecordsError(
                 f"line {number} of {directory / 'evals.jsonl'} is not an evaluation",
                 "leave this run out",

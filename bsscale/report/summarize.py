@@ -284,7 +284,7 @@ def _labels(
     words = [label.split() for label in full.values()]
     common = {w for w in words[0] if all(w in each for each in words)} if len(words) > 1 else set()
     if len(words) == 1:
-        common = set(words[0])
+        common = {word for word in words[0] if not word.startswith("schedule.")}
     dropped = {word for word in common if "=" in word and not word.startswith("gpus=")}
     short = {
         key: " ".join(

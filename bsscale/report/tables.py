@@ -244,7 +244,7 @@ def tuning_note(tuning: Tuning) -> str:
     if tuning.samples is not None:
         text += f", over {tuning.samples:,} samples a trial"
     if tuning.extended:
-        text += f", the grid extended {tuning.extended} times"
+        text += f", the grid extended {tuning.extended} x"
     if tuning.edge is not None:
         end = {"low": "lowest", "high": "highest"}.get(tuning.edge, tuning.edge)
         text += f". Warning: that is the {end} rate tried, so a better one may lie beyond"

@@ -133,7 +133,7 @@ def _write(contents: Contents, found: Sources, comparison: Comparison, out: Path
     files[2].write_text(tables.arms_csv(comparison), encoding="utf-8")
     write_json(files[3], _data(contents, found, comparison))
     for figure in contents.figures:
-        chart = figure.chart.properties(width=PAPER_WIDTH, title=figure.title)
+        chart = figure.chart.properties(width=PAPER_WIDTH, background="white")
         files += drawing.save(chart, out / "figures" / figure.name)
     return files
 
