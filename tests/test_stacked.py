@@ -42,7 +42,7 @@ from bsscale.schedule_config import (
     OneCycleTorchConfig,
     WSDConfig,
 )
-from bsscale.stacking import make_stacks, split
+from bsscale.stacking import Stack, make_stacks, split
 from bsscale.trainer import Engine, Outcome, train
 from tests.helpers import MODELS, SYNTHETIC, Watched, prepare, small_config
 
@@ -844,3 +844,31 @@ def test_a_refilled_stack_under_the_loop_gives_torchs_runs() -> None:
             assert a.loss == pytest.approx(b.loss, rel=1e-9)
             assert (a.train_loss is None) == (b.train_loss is None)
             assert a.train_loss == (b.train_loss and pytest.approx(b.train_loss, rel=1e-9))
+
+
+@pytest.mark.parametrize(("fits", "width"), [(6, 6), (2, 2), (1, 1)])
+def test_a_stack_that_does_not_fit_into_memory_is_trained_in_smaller_blocks(
+    fits: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Small(StackedEngine):
+        def __init__(self, config: Config, plan: Plan, dataset: Dataset, width: int) -> None:
+            if width > fits:
+                raise torch.OutOfMemoryError("it is full")
+            super().__init__(config, plan, dataset, width)
+
+    monkeypatch.setattr("bsscale.engines.stacked.StackedEngine", Small)
+    config = small_config(model=MODELS["mlp"])
+    plan, dataset = prepare(config)
+    engine = make_engine(config, plan, dataset, Stack(tuple(range(6)), 6, "layers", ""))
+    assert engine.width == width
+
+
+def test_a_run_that_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> StackedEngine:
+        raise torch.OutOfMemoryError("it is full")
+
+    monkeypatch.setattr("bsscale.engines.stacked.StackedEngine", full)
+    config = small_config()
+    plan, dataset = prepare(config)
+    with pytest.raises(ConfigError, match="does not fit"):
+        make_engine(config, plan, dataset, Stack((0,), 1, "layers", ""))
