@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Figure", "figures"]
 
 # More points than this a line are not seen, and more than this in all make the page heavy.
-MOST_POINTS, MOST_POINTS_IN_ALL = 300, 2400
-MOST_ROWS, MOST_ROWS_IN_ALL = 60, 800
+MOST_POINTS, MOST_POINTS_IN_ALL = 300, 2000
+MOST_ROWS, MOST_ROWS_IN_ALL = 60, 600
 ROW_HEIGHT = 60
 STAIRS = "cycle_first_stair_count"
 _SHAPES = {"reached": "circle", "not reached": "triangle-right", "diverged": "cross"}
@@ -133,6 +133,11 @@ def _shown_rows(points: Sequence[Any], lines: int) -> list[Any]:
     return _thinned(points, min(MOST_ROWS, MOST_ROWS_IN_ALL // lines))
 
 
+def _digits(value: float) -> float:
+    """As many digits as are seen."""
+    return float(f"{value:.6g}")
+
+
 def _thinned(points: Sequence[Any], most: int) -> list[Any]:
     most = max(most, 4)
     if len(points) <= most:
@@ -165,7 +170,7 @@ def _samples_to_target(comparison: Comparison) -> Figure | None:
             points.append(
                 {
                     "arm": arm.short,
-                    "samples": edge if missed else result.samples,
+                    "samples": edge if missed else _digits(result.samples),
                     "shown": "not reached" if missed else f"{result.samples:,.0f}",
                     "seed": result.seed,
                     "offset": offset,
@@ -247,7 +252,13 @@ def _convergence(comparison: Comparison) -> Figure | None:
         return None
     names = [arm.short for arm in arms]
     rows = [
-        {"arm": arm.short, "samples": p.samples, "auc": p.median, "low": p.low, "high": p.high}
+        {
+            "arm": arm.short,
+            "samples": p.samples,
+            "auc": _digits(p.median),
+            "low": _digits(p.low),
+            "high": _digits(p.high),
+        }
         for arm in arms
         for p in _shown_points(arm.curve, len(arms))
     ]
@@ -255,7 +266,8 @@ def _convergence(comparison: Comparison) -> Figure | None:
     longest = max(arm.curve[-1].samples for arm in arms)
     floor = _floor(arms, targets, longest)
     scale = alt.Scale(domainMin=floor, zero=False, nice=False)
-    base = alt.Chart(inline(rows)).encode(x=_sample_axis(scale=alt.Scale(nice=False)))
+    # (The data are those of the whole figure: in each layer, they would be there twice.)
+    base = alt.Chart().encode(x=_sample_axis(scale=alt.Scale(nice=False)))
     chosen, faint = _chosen()
     band = base.mark_area(opacity=0.15, clip=True).encode(
         y=alt.Y("low:Q", title="validation AUC", scale=scale),
@@ -285,7 +297,7 @@ def _convergence(comparison: Comparison) -> Figure | None:
         .mark_text(align="left", baseline="bottom", dx=4, dy=-2, color=GREY)
         .encode(x=alt.value(0), y="auc:Q", text="label:N")
     )
-    chart = alt.layer(band, rule, label, line).properties(height=300)
+    chart = alt.layer(band, rule, label, line, data=inline(rows)).properties(height=300)
     ends = "; ".join(f"{arm.short} ends at {number(arm.curve[-1].median)}" for arm in arms)
     all_seeds = max(len(arm.runs) for arm in arms)
     band_text = (
@@ -352,7 +364,8 @@ def _schedule(
 ) -> Figure | None:
     import altair as alt
 
-    rows, names = [], []
+    rows: list[dict[str, Any]] = []
+    names = []
     for arm in comparison.arms:
         # A schedule does not depend on the seed: the run that went on longest shows most of it.
         longest = max((run.evals for run in arm.runs), key=lambda evals: (
@@ -365,7 +378,7 @@ def _schedule(
         if points:
             names.append(arm.short)
             points = _shown_points(points, len(comparison.arms))
-            rows += [{"arm": arm.short, "samples": x, "value": y} for x, y in points]
+            rows += [{"arm": arm.short, "samples": x, "value": _digits(y)} for x, y in points]
     if not rows:
         return None
     values = [row["value"] for row in rows]
@@ -445,7 +458,7 @@ def _stairs(comparison: Comparison) -> Figure | None:
                 {
                     "arm": rest,
                     "stairs": str(count),
-                    "samples": edge if missed else result.samples,
+                    "samples": edge if missed else _digits(result.samples),
                     "state": "not reached" if missed else "reached",
                     "seed": result.seed,
                 }
