@@ -122,6 +122,8 @@ def headline(comparison: Comparison) -> str:
     if not arms:
         return "There is no finished run to report on."
     compared = [arm for arm in arms if arm.ratio is not None]
+    # A control shows what an arm is worth; the question is about the arms.
+    compared = [arm for arm in compared if arm.role != "control"] or compared
     if compared:
         best = min(compared, key=_rank)
         return f"{best.short}{_standing(best, compared)} {_claim(best)} ({_evidence(best)})."
