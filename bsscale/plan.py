@@ -241,8 +241,11 @@ def check_config(config: Config) -> None:
     _check_choice("precision", config.precision, ("fp32", "fp64"))
     _check_choice("executor", config.executor.name, ("auto", "virtual", "ddp"))
     _check_choice("executor.device", config.executor.device, ("auto", "cpu", "cuda"))
-    if not isinstance(config.executor.compile, bool):
-        _check_choice("executor.compile", config.executor.compile, ("auto", "true", "false"))
+    if not isinstance(config.executor.compile, bool) and config.executor.compile != "auto":
+        raise ConfigError(
+            f"executor.compile={config.executor.compile!r} is not one of its values",
+            "give auto, true or false",
+        )
     config.optimizer.check()
 
 

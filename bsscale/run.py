@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import logging.config
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -313,6 +313,14 @@ class _Recorded:
         self._tracker.close({"status": "failed", "reason": reason}, failed=True)
 
 
+class _RunLog(logging.FileHandler):
+    """A log file that may be unwritable: the console has what is said, and the run its error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            super().emit(record)
+
+
 def own_log(
     settings: Mapping[str, Any] | None,
 ) -> Callable[[], AbstractContextManager[None]]:
@@ -326,7 +334,7 @@ def own_log(
     file = (settings or {}).get("handlers", {}).get("file")
     if settings is None or file is None:
         return nullcontext
-    handler = logging.FileHandler(file["filename"], delay=True, encoding="utf-8")
+    handler = _RunLog(file["filename"], delay=True, encoding="utf-8")
     handler.setFormatter(logging.Formatter(settings["formatters"][file["formatter"]]["format"]))
 
     @contextmanager

@@ -203,8 +203,13 @@ class _Run:
     def __init__(self, job: Job, slot: int, engine: Engine, validation: Samples) -> None:
         self.job, self.slot, self.plan = job, slot, job.plan
         self._engine = engine
-        self._observers = job.begin()
+        # The model first: one that cannot be built leaves no records of a run that never began.
         engine.begin(slot, job.config, job.plan)
+        try:
+            self._observers = job.begin()
+        except Exception:
+            engine.end(slot)
+            raise
         self._detector = DivergenceDetector(
             label_entropy(validation.label), chance_auc_bound(validation.label)
         )

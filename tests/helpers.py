@@ -9,7 +9,9 @@ from bsscale.config import Config, ExecutorConfig, TaskConfig, TrackerConfig
 from bsscale.data import Dataset, load_dataset
 from bsscale.optimizers import SGDConfig
 from bsscale.plan import Devices, Plan, make_plan
+from bsscale.records import EvalPoint
 from bsscale.schedule_config import FixedConfig
+from bsscale.trainer import Outcome
 
 SYNTHETIC: dict[str, Any] = {
     "_target_": "bsscale.data.synthetic.load",
@@ -52,3 +54,37 @@ def prepare(config: Config) -> tuple[Plan, Dataset]:
     """The plan and the data of a configuration, on a machine without accelerators."""
     dataset = load_dataset(config.dataset)
     return make_plan(config, dataset.train.samples_per_pass, Devices(cuda=0)), dataset
+
+
+class Watched:
+    """A job that remembers what it was told."""
+
+    def __init__(self, config: Config, plan: Plan, broken: str = "") -> None:
+        self.config, self.plan = config, plan
+        self.steps: list[int] = []
+        self.points: list[EvalPoint] = []
+        self.outcome: Outcome | None = None
+        self.error: Exception | None = None
+        self._broken = broken
+
+    def begin(self) -> list[Watched]:
+        self._breaks("begin")
+        return [self]
+
+    def on_step(self, step: int) -> None:
+        self.steps.append(step)
+
+    def on_eval(self, point: EvalPoint) -> None:
+        self.points.append(point)
+        self._breaks("on_eval")
+
+    def end(self, outcome: Outcome, model: Any) -> None:
+        self._breaks("end")
+        self.outcome = outcome
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+
+    def _breaks(self, where: str) -> None:
+        if self._broken == where:
+            raise OSError("the disk is full")

@@ -61,6 +61,8 @@ def test_a_failing_job_does_not_end_the_others(bsscale: Bsscale, tmp_path: Path)
     statuses = [read_run(tmp_path / "sweep" / str(job)).status for job in range(3)]
     assert statuses == ["exhausted", "failed", "exhausted"]
     assert "the odd seed" in done.text and "failed" in done.text
+    assert "Traceback" not in done.text
+    assert not (tmp_path / "sweep" / "1" / "evals.jsonl").exists()
     comparison = json.loads((tmp_path / "sweep" / "comparison.json").read_text())
     assert comparison["arms"][0]["failed"] == 1
     assert comparison["failed"][0]["directory"].endswith("1")
@@ -92,18 +94,24 @@ def test_hydras_own_launcher_works_too(bsscale: Bsscale, tmp_path: Path) -> None
 
 
 def test_a_multirun_trains_what_single_runs_train(bsscale: Bsscale, tmp_path: Path) -> None:
-    """No state leaks from one job into the next."""
-    assert bsscale("-m", *SMALL, *SWEEP, "schedule=onecycle", "seed=0,1", "gpus=4").code == 0
-    alone = bsscale(*SMALL, "hydra.run.dir=run", "schedule=onecycle", "seed=1", "gpus=4")
+    """No state leaks from one job into the next, nor between runs that are trained together."""
+    options = (*SMALL, "schedule=onecycle", "gpus=4", "precision=fp64")
+    assert bsscale("-m", *options, *SWEEP, "seed=0,1").code == 0
+    alone = bsscale(*options, "hydra.run.dir=run", "seed=1")
     assert alone.code == 0
 
     def evaluations(path: Path) -> list[dict[str, float]]:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
-        return [{k: v for k, v in line.items() if k != "wall_s"} for line in lines]
+        return [
+            {k: v for k, v in line.items() if k != "wall_s" and v is not None} for line in lines
+        ]
 
-    assert evaluations(tmp_path / "sweep/1/evals.jsonl") == evaluations(
-        tmp_path / "run/evals.jsonl"
-    )
+    # How many runs share a matrix product decides the rounding, and nothing else.
+    of_the_job = evaluations(tmp_path / "sweep/1/evals.jsonl")
+    of_the_run = evaluations(tmp_path / "run/evals.jsonl")
+    assert len(of_the_job) == len(of_the_run) > 3
+    for ours, others in zip(of_the_job, of_the_run, strict=True):
+        assert ours == pytest.approx(others, rel=1e-9)
 
 
 def FailsForSeedOne(cardinalities: list[int], numeric_fields: int) -> object:  # noqa: N802

@@ -15,10 +15,9 @@ from bsscale.data import Samples
 from bsscale.divergence import DivergenceDetector
 from bsscale.engines.stacked import StackedEngine
 from bsscale.plan import Plan
-from bsscale.records import EvalPoint
 from bsscale.schedule_config import OneCycleConfig
 from bsscale.trainer import Engine, Outcome, train
-from tests.helpers import MODELS, prepare, small_config
+from tests.helpers import MODELS, Watched, prepare, small_config
 
 LABEL = np.tile(np.array([0, 1], dtype=np.float32), 500)
 VALIDATION = Samples(
@@ -66,40 +65,6 @@ class Scripted:
         positives = np.flatnonzero(samples.label)
         logits[0, positives[: round(abs(share) * len(positives))]] = np.sign(share) * self._scale
         return logits
-
-
-class Watched:
-    """A job that remembers what it was told."""
-
-    def __init__(self, config: Config, plan: Plan, broken: str = "") -> None:
-        self.config, self.plan = config, plan
-        self.steps: list[int] = []
-        self.points: list[EvalPoint] = []
-        self.outcome: Outcome | None = None
-        self.error: Exception | None = None
-        self._broken = broken
-
-    def begin(self) -> list[Watched]:
-        self._breaks("begin")
-        return [self]
-
-    def on_step(self, step: int) -> None:
-        self.steps.append(step)
-
-    def on_eval(self, point: EvalPoint) -> None:
-        self.points.append(point)
-        self._breaks("on_eval")
-
-    def end(self, outcome: Outcome, model: Any) -> None:
-        self._breaks("end")
-        self.outcome = outcome
-
-    def fail(self, error: Exception) -> None:
-        self.error = error
-
-    def _breaks(self, where: str) -> None:
-        if self._broken == where:
-            raise OSError("the disk is full")
 
 
 def watched(engine: Engine, broken: str = "", **changes: Any) -> Watched:

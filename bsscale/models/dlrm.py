@@ -65,7 +65,8 @@ class DLRM(nn.Module):
             dense = self.bottom(numeric)
             vectors = torch.cat([dense.unsqueeze(1), vectors], dim=1)
         dots = torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1)
-        features = dots.index_select(1, self.pairs)
+        # (not index_select: torch.compile 2.13 computes its gradient under vmap wrongly on CPUs)
+        features = dots.gather(1, self.pairs.expand(len(dots), -1))
         if self.bottom is not None:
             features = torch.cat([dense, features], dim=1)
         logit: Tensor = self.top(features)

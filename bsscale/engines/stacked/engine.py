@@ -84,10 +84,6 @@ class StackedEngine:
         self.device = torch.device(plan.device)
         self.dtype = DTYPES[plan.precision]
         torch.set_num_threads(plan.threads)
-        if plan.device == "cpu":
-            # A momentum that decays unseen ends in denormal numbers, which CPUs multiply about
-            # forty times as slowly; whether 1e-39 is 0 changes nothing.
-            torch.set_flush_denormal(True)
         updates = GATHERED_SAMPLES[plan.device] // (width * plan.global_batch)
         self.updates_at_once = max(1, min(updates, MOST_UPDATES))
         if plan.device == "cuda" and self.updates_at_once > UPDATES:
@@ -118,6 +114,16 @@ class StackedEngine:
     @torch.no_grad()
     def advance(self, updates: int) -> None:
         """Take that many updates, at most `updates_at_once`, in every slot."""
+        # A momentum that decays unseen ends in denormal numbers, which CPUs multiply about forty
+        # times as slowly; whether 1e-39 is 0 changes nothing. Only here: the processor's mode is
+        # the whole thread's, and metrics and schedules are exact.
+        torch.set_flush_denormal(True)
+        try:
+            self._advance(updates)
+        finally:
+            torch.set_flush_denormal(False)
+
+    def _advance(self, updates: int) -> None:
         positions = {number: (slot.plan.seed, slot.step) for number, slot in self._slots.items()}
         batches = self._feed.read(positions, updates)
         coefficients = self._coefficients(updates)
@@ -131,7 +137,10 @@ class StackedEngine:
             for k in range(done, updates)
         ]
         losses = binary_cross_entropy_with_logits(torch.cat(parts), batches.label, reduction="none")
-        self._loss_sums += losses.mean(dim=2).sum(dim=0)
+        # One after the other, so that the sum does not depend on where `advance` was cut: that is
+        # decided by the evaluations of all runs.
+        means = losses.mean(dim=2).to(torch.float64)
+        self._loss_sums = torch.cat([self._loss_sums.unsqueeze(0), means]).cumsum(dim=0)[-1]
         for slot in self._slots.values():
             slot.step += updates
             slot.losses += updates
@@ -191,7 +200,7 @@ class StackedEngine:
             cache,
         )
         started = time.perf_counter()
-        step = CompiledStep(*arguments)
+        step = compiled = CompiledStep(*arguments)
         try:
             with warnings.catch_warnings():  # torch's compiler uses what torch deprecates
                 warnings.simplefilter("ignore", DeprecationWarning)
@@ -199,10 +208,15 @@ class StackedEngine:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            # The first line says that a backend raised, the next one what.
+            # The compiler's own errors begin with "backend='inductor' raised:"; some are empty.
             lines = [line.strip() for line in str(error).splitlines()]
             reason = next((line for line in lines if line and not line.endswith(":")), "")
+            reason = reason or type(error).__name__
             raise NotStackableError(f"torch.compile failed on it: {reason}") from error
+        if not compiled.agrees(
+            self._module, self._feed.read({0: (0, 0)}, 1)[0], self._no_rates(step)
+        ):
+            raise NotStackableError("torch.compile computes other gradients of it than torch")
         log.info("compiled in %.1f s", time.perf_counter() - started)
         return step
 
@@ -210,20 +224,25 @@ class StackedEngine:
     def _rehearse(self, step: Step, plan: Plan) -> None:
         """Compile, capture and allocate, before any run is in the stack."""
         positions = {0: (0, 0)}
-        shape = (UPDATES, self.width)
-        zeros = np.zeros(shape)
-        coefficients = step.rule.coefficients(zeros, zeros, np.zeros(shape, dtype=np.int64))
-        rates = torch.from_numpy(0.0 * coefficients).to(self.device, self.dtype)
-        step.update(self._feed.read(positions, 1)[0], rates[0])
+        rates = self._no_rates(step)
+        step.update(self._feed.read(positions, 1)[0], rates)
         if plan.device == "cuda" and self.updates_at_once >= UPDATES:
             self._graph = GraphedUpdates(
-                step.update, self._feed.read(positions, UPDATES), rates.contiguous()
+                step.update,
+                self._feed.read(positions, UPDATES),
+                rates.expand(UPDATES, *rates.shape).contiguous(),
             )
         few = self._dataset.train.read(0, 0, min(self._score_rows, plan.samples_per_pass))
         step.score(Batches.of(few, self.device, self.dtype))
         for slot in range(self.width):
             step.parameters.clear(slot)
             step.rule.clear(slot)
+
+    def _no_rates(self, step: Step) -> Tensor:
+        """Coefficients of an update that changes no parameter, shape (coefficients, width)."""
+        zeros = np.zeros((1, self.width))
+        coefficients = step.rule.coefficients(zeros, zeros, zeros.astype(np.int64))
+        return torch.from_numpy(0.0 * coefficients[0]).to(self.device, self.dtype)
 
     def _build(self, config: Config, seed: int) -> nn.Module:
         torch.manual_seed(seed)

@@ -60,7 +60,10 @@ class StackedParameters:
     def views(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
         """`tensors`, shaped as the groups are, by parameter: each of shape (width, *shape)."""
         return {
-            name: tensors[number][:, start : start + math.prod(shape)].view(-1, *shape)
+            # (not -1 for the width: a parameter without elements would leave it undetermined)
+            name: tensors[number][:, start : start + math.prod(shape)].view(
+                len(tensors[number]), *shape
+            )
             for name, (number, start, shape) in self._places.items()
         }
 

@@ -127,11 +127,42 @@ class CompiledStep:
 
         # Each stack has a shape of its own; torch gives up after a handful of one function's.
         torch.compiler.reset()
+        self._uncompiled = update
         self._compiled = torch.compile(update, fullgraph=True, dynamic=False)
 
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
         logits: Tensor = self._compiled(batch.categorical, batch.numeric, batch.label, coefficients)
         return logits
+
+    @torch.no_grad()
+    def agrees(self, module: nn.Module, batch: Batches, rates: Tensor) -> bool:
+        """Whether compiling changed no gradient; clears every slot.
+
+        Parameters
+        ----------
+        module
+            What every slot holds for the comparison.
+        batch
+            Of one update.
+        rates
+            The update rule's coefficients, all zero.
+        """
+        found = []
+        for update in (self._uncompiled, self._compiled):
+            for slot in range(self._width):
+                self.parameters.load(slot, module)
+            update(batch.categorical, batch.numeric, batch.label, rates)
+            found.append([gradient.clone() for gradient in self.rule.gradients])
+            for slot in range(self._width):
+                self.parameters.clear(slot)
+                self.rule.clear(slot)
+        expected, compiled = found
+        # Rounding differs; a gradient that is nothing but rounding is measured by the others.
+        least = 1e-3 * max(float(gradient.norm()) for gradient in expected)
+        return all(
+            float((a - b).norm()) <= 1e-3 * max(float(b.norm()), least)
+            for a, b in zip(compiled, expected, strict=True)
+        )
 
     def score(self, samples: Batches) -> Tensor:
         return torch.stack(

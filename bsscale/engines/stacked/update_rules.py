@@ -11,8 +11,8 @@ buffer, which saves two passes over the parameters.
 Embedding tables can be updated only where a batch touched them (``sparse``). Untouched rows have
 no gradient, so that for SGD without momentum and for Adagrad, both without weight decay, nothing
 is left out: the result is the same to the bit. Momentum and Adam are *lazy*, as
-``torch.optim.SparseAdam`` is: the averages of a row, and its weight decay, stand still while it
-is not touched.
+``torch.optim.SparseAdam`` is (which scales ε differently): the averages of a row, and its weight
+decay, stand still while it is not touched.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def step_table(steps: list[dict[str, Any]]) -> Table:
 
     eager = {row["micro_batch"]: medians(row) for row in steps if row["contestant"] == "eager"}
     table = Table(title="Microseconds per run and step, medians (CPU: min to max)")
-    table.add_column("contestant")
+    table.add_column("contestant", no_wrap=True)
     for heading in ("micro_batch", "CPU", "min", "max", "wall", "CPU / eager", "wall / eager"):
         table.add_column(heading, justify="right")
     for number, row in enumerate(steps, 1):
