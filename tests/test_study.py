@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tests.conftest import Finished
 
@@ -193,6 +194,14 @@ def test_what_cannot_be_studied_is_refused_before_training(
     done = bsscale(*STUDY, override)
     assert done.code == 1 and fact in done.text and "Traceback" not in done.text
     assert not list(tmp_path.glob("study/**/run.json"))
+
+
+def test_two_processes_do_not_carry_out_one_study(bsscale: Bsscale, tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
+    with FileLock(tmp_path / "study" / ".lock"):
+        done = bsscale(*STUDY)
+    assert done.code == 1 and "another process" in done.text and "Traceback" not in done.text
+    assert not (tmp_path / "study" / "study.json").exists()
 
 
 def test_a_failed_run_is_tried_twice_and_then_listed(bsscale: Bsscale, tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from bsscale.config import Config, RangeTestTask, StudyTask, TrackerConfig
 from bsscale.data import Dataset
 from bsscale.display import render_table
@@ -102,6 +104,18 @@ class _Study:
                 f"the study's directory {self.directory} cannot be written: {error.strerror}",
                 "give task.directory=PATH",
             ) from error
+        # The lock goes with its process, however that ends.
+        lock = FileLock(self.directory / ".lock", blocking=False)
+        try:
+            with lock:
+                return self._carry_out()
+        except Timeout:
+            raise ConfigError(
+                f"another process is carrying out the study in {self.directory}",
+                "let it end, or give task.directory=PATH",
+            ) from None
+
+    def _carry_out(self) -> StudyFile:
         self.file = open_study(
             self.directory, self.config, self.arms, self._stacks(), shlex.join(_command())
         )
