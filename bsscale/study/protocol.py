@@ -27,12 +27,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bsscale.config import Config, RangeTestTask, StudyTask, TrackerConfig
+from bsscale.config import Config, RangeTestTask, StudyTask
 from bsscale.data import Dataset
 from bsscale.display import render_table
 from bsscale.errors import ConfigError
 from bsscale.metrics import crossing
-from bsscale.plan import Devices, Plan, make_plan
 from bsscale.range_test import range_test
 from bsscale.records import RunRecord, read_evals
 from bsscale.run import RunSpec
@@ -40,6 +39,7 @@ from bsscale.schedule_config import FixedConfig, OneCycleConfig, RangeTestConfig
 from bsscale.stacking import make_stacks
 from bsscale.study.registration import StudyFile, make_arms, open_study
 from bsscale.study.runs import Runs
+from bsscale.study.specs import Specs
 from bsscale.study.tuning import Search, Trial, search
 
 __all__ = ["study"]
@@ -93,6 +93,7 @@ class _Study:
         self.arms = make_arms(self.task, config.gpus)
         self.directory = Path(self.task.directory or self._default_directory()).absolute()
         self.runs = Runs(self.directory, dataset)
+        self.specs = Specs(config, dataset.train.samples_per_pass, self.directory, logs)
 
     def carry_out(self) -> StudyFile:
         """All steps; what earlier starts have finished is read back."""
@@ -107,18 +108,24 @@ class _Study:
         # The lock goes with its process, however that ends.
         lock = FileLock(self.directory / ".lock", blocking=False)
         try:
-            with lock:
-                return self._carry_out()
+            lock.acquire()
         except Timeout:
             raise ConfigError(
                 f"another process is carrying out the study in {self.directory}",
                 "let it end, or give task.directory=PATH",
             ) from None
+        except (OSError, NotImplementedError) as error:  # a file system without locks
+            log.warning("warning: the study's directory cannot be locked: %s", error)
+        try:
+            return self._carry_out()
+        finally:
+            lock.release()
 
     def _carry_out(self) -> StudyFile:
         self.file = open_study(
             self.directory, self.config, self.arms, self._stacks(), shlex.join(_command())
         )
+        self.specs.study = self.file.hash
         self.before_s = self.file.cost["wall_s"]
         self.before_samples = self._spent_samples()
         log.info("study  %s (registered as %s)", self.directory, self.file.hash)
@@ -140,7 +147,7 @@ class _Study:
             self.file.base_lr = self.config.base_lr
             return self.config.base_lr
         self._step(2, f"tuning base_lr at 1 GPU: {self.task.trials} rates, one pass each")
-        found = self._search("one_gpu", gpus=1, target=None, budget=self._one_pass())
+        found = self._search("one_gpu", gpus=1, target=None, budget=self.specs.one_pass)
         self.file.base_lr = found.best.lr
         self._save()
         return found.best.lr
@@ -150,7 +157,7 @@ class _Study:
         seeds = self.task.target_seed_list()
         self._step(3, f"the target: {len(seeds)} runs at 1 GPU, one pass each")
         specs = [
-            self._spec(
+            self.specs.run(
                 Path("target") / f"seed-{seed}",
                 "target",
                 FixedConfig(),
@@ -158,7 +165,7 @@ class _Study:
                 rate=self.base_lr,
                 seed=seed,
                 target=None,
-                budget=self._one_pass(),
+                budget=self.specs.one_pass,
             )
             for seed in seeds
         ]
@@ -200,7 +207,7 @@ class _Study:
     ) -> list[RunRecord | None]:
         seeds = self._seeds()
         specs = [
-            self._spec(
+            self.specs.run(
                 Path("runs") / arm.name / f"seed-{seed}",
                 arm.name,
                 schedules[arm.name],
@@ -239,7 +246,7 @@ class _Study:
         def evaluate(rates: Sequence[float]) -> dict[float, Trial]:
             nonlocal samples
             specs = [
-                self._spec(
+                self.specs.run(
                     Path("tuning") / name / f"lr-{rate:g}" / f"seed-{seed}",
                     f"lr {rate:g}",
                     FixedConfig(),
@@ -329,55 +336,6 @@ class _Study:
         suggestion = json.loads(result.read_text(encoding="utf-8"))["suggestion"]
         return OneCycleConfig(**suggestion)
 
-    def _spec(
-        self,
-        where: Path,
-        arm: str,
-        schedule: ScheduleConfig,
-        *,
-        gpus: int,
-        rate: float,
-        seed: int,
-        target: float | None,
-        budget: int,
-        tracker: TrackerConfig | None = None,
-    ) -> RunSpec:
-        config = replace(
-            self.config,
-            schedule=schedule,
-            gpus=gpus,
-            base_lr=rate,
-            seed=seed,
-            target=target,
-            budget_samples=budget,
-            budget_passes=None,
-            stop_at_target=True,
-            tracker=TrackerConfig("none") if tracker is None else tracker,
-        )
-        plan = self._plan(config)
-        if target is None:
-            plan = replace(plan, target=None, target_source="none: it is being found")
-        return RunSpec(
-            config=config,
-            plan=plan,
-            directory=self.directory / where,
-            arm=arm,
-            group=str(self.directory),
-            logging=_log_file(self.logs, self.directory / where),
-            study=None if not hasattr(self, "file") else self.file.hash,
-        )
-
-    def _plan(self, config: Config) -> Plan:
-        return make_plan(config, self.dataset.train.samples_per_pass, Devices.here())
-
-    def _one_pass(self) -> int:
-        interval = self._interval()
-        return math.ceil(self.dataset.train.samples_per_pass / interval) * interval
-
-    def _interval(self) -> int:
-        probe = replace(self.config, base_lr=1.0, schedule=FixedConfig(), gpus=1)
-        return self._plan(probe).eval_interval_samples
-
     def _budget(self, specs: Sequence[RunSpec], target: float) -> int:
         """Samples that an arm may take: enough to see that it is several times slower."""
         reached = []
@@ -390,8 +348,8 @@ class _Study:
             samples = self.dataset.train.samples_per_pass
         # A suggested cycle is one pass long, and no schedule's default is longer.
         wanted = max(self.task.budget_factor * samples, self.dataset.train.samples_per_pass)
-        interval = self._interval()
-        return math.ceil(wanted / interval + 1) * interval
+        # One evaluation more, to confirm a target that is reached at the very end.
+        return self.specs.in_intervals(wanted) + self.specs.in_intervals(1)
 
     def _seeds(self) -> list[int]:
         """The report seeds of this and of all earlier starts."""
@@ -404,9 +362,9 @@ class _Study:
         labels, runs = [], []
         for arm in self.arms:
             for seed in seeds:
-                spec = self._spec(
+                spec = self.specs.run(
                     Path("-"), arm.name, FixedConfig(), gpus=arm.gpus, rate=1.0, seed=seed,
-                    target=None, budget=self._one_pass(),
+                    target=None, budget=self.specs.one_pass,
                 )  # fmt: skip
                 labels.append(f"{arm.name} seed {seed}")
                 runs.append((spec.config, spec.plan))
@@ -431,7 +389,7 @@ class _Study:
 
     def _most_samples_from(self, number: int) -> float:
         """The most samples that this step and the later ones train on."""
-        task, one_pass = self.task, self._one_pass()
+        task, one_pass = self.task, self.specs.one_pass
         # Until the target is known, the budget is a run's default.
         budget = self.file.budget_samples or 8 * one_pass
         tuned = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
@@ -465,12 +423,3 @@ def _command() -> list[str]:
 
 def _samples(value: float) -> str:
     return f"{value:,.0f}" if math.isfinite(value) else "censored"
-
-
-def _log_file(logs: Mapping[str, Any] | None, directory: Path) -> Mapping[str, Any] | None:
-    """The logging of a run in `directory`: its log file lies there."""
-    file = (logs or {}).get("handlers", {}).get("file")
-    if logs is None or file is None:
-        return logs
-    moved = {**file, "filename": str(directory / Path(file["filename"]).name)}
-    return {**logs, "handlers": {**logs["handlers"], "file": moved}}

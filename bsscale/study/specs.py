@@ -1,0 +1,114 @@
+"""What each run of a study is made from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bsscale.config import Config, TrackerConfig
+from bsscale.plan import Devices, make_plan
+from bsscale.run import RunSpec
+from bsscale.schedule_config import FixedConfig, ScheduleConfig
+
+__all__ = ["Specs"]
+
+
+@dataclass
+class Specs:
+    """Makes the specification of every run of a study.
+
+    Attributes
+    ----------
+    config
+        The run that the study is about.
+    samples_per_pass
+        Training samples in one pass.
+    directory
+        The study's directory.
+    logs
+        The logging configuration of a run.
+    study
+        Hash of the registered study; None while there is none.
+    """
+
+    config: Config
+    samples_per_pass: int
+    directory: Path
+    logs: Mapping[str, Any] | None
+    study: str | None = None
+
+    def run(
+        self,
+        where: Path,
+        arm: str,
+        schedule: ScheduleConfig,
+        *,
+        gpus: int,
+        rate: float,
+        seed: int,
+        target: float | None,
+        budget: int,
+        tracker: TrackerConfig | None = None,
+    ) -> RunSpec:
+        """One run.
+
+        Parameters
+        ----------
+        where
+            Its directory, in that of the study.
+        arm, schedule, gpus, rate, seed
+            What is trained, at which base_lr.
+        target
+            The AUC to reach; None: there is none yet.
+        budget
+            The most samples.
+        tracker
+            Where its records are mirrored; None: nowhere.
+        """
+        config = replace(
+            self.config,
+            schedule=schedule,
+            gpus=gpus,
+            base_lr=rate,
+            seed=seed,
+            target=target,
+            budget_samples=budget,
+            budget_passes=None,
+            stop_at_target=True,
+            tracker=TrackerConfig("none") if tracker is None else tracker,
+        )
+        plan = make_plan(config, self.samples_per_pass, Devices.here())
+        if target is None:
+            plan = replace(plan, target=None, target_source="none: it is being found")
+        return RunSpec(
+            config=config,
+            plan=plan,
+            directory=self.directory / where,
+            arm=arm,
+            group=str(self.directory),
+            logging=_log_file(self.logs, self.directory / where),
+            study=self.study,
+        )
+
+    @property
+    def one_pass(self) -> int:
+        """Samples of one pass, in whole evaluation intervals."""
+        return self.in_intervals(self.samples_per_pass)
+
+    def in_intervals(self, samples: float) -> int:
+        """So many samples, rounded up to whole evaluation intervals."""
+        probe = replace(self.config, base_lr=1.0, schedule=FixedConfig(), gpus=1)
+        interval = make_plan(probe, self.samples_per_pass, Devices.here()).eval_interval_samples
+        return math.ceil(samples / interval) * interval
+
+
+def _log_file(logs: Mapping[str, Any] | None, directory: Path) -> Mapping[str, Any] | None:
+    """The logging of a run in `directory`: its log file lies there."""
+    file = (logs or {}).get("handlers", {}).get("file")
+    if logs is None or file is None:
+        return logs
+    moved = {**file, "filename": str(directory / Path(file["filename"]).name)}
+    return {**logs, "handlers": {**logs["handlers"], "file": moved}}
