@@ -238,6 +238,7 @@ def test_globs_are_in_the_order_of_jobs(tmp_path: Path) -> None:
         matching([str(tmp_path / "x*")])
 
 
+@pytest.mark.slow
 def test_a_page_of_many_arms_is_no_larger(tmp_path: Path) -> None:
     for arm in range(40):
         for seed in range(3):

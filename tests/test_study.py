@@ -204,6 +204,7 @@ def test_two_processes_do_not_carry_out_one_study(bsscale: Bsscale, tmp_path: Pa
     assert not (tmp_path / "study" / "study.json").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_tried_twice_and_then_listed(bsscale: Bsscale, tmp_path: Path) -> None:
     # Its directory is a file: records cannot be written there.
     (tmp_path / "study" / "runs" / "fixed").mkdir(parents=True)
