@@ -113,7 +113,7 @@ class StackedLauncher(BasicLauncher):
 
 
 class _Checked:
-    """A config loader that hands out what is composed already: composing takes 80 ms a job."""
+    """A config loader that hands out what is composed already: composing again takes as long."""
 
     def __init__(self, loader: ConfigLoader, jobs: Sequence[DictConfig]) -> None:
         self._loader, self._jobs = loader, iter(jobs)

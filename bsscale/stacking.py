@@ -29,8 +29,9 @@ CPU_WIDTH = 4
 # On a GPU all fit; so many that a study of any sensible size is one stack.
 CUDA_WIDTH = 64
 
-# Seconds that compiling takes and that it saves, per update of one run. The CPU's were measured
-# on two cores with an MLP (tests/benchmarks/bench_training); CUDA's are an estimate.
+# Seconds that compiling takes, and that it saves per update of one run against torch's autograd.
+# The CPU's are roughly those of one MLP on two cores, executor.compile=true against false; CUDA's
+# are an estimate.
 COMPILE_S = {"cpu": 25.0, "cuda": 40.0}
 SAVED_PER_UPDATE_S = {"cpu": 5e-4, "cuda": 1e-3}
 SAVED_PER_SAMPLE_S = {"cpu": 5e-7, "cuda": 0.0}

@@ -114,7 +114,7 @@ class StackedEngine:
     @torch.no_grad()
     def advance(self, updates: int) -> None:
         """Take that many updates, at most `updates_at_once`, in every slot."""
-        # A momentum that decays unseen ends in denormal numbers, which CPUs multiply about forty
+        # A momentum that decays unseen ends in denormal numbers, which CPUs multiply tens of
         # times as slowly; whether 1e-39 is 0 changes nothing. Only here: the processor's mode is
         # the whole thread's, and metrics and schedules are exact.
         torch.set_flush_denormal(True)

@@ -16,7 +16,7 @@ __all__ = ["FunctionalModel", "why_not_stackable"]
 class FunctionalModel:
     """Many runs of one module: ``vmap`` over their parameters.
 
-    Uncompiled it is about three times slower than running the module as it is, run by run.
+    Uncompiled it is slower than running the module as it is, run by run.
 
     Parameters
     ----------

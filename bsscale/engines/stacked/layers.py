@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from bsscale.models.layers import FieldEmbedding
 
-__all__ = ["Linear", "Stack", "StackedEmbedding", "Tower", "cat"]
+__all__ = ["Linear", "StackedEmbedding", "Tower", "Weights", "cat"]
 
 
 @dataclass(frozen=True)
-class Stack:
+class Weights:
     """Where a stacked model finds its parameters and puts their gradients, by parameter name."""
 
     values: Mapping[str, Tensor]
@@ -31,12 +31,12 @@ class Stack:
 class Linear:
     """y = x Wᵀ + b, with a ReLU after it where asked for."""
 
-    def __init__(self, stack: Stack, name: str, relu: bool) -> None:
-        self._weight = stack.values[f"{name}.weight"]
+    def __init__(self, weights: Weights, name: str, relu: bool) -> None:
+        self._weight = weights.values[f"{name}.weight"]
         self._weight_t = self._weight.transpose(1, 2)
-        self._bias = stack.values[f"{name}.bias"].unsqueeze(1)
-        self._weight_gradient = stack.gradients[f"{name}.weight"]
-        self._bias_gradient = stack.gradients[f"{name}.bias"]
+        self._bias = weights.values[f"{name}.bias"].unsqueeze(1)
+        self._weight_gradient = weights.gradients[f"{name}.weight"]
+        self._bias_gradient = weights.gradients[f"{name}.bias"]
         self._relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,10 +57,10 @@ class Linear:
 class Tower:
     """What `bsscale.models.layers.mlp` builds: linear layers with ReLU between them."""
 
-    def __init__(self, stack: Stack, name: str, module: nn.Sequential) -> None:
+    def __init__(self, weights: Weights, name: str, module: nn.Sequential) -> None:
         layers = list(module)
         self._layers = [
-            Linear(stack, f"{name}.{number}", relu=isinstance(following, nn.ReLU))
+            Linear(weights, f"{name}.{number}", relu=isinstance(following, nn.ReLU))
             for number, (layer, following) in enumerate(
                 zip(layers, [*layers[1:], None], strict=True)
             )
@@ -91,12 +91,12 @@ class StackedEmbedding:
 
     rows: Tensor
 
-    def __init__(self, stack: Stack, name: str, module: FieldEmbedding) -> None:
+    def __init__(self, weights: Weights, name: str, module: FieldEmbedding) -> None:
         self.parameter = f"{name}.table.weight"
-        table = stack.values[self.parameter]
+        table = weights.values[self.parameter]
         width, rows, self._dim = table.shape
         self._table = table.view(-1, self._dim)
-        self._gradient = stack.gradients[self.parameter].view(-1, self._dim)
+        self._gradient = weights.gradients[self.parameter].view(-1, self._dim)
         first = torch.arange(width, device=table.device).unsqueeze(1) * rows
         self._offsets = (first + module.offsets.to(table.device)).unsqueeze(1)
 

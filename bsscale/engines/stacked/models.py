@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from bsscale.engines.stacked.layers import Stack, StackedEmbedding, Tower, cat
+from bsscale.engines.stacked.layers import StackedEmbedding, Tower, Weights, cat
 from bsscale.models import DLRM, MLP, DeepFM, Logistic
 
 __all__ = ["StackedModel", "stacked_model", "tables"]
@@ -36,13 +36,13 @@ class StackedModel(ABC):
 class StackedMLP(StackedModel):
     """`bsscale.models.MLP`."""
 
-    def __init__(self, stack: Stack, module: MLP) -> None:
+    def __init__(self, weights: Weights, module: MLP) -> None:
         self.embeddings = (
             []
             if module.embedding is None
-            else [StackedEmbedding(stack, "embedding", module.embedding)]
+            else [StackedEmbedding(weights, "embedding", module.embedding)]
         )
-        self._top = Tower(stack, "top", module.top)
+        self._top = Tower(weights, "top", module.top)
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         features = [numeric] if numeric.shape[-1] else []
@@ -62,16 +62,16 @@ class StackedMLP(StackedModel):
 class StackedLogistic(StackedModel):
     """`bsscale.models.Logistic`, or the part of that kind in a larger model."""
 
-    def __init__(self, stack: Stack, module: Logistic, prefix: str = "") -> None:
+    def __init__(self, weights: Weights, module: Logistic, prefix: str = "") -> None:
         self.embeddings = (
             []
             if module.categorical is None
-            else [StackedEmbedding(stack, f"{prefix}categorical", module.categorical)]
+            else [StackedEmbedding(weights, f"{prefix}categorical", module.categorical)]
         )
-        self._weight = stack.values[f"{prefix}numeric"].unsqueeze(-1)
-        self._bias = stack.values[f"{prefix}bias"].view(-1, 1, 1)
-        self._weight_gradient = stack.gradients[f"{prefix}numeric"].unsqueeze(-1)
-        self._bias_gradient = stack.gradients[f"{prefix}bias"]
+        self._weight = weights.values[f"{prefix}numeric"].unsqueeze(-1)
+        self._bias = weights.values[f"{prefix}bias"].view(-1, 1, 1)
+        self._weight_gradient = weights.gradients[f"{prefix}numeric"].unsqueeze(-1)
+        self._bias_gradient = weights.gradients[f"{prefix}bias"]
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         self._numeric = numeric
@@ -92,10 +92,10 @@ class StackedLogistic(StackedModel):
 class StackedDeepFM(StackedModel):
     """`bsscale.models.DeepFM`."""
 
-    def __init__(self, stack: Stack, module: DeepFM) -> None:
-        self._first_order = StackedLogistic(stack, module.first_order, "first_order.")
-        self._embedding = StackedEmbedding(stack, "embedding", module.embedding)
-        self._deep = Tower(stack, "deep", module.deep)
+    def __init__(self, weights: Weights, module: DeepFM) -> None:
+        self._first_order = StackedLogistic(weights, module.first_order, "first_order.")
+        self._embedding = StackedEmbedding(weights, "embedding", module.embedding)
+        self._deep = Tower(weights, "deep", module.deep)
         self.embeddings = [*self._first_order.embeddings, self._embedding]
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
@@ -119,13 +119,13 @@ class StackedDeepFM(StackedModel):
 class StackedDLRM(StackedModel):
     """`bsscale.models.DLRM`."""
 
-    def __init__(self, stack: Stack, module: DLRM) -> None:
-        embedding = StackedEmbedding(stack, "embedding", module.embedding)
+    def __init__(self, weights: Weights, module: DLRM) -> None:
+        embedding = StackedEmbedding(weights, "embedding", module.embedding)
         self.embeddings = [embedding]
         self._embedding = embedding
-        self._bottom = None if module.bottom is None else Tower(stack, "bottom", module.bottom)
-        self._top = Tower(stack, "top", module.top)
-        device = next(iter(stack.values.values())).device
+        self._bottom = None if module.bottom is None else Tower(weights, "bottom", module.bottom)
+        self._top = Tower(weights, "top", module.top)
+        device = next(iter(weights.values.values())).device
         self._pairs = module.pairs.to(device)
         vectors = len(module.embedding.offsets) + (module.bottom is not None)
         rows, columns = self._pairs // vectors, self._pairs % vectors
@@ -159,17 +159,17 @@ class StackedDLRM(StackedModel):
         self._embedding.backward(of_vectors)
 
 
-def stacked_model(stack: Stack, module: nn.Module) -> StackedModel:
+def stacked_model(weights: Weights, module: nn.Module) -> StackedModel:
     """The stacked form of one of the shipped models."""
     # Exactly these classes: one derived from them may compute something else.
     if type(module) is MLP:
-        return StackedMLP(stack, module)
+        return StackedMLP(weights, module)
     if type(module) is DLRM:
-        return StackedDLRM(stack, module)
+        return StackedDLRM(weights, module)
     if type(module) is DeepFM:
-        return StackedDeepFM(stack, module)
+        return StackedDeepFM(weights, module)
     if type(module) is Logistic:
-        return StackedLogistic(stack, module)
+        return StackedLogistic(weights, module)
     raise TypeError(f"{type(module).__name__} has no stacked form")
 
 

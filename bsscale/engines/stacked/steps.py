@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bsscale.data.cache import cache_directory
 from bsscale.engines.stacked.feed import Batches
 from bsscale.engines.stacked.functional import FunctionalModel
-from bsscale.engines.stacked.layers import Stack
+from bsscale.engines.stacked.layers import Weights
 from bsscale.engines.stacked.models import stacked_model, tables
 from bsscale.engines.stacked.state import StackedParameters
 from bsscale.engines.stacked.update_rules import UpdateRule, make_update_rule
@@ -72,7 +72,7 @@ class LayersStep:
         }
         self.rule = make_update_rule(optimizer, self.parameters.tensors, sparse)
         self._model = stacked_model(
-            Stack(values, self.parameters.views(self.rule.gradients)), module
+            Weights(values, self.parameters.views(self.rule.gradients)), module
         )
 
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
