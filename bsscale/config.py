@@ -256,6 +256,11 @@ class Config:
         The most samples to train on; at most one may be given, 8 passes by default.
     eval_interval_samples
         Samples between evaluations; None means 128 x micro_batch.
+    checkpoint_interval_samples
+        Samples between checkpoints; None means one pass over the training split.
+    resume
+        auto: go on where the output directory holds a run that has not ended; never: refuse such a
+        directory; or a checkpoint, or a run's directory, to go on from in a new one.
     precision
         fp32 or fp64.
     seed
@@ -280,6 +285,8 @@ class Config:
     budget_samples: int | None = None
     budget_passes: float | None = None
     eval_interval_samples: int | None = None
+    checkpoint_interval_samples: int | None = None
+    resume: str = "auto"
     precision: str = "fp32"
     seed: int = 0
     dry_run: bool = False

@@ -57,8 +57,8 @@ class UpdateRule(ABC):
         Where the backward pass adds gradients, shaped as the parameters.
     """
 
-    # Tensors of state besides the gradient, each shaped as the parameters.
-    states: ClassVar[int]
+    # torch.optim's names of the state besides the gradient, each shaped as the parameters.
+    states: ClassVar[tuple[str, ...]]
 
     def __init__(
         self, config: OptimizerConfig, parameters: Sequence[Tensor], sparse: Mapping[int, int]
@@ -66,9 +66,7 @@ class UpdateRule(ABC):
         self.weight_decay = config.weight_decay
         self.parameters = list(parameters)
         self.sparse = dict(sparse)
-        self.state = [
-            [torch.zeros_like(tensor) for _ in range(self.states)] for tensor in parameters
-        ]
+        self.state = [[torch.zeros_like(tensor) for _ in self.states] for tensor in parameters]
         self.gradients = [
             state[0] if self._into_state(number) else torch.zeros_like(tensor)
             for number, (tensor, state) in enumerate(zip(parameters, self.state, strict=True))
@@ -150,7 +148,7 @@ class UpdateRule(ABC):
 class SGD(UpdateRule):
     """torch.optim.SGD without momentum: θ ← θ − lr·(g + λθ)."""
 
-    states = 0
+    states = ()
 
     def coefficients(self, lr: Floats, momentum: Floats, step: npt.NDArray[np.int64]) -> Floats:
         return np.stack([-lr], axis=1)
@@ -166,7 +164,7 @@ class SGD(UpdateRule):
 class MomentumSGD(UpdateRule):
     """torch.optim.SGD with momentum: v ← μv + g + λθ; θ ← θ − lr·v, or lr·(g + μv) (Nesterov)."""
 
-    states = 1
+    states = ("momentum_buffer",)
 
     def __init__(
         self, config: SGDConfig, parameters: Sequence[Tensor], sparse: Mapping[int, int]
@@ -210,7 +208,7 @@ class Adam(UpdateRule):
     beta1: 1 − beta1^t.
     """
 
-    states = 2
+    states = ("exp_avg", "exp_avg_sq")
 
     def __init__(
         self, config: AdamConfig, parameters: Sequence[Tensor], sparse: Mapping[int, int]
@@ -249,7 +247,7 @@ class Adam(UpdateRule):
 class Adagrad(UpdateRule):
     """torch.optim.Adagrad: s ← s + g²; θ ← θ − lr·g / (√s + ε)."""
 
-    states = 1
+    states = ("sum",)
 
     def __init__(
         self, config: AdagradConfig, parameters: Sequence[Tensor], sparse: Mapping[int, int]
