@@ -77,7 +77,13 @@ def find_start(
         refuse_occupied(directory)
         return Start(plan)
     if (directory / "run.json").exists():
-        record = read_run(directory)
+        try:
+            record = read_run(directory)
+        except RecordsError as error:
+            raise RecordsError(
+                f"{directory} already holds a run that cannot be read: {error.fact}",
+                "give another directory (hydra.run.dir=PATH), or move the old one away",
+            ) from error
         if record.status != "failed":
             _refuse_other_run(directory, record.config, resolved or {})
             return Start(plan, finished=record)

@@ -371,8 +371,7 @@ class _Recorded:
         try:
             self.start = find_start(spec.directory, spec.config, spec.plan, spec.resolved_config())
         except BsscaleError as error:
-            self.result = error
-            self._progress.ended(self._number, "failed")
+            self.fail(error)
             return
         if self.start.finished is not None:
             self.result = _left_alone(spec, self.start.finished)
