@@ -257,7 +257,10 @@ class Config:
     eval_interval_samples
         Samples between evaluations; None means 128 x micro_batch.
     precision
-        fp32 or fp64.
+        fp32, fp64, or bf16: weights and optimizer state in float32, forward pass and scoring under
+        torch.autocast.
+    clip_grad_norm
+        The largest L2 norm of an update's gradient over all parameters; None: any.
     seed
         Seed of the initialization and of the sample order.
     dry_run
@@ -281,5 +284,6 @@ class Config:
     budget_passes: float | None = None
     eval_interval_samples: int | None = None
     precision: str = "fp32"
+    clip_grad_norm: float | None = None
     seed: int = 0
     dry_run: bool = False
