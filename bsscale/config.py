@@ -262,7 +262,10 @@ class Config:
         auto: go on where the output directory holds a run that has not ended; never: refuse such a
         directory; or a checkpoint, or a run's directory, to go on from in a new one.
     precision
-        fp32 or fp64.
+        fp32, fp64, or bf16: weights and optimizer state in float32, forward pass and scoring under
+        torch.autocast.
+    clip_grad_norm
+        The largest L2 norm of an update's gradient over all parameters; None: any.
     seed
         Seed of the initialization and of the sample order.
     dry_run
@@ -288,5 +291,6 @@ class Config:
     checkpoint_interval_samples: int | None = None
     resume: str = "auto"
     precision: str = "fp32"
+    clip_grad_norm: float | None = None
     seed: int = 0
     dry_run: bool = False

@@ -92,11 +92,11 @@ class Plan:
     checkpoint_interval_samples
         Samples between checkpoints.
     precision
-        fp32 or fp64.
+        fp32, fp64 or bf16.
     seed
         Seed of the initialization and of the sample order.
     subject
-        Data set, model and optimizer as configured, in plain containers.
+        Data set, model, optimizer and clipping as configured, in plain containers.
     warnings
         What the user should know before training.
     """
@@ -256,6 +256,7 @@ def make_plan(config: Config, samples_per_pass: int, devices: Devices) -> Plan:
             "dataset": config.dataset,
             "model": config.model,
             "optimizer": asdict(config.optimizer),
+            "clip_grad_norm": config.clip_grad_norm,
         },
         warnings=schedule.notes(),
     )
@@ -286,6 +287,12 @@ def check_config(config: Config) -> None:
             f"base_lr={config.base_lr} is not a positive number",
             "give the best fixed learning rate at gpus=1, e.g. base_lr=0.1",
         )
+    if config.clip_grad_norm is not None and not 0 < config.clip_grad_norm < math.inf:
+        raise ConfigError(
+            f"clip_grad_norm={config.clip_grad_norm} is not a positive number",
+            "give the largest norm of an update's gradient, e.g. clip_grad_norm=1, or "
+            "clip_grad_norm=null not to clip",
+        )
     passes = config.budget_passes
     if passes is not None and config.budget_samples is not None:
         raise ConfigError(
@@ -294,7 +301,7 @@ def check_config(config: Config) -> None:
         )
     if passes is not None and not 0 < passes < math.inf:
         raise ConfigError(f"budget_passes={passes} is not a positive number", "8 is the default")
-    _check_choice("precision", config.precision, ("fp32", "fp64"))
+    _check_choice("precision", config.precision, ("fp32", "fp64", "bf16"))
     _check_choice("executor", config.executor.name, ("auto", "virtual", "ddp"))
     _check_choice("executor.device", config.executor.device, ("auto", "cpu", "cuda"))
     if not isinstance(config.executor.compile, bool) and config.executor.compile != "auto":

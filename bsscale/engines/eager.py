@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.utils import clip_grad_norm_
 
 from bsscale.checked_file import Arrays
 from bsscale.checkpoints import Checkpoint
@@ -31,7 +32,8 @@ from bsscale.torch_scheduler import apply_rates
 
 __all__ = ["EagerEngine"]
 
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+# Of the weights and of the optimizer state; in bf16 only activations are shorter.
+DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.float32}
 # Rows scored at once; the order of magnitude at which a CPU's cache still holds the activations.
 SCORE_ROWS = 8192
 # Samples between two looks at the loop: a progress bar should move.
@@ -72,6 +74,7 @@ class EagerEngine:
         )
         torch.set_num_threads(plan.threads)
         self.dtype = DTYPES[plan.precision]
+        self._mixed = plan.precision == "bf16"
         self.updates_at_once = max(1, CHUNK_SAMPLES // plan.global_batch)
         self._dataset = dataset
 
@@ -80,6 +83,7 @@ class EagerEngine:
     ) -> None:
         """Put a run into the one slot, at its start or where a checkpoint left it."""
         self.plan = plan
+        self._clip_grad_norm = config.clip_grad_norm
         self._step = 0
         torch.manual_seed(plan.seed)
         self._module = build_model(config.model, self._dataset.schema)
@@ -199,16 +203,19 @@ class EagerEngine:
                 (loss / self.plan.grad_accum).backward()  # type: ignore[no-untyped-call]
             self._loss_sum += loss.detach()
             self._loss_count += 1
+        if self._clip_grad_norm is not None:
+            clip_grad_norm_(self._module.parameters(), self._clip_grad_norm)
         self.optimizer.step()
 
     def _score(self, samples: Samples) -> npt.NDArray[np.float64]:
         self._module.eval()
         logits = np.empty(len(samples))
-        with torch.inference_mode():
+        with torch.inference_mode(), self._autocast():
             for start in range(0, len(samples), SCORE_ROWS):
                 categorical, numeric, _ = self._tensors(samples[start : start + SCORE_ROWS])
                 part = self._module(categorical, numeric)
-                logits[start : start + SCORE_ROWS] = part.cpu().numpy()
+                # (NumPy has no bfloat16)
+                logits[start : start + SCORE_ROWS] = part.double().cpu().numpy()
         return logits
 
     def _shares(self, step: int) -> Iterator[tuple[Samples, AbstractContextManager[None]]]:
@@ -229,7 +236,13 @@ class EagerEngine:
 
     def _loss(self, samples: Samples) -> Tensor:
         categorical, numeric, label = self._tensors(samples)
-        return binary_cross_entropy_with_logits(self._forward(categorical, numeric), label)
+        with self._autocast():
+            logits = self._forward(categorical, numeric)
+            # In the precision of the label: in bfloat16 a mean over a batch has two digits.
+            return binary_cross_entropy_with_logits(logits.to(label.dtype), label)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self._mixed else nullcontext()
 
     def _tensors(self, samples: Samples) -> tuple[Tensor, Tensor, Tensor]:
         return (

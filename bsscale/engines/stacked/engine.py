@@ -63,7 +63,8 @@ class StackedEngine:
     Parameters
     ----------
     config, plan
-        Of any of the runs: model, optimizer, batch, precision and device are the same for all.
+        Of any of the runs: model, optimizer, clipping, batch, precision and device are the same
+        for all.
     dataset
         The data to train on.
     width
@@ -212,7 +213,14 @@ class StackedEngine:
 
     def _prepare(self, config: Config, plan: Plan) -> Step:
         """The step, ready to go: compiled, captured, and known to fit on the device."""
-        arguments = (self._module, self.width, config.optimizer, self.device, self.dtype)
+        arguments = (
+            self._module,
+            self.width,
+            config.optimizer,
+            self.device,
+            self.dtype,
+            config.clip_grad_norm,
+        )
         if plan.training_step == "layers":
             step: Step = LayersStep(*arguments)
             if plan.device == "cuda":

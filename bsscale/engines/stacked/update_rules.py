@@ -6,7 +6,7 @@ and on the number of updates alone is computed beforehand in float64, for many u
 
 An update has two halves. `open` prepares the gradient accumulators, into which the backward pass
 adds; `apply` changes the parameters. Plain momentum SGD accumulates straight into its momentum
-buffer, which saves two passes over the parameters.
+buffer, which saves two passes over the parameters, unless gradients are clipped in between.
 
 Embedding tables can be updated only where a batch touched them (``sparse``). Untouched rows have
 no gradient, so that for SGD without momentum and for Adagrad, both without weight decay, nothing
@@ -167,10 +167,14 @@ class MomentumSGD(UpdateRule):
     states = ("momentum_buffer",)
 
     def __init__(
-        self, config: SGDConfig, parameters: Sequence[Tensor], sparse: Mapping[int, int]
+        self,
+        config: SGDConfig,
+        parameters: Sequence[Tensor],
+        sparse: Mapping[int, int],
+        clipped: bool,
     ) -> None:
         self.nesterov = config.nesterov
-        self._plain = not config.nesterov and config.weight_decay == 0
+        self._plain = not config.nesterov and config.weight_decay == 0 and not clipped
         super().__init__(config, parameters, sparse)
 
     def _into_state(self, number: int) -> bool:
@@ -270,14 +274,26 @@ class Adagrad(UpdateRule):
 
 
 def make_update_rule(
-    config: OptimizerConfig, parameters: Sequence[Tensor], sparse: Mapping[int, int]
+    config: OptimizerConfig,
+    parameters: Sequence[Tensor],
+    sparse: Mapping[int, int],
+    clipped: bool,
 ) -> UpdateRule:
-    """The update rule of an optimizer's options; see `UpdateRule` for the parameters."""
+    """The update rule of an optimizer's options.
+
+    Parameters
+    ----------
+    config, parameters, sparse
+        As `UpdateRule` has them.
+    clipped
+        Whether gradients are changed between the backward pass and `UpdateRule.apply`, and so
+        must not be added to anything before.
+    """
     match config:
         case SGDConfig():
             if config.momentum_now is None:
                 return SGD(config, parameters, sparse)
-            return MomentumSGD(config, parameters, sparse)
+            return MomentumSGD(config, parameters, sparse, clipped)
         case AdamConfig():
             return Adam(config, parameters, sparse)
         case AdagradConfig():
