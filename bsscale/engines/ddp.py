@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import psutil
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -184,6 +185,9 @@ def join(world: World, plan: Plan) -> Iterator[None]:
         The run's numbers.
     """
     torch.set_num_threads(plan.threads)
+    if world.source == "torchrun":  # its agent starts them in sessions of their own
+        agent = psutil.Process(os.getppid())
+        threading.Thread(target=_end_after, args=(agent.wait,), daemon=True).start()
     if world.on_one_host:  # nothing needs to be reached from elsewhere
         _talk_on_loopback()
     with _process_group(world, plan, None if world.store is None else _meet(*world.store, world)):
@@ -225,7 +229,9 @@ def _rank_main(
     # A terminal's Ctrl-C reaches this process too; the parent decides what comes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=_end_after, args=(parent.join,), daemon=True).start()
     world = World(plan.processes, rank, rank, plan.processes, "bsscale")
     try:
         if plan.device == "cuda":
@@ -292,11 +298,9 @@ def _talk_on_loopback() -> None:
     os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it is gone: nobody would end it."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
+def _end_after(wait: Callable[[], object]) -> None:
+    """End this process when the one that started it is gone: nobody else would."""
+    wait()
     os._exit(1)
 
 
