@@ -28,7 +28,7 @@ from bsscale.launcher import register_launcher
 
 if TYPE_CHECKING:
     from bsscale.data import Dataset
-    from bsscale.plan import Plan
+    from bsscale.plan import Devices, Plan
     from bsscale.run import RunSpec
 
 __all__ = ["check_job", "main", "prepare_run", "remembering_datasets"]
@@ -98,7 +98,7 @@ def register_schemas() -> None:
         store.store(group="_schema/" + group if group else "_schema", name=name, node=node)
 
 
-def plan_job(cfg: DictConfig, load: Loader | None = None) -> Job:
+def plan_job(cfg: DictConfig, load: Loader | None = None, devices: Devices | None = None) -> Job:
     """From a composed configuration to a plan.
 
     Parameters
@@ -107,6 +107,8 @@ def plan_job(cfg: DictConfig, load: Loader | None = None) -> Job:
         The composed configuration.
     load
         What loads a data set; None for `bsscale.data.load_dataset`.
+    devices
+        What the job will find where it runs; None: this machine's.
 
     Raises
     ------
@@ -116,7 +118,7 @@ def plan_job(cfg: DictConfig, load: Loader | None = None) -> Job:
     from bsscale.plan import Devices, make_plan
 
     config, dataset = load_job(cfg, load)
-    plan = make_plan(config, dataset.train.samples_per_pass, Devices.here())
+    plan = make_plan(config, dataset.train.samples_per_pass, devices or Devices.here())
     return Job(config, dataset, plan)
 
 
@@ -131,14 +133,22 @@ def load_job(cfg: DictConfig, load: Loader | None = None) -> tuple[schema.Config
     return config, (load or load_dataset)(config.dataset)
 
 
-def check_job(cfg: DictConfig, load: Loader | None = None) -> None:
-    """Raise what the job's task would raise before it starts."""
+def check_job(
+    cfg: DictConfig, load: Loader | None = None, devices: Devices | None = None
+) -> Plan | None:
+    """Raise what the job's task would raise before it starts.
+
+    Returns
+    -------
+    The job's plan; None for a task that has none, or several.
+    """
     if cfg.task.name in ("range_test", "study"):  # they have schedules, and so plans, of their own
         load_job(cfg, load)
     elif cfg.task.name == "report":  # trains nothing
         _report_options(cfg)
     else:
-        plan_job(cfg, load)
+        return plan_job(cfg, load, devices).plan
+    return None
 
 
 def remembering_datasets() -> Loader:

@@ -1,0 +1,87 @@
+"""Every job of a sweep is checked before the first is started, whatever starts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import filter_overrides
+from hydra.errors import CompactHydraException
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from bsscale.errors import BsscaleError
+
+if TYPE_CHECKING:
+    from bsscale.data import Dataset
+    from bsscale.plan import Devices, Plan
+
+__all__ = ["CheckedJob", "check_jobs"]
+
+
+@dataclass(frozen=True)
+class CheckedJob:
+    """A job of a sweep.
+
+    Attributes
+    ----------
+    cfg
+        Its composed configuration, Hydra's own part included.
+    plan
+        Its numbers where it will run; None for a task that has none, or several.
+    described
+        Its overrides, less Hydra's own and those that all jobs share.
+    """
+
+    cfg: DictConfig
+    plan: Plan | None
+    described: str
+
+
+def check_jobs(
+    context: HydraContext,
+    config: DictConfig,
+    job_overrides: Sequence[Sequence[str]],
+    load: Callable[..., Dataset],
+    devices: Devices | None = None,
+    check: Callable[[CheckedJob], None] | None = None,
+) -> list[CheckedJob]:
+    """Compose and check the jobs of a sweep.
+
+    Parameters
+    ----------
+    context, config
+        Of the launcher.
+    job_overrides
+        A list of overrides for each job.
+    load
+        What loads a data set.
+    devices
+        What a job finds where it runs; None: this machine's.
+    check
+        What else is to be asked of a job; raises BsscaleError.
+
+    Raises
+    ------
+    CompactHydraException
+        What the first impossible job would raise before it trains.
+    """
+    from bsscale.cli import check_job
+
+    jobs = []
+    own = [filter_overrides(overrides) for overrides in job_overrides]
+    shared = set(own[0]).intersection(*own[1:]) if len(own) > 1 else set()
+    for overrides, mine in zip(job_overrides, own, strict=True):
+        cfg = context.config_loader.load_sweep_config(config, list(overrides))
+        described = " ".join(each for each in mine if each not in shared)
+        try:
+            job = CheckedJob(cfg, check_job(cfg, load, devices), described)
+            if check is not None:
+                check(job)
+        except BsscaleError as error:
+            raise CompactHydraException(
+                f"Nothing was trained: in the job {' '.join(mine)}: {error}"
+            ) from None
+        jobs.append(job)
+    return jobs

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# An environment for hydra/launcher=ray (its plugin needs older packages than bsscale's others), and
+# a Ray cluster of four CPUs on this host.
+#
+#   export BSSCALE_RAY_PYTHON=$(tests/clusters/ray.sh start)    # the environment's interpreter
+#   tests/clusters/ray.sh stop
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+dir=${BSSCALE_RAY_DIR:-/tmp/bsscale-ray}
+export RAY_USAGE_STATS_ENABLED=0 OMP_NUM_THREADS=1
+
+say() { printf '%s\n' "$*" >&2; }
+
+install() {
+  # Made again when what it is made of has changed.
+  local made
+  made=$(cat "$root/pyproject.toml" "$root/constraints.txt" | sha256sum; echo "$root")
+  [ "$(cat "$dir/made" 2>/dev/null)" = "$made" ] && return
+  say "ray.sh: making an environment in $dir/venv"
+  rm -rf "$dir/venv"
+  python3 -m venv "$dir/venv"
+  # The versions that the tests ran with, but for the two that the launcher needs older.
+  grep -vE '^(cloudpickle|joblib)==' "$root/constraints.txt" >"$dir/constraints.txt"
+  "$dir/venv/bin/pip" install -q -c "$dir/constraints.txt" -e "$root[ray]" >"$dir/pip.log" 2>&1 \
+    || { tail -5 "$dir/pip.log" >&2; return 1; }
+  echo "$made" >"$dir/made"
+}
+
+start() {
+  mkdir -p "$dir"
+  install
+  if ! "$dir/venv/bin/ray" status --address 127.0.0.1:16379 >/dev/null 2>&1; then
+    "$dir/venv/bin/ray" start --head --node-ip-address 127.0.0.1 --port 16379 --num-cpus 4 \
+      --include-dashboard false --disable-usage-stats --temp-dir "$dir/run" \
+      >"$dir/start.log" 2>&1 </dev/null || { cat "$dir/start.log" >&2; return 1; }
+  fi
+  echo "$dir/venv/bin/python"
+}
+
+# The cluster's processes are those of this environment; the environment stays.
+stop() {
+  [ -x "$dir/venv/bin/ray" ] || return 0
+  "$dir/venv/bin/ray" stop --force >/dev/null 2>&1 || true
+  rm -rf "$dir/run"
+}
+
+case ${1:-} in
+  start | stop) "$1" ;;
+  *) say "usage: $0 start|stop"; exit 2 ;;
+esac
