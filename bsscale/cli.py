@@ -142,6 +142,11 @@ def check_job(
     -------
     The job's plan; None for a task that has none, or several.
     """
+    if cfg.task.name == "study" and cfg.task.work is not None:
+        from bsscale.plan import Devices
+        from bsscale.study import plan_part
+
+        return plan_part(*load_job(cfg, load), devices or Devices.here())
     if cfg.task.name in ("range_test", "study"):  # they have schedules, and so plans, of their own
         load_job(cfg, load)
     elif cfg.task.name == "report":  # trains nothing
@@ -258,10 +263,15 @@ def _range_test(cfg: DictConfig, context: Any, multirun: bool) -> None:
 
 
 def _study(cfg: DictConfig, context: Any, multirun: bool) -> None:
-    from bsscale.study import study
+    from bsscale.launcher.jobs import jobs_of
+    from bsscale.study import carry_out_part, study
 
     config, dataset = load_job(cfg)
-    study(config, dataset, _plain(context.job_logging))
+    if cfg.task.work is not None:
+        carry_out_part(config, dataset, _plain(context.job_logging))
+        return
+    jobs = None if multirun else jobs_of(_hydra_main, context)
+    study(config, dataset, _plain(context.job_logging), jobs)
 
 
 def _report(cfg: DictConfig, context: Any, multirun: bool) -> None:

@@ -44,7 +44,7 @@ def check_jobs(
     config: DictConfig,
     job_overrides: Sequence[Sequence[str]],
     load: Callable[..., Dataset],
-    devices: Devices | None = None,
+    devices: Callable[[str], Devices] | None = None,
     check: Callable[[CheckedJob], None] | None = None,
 ) -> list[CheckedJob]:
     """Compose and check the jobs of a sweep.
@@ -58,7 +58,7 @@ def check_jobs(
     load
         What loads a data set.
     devices
-        What a job finds where it runs; None: this machine's.
+        What a job of such a task finds where it runs; None: what this machine has.
     check
         What else is to be asked of a job; raises BsscaleError.
 
@@ -70,13 +70,14 @@ def check_jobs(
     from bsscale.cli import check_job
 
     jobs = []
-    own = [filter_overrides(overrides) for overrides in job_overrides]
-    shared = set(own[0]).intersection(*own[1:]) if len(own) > 1 else set()
-    for overrides, mine in zip(job_overrides, own, strict=True):
+    shared = set(config.hydra.overrides.task)
+    for overrides in job_overrides:
         cfg = context.config_loader.load_sweep_config(config, list(overrides))
+        mine = filter_overrides(overrides)
         described = " ".join(each for each in mine if each not in shared)
         try:
-            job = CheckedJob(cfg, check_job(cfg, load, devices), described)
+            found = None if devices is None else devices(cfg.task.name)
+            job = CheckedJob(cfg, check_job(cfg, load, found), described)
             if check is not None:
                 check(job)
         except BsscaleError as error:

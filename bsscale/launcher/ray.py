@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, configure_log, setup_globals
+from hydra.core.utils import JobReturn, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from bsscale.launcher.checked import CheckedJob, check_jobs
+
+if TYPE_CHECKING:
+    from bsscale.plan import Devices
 
 __all__ = ["RayLauncher"]
 
@@ -41,23 +44,33 @@ class RayLauncher(Launcher):
     ) -> None:
         self._context, self._task_function, self._config = hydra_context, task_function, config
 
+    def devices_of_node(self) -> Devices:
+        """The devices of the best node: a job is on one."""
+        import ray
+        from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
+
+        from bsscale.plan import Devices
+
+        start_ray(OmegaConf.create(self._init))
+        gpus = (int(node["Resources"].get("GPU", 0)) for node in ray.nodes())
+        return Devices(cuda=max(gpus, default=0))
+
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         import ray
-        from hydra_plugins.hydra_ray_launcher._launcher_util import launch_job_on_ray, start_ray
+        from hydra_plugins.hydra_ray_launcher._launcher_util import launch_job_on_ray
 
         from bsscale.cli import remembering_datasets
-        from bsscale.plan import Devices
 
         assert self._config is not None and self._context is not None
         setup_globals()
-        configure_log(self._config.hydra.hydra_logging, self._config.hydra.verbose)
-        start_ray(OmegaConf.create(self._init))
-        # A job has the devices of one node.
-        gpus = max((int(node["Resources"].get("GPU", 0)) for node in ray.nodes()), default=0)
         jobs = check_jobs(
-            self._context, self._config, job_overrides, remembering_datasets(), Devices(cuda=gpus)
+            self._context,
+            self._config,
+            job_overrides,
+            remembering_datasets(),
+            lambda _: self.devices_of_node(),
         )
         Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         tasks = []

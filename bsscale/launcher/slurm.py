@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
@@ -22,6 +22,9 @@ from omegaconf import open_dict
 
 from bsscale.errors import ConfigError
 from bsscale.launcher.checked import CheckedJob, check_jobs
+
+if TYPE_CHECKING:
+    from bsscale.plan import Devices
 
 __all__ = ["LocalLauncher", "SlurmLauncher", "resources"]
 
@@ -90,12 +93,12 @@ class _SubmititLauncher(BaseSubmititLauncher):
 
         assert self.config is not None and self.hydra_context is not None
         jobs = check_jobs(
-            self.hydra_context, self.config, job_overrides, remembering_datasets(), self._devices()
+            self.hydra_context, self.config, job_overrides, remembering_datasets(), self.devices
         )
         Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         groups: dict[Resources, list[int]] = {}
         for number, job in enumerate(jobs):
-            groups.setdefault(self._resources(job), []).append(number)
+            groups.setdefault(self.resources(job), []).append(number)
         submitted: dict[int, Any] = {}
         try:
             for asked, numbers in groups.items():
@@ -114,11 +117,12 @@ class _SubmititLauncher(BaseSubmititLauncher):
             log.warning("no longer waiting for the jobs %s, which run on", running)
             raise
 
-    def _devices(self) -> Any:
-        """What a job finds where it runs."""
+    def devices(self, task: str) -> Devices:
+        """What a job of such a task finds where it runs."""
         raise NotImplementedError
 
-    def _resources(self, job: CheckedJob) -> Resources:
+    def resources(self, job: CheckedJob) -> Resources:
+        """What a job asks of the cluster."""
         raise NotImplementedError
 
     def _submit(
@@ -203,18 +207,25 @@ class SlurmLauncher(_SubmititLauncher):
 
     _EXECUTOR = "slurm"
 
-    def _devices(self) -> Any:
+    def devices_of_node(self) -> Devices:
+        """What a job of one node finds there."""
         from bsscale.plan import Devices
 
-        # As many nodes as it takes.
-        return Devices(cuda=0 if self.params.get("gpus_per_node") is None else 1 << 20)
+        return Devices(cuda=self.params.get("gpus_per_node") or 0)
 
-    def _resources(self, job: CheckedJob) -> Resources:
-        gpus_per_node = self.params.get("gpus_per_node")
-        processes, threads = (1, 1) if job.plan is None else (job.plan.processes, job.plan.threads)
-        if job.plan is not None and job.plan.device == "cpu":
-            gpus_per_node = None
-        return resources(processes, threads, gpus_per_node, self.params.get("tasks_per_node"))
+    def devices(self, task: str) -> Devices:
+        from bsscale.plan import Devices
+
+        on_node = self.devices_of_node()
+        # A run has as many nodes as it takes; the other tasks start their processes themselves.
+        return Devices(cuda=1 << 20) if task == "train" and on_node.cuda else on_node
+
+    def resources(self, job: CheckedJob) -> Resources:
+        if job.plan is None or job.cfg.task.name != "train":
+            return _one_task(job, self.params.get("gpus_per_node"))
+        gpus_per_node = self.params.get("gpus_per_node") if job.plan.device == "cuda" else None
+        tasks_per_node = self.params.get("tasks_per_node")
+        return resources(job.plan.processes, job.plan.threads, gpus_per_node, tasks_per_node)
 
 
 class LocalLauncher(_SubmititLauncher):
@@ -222,15 +233,26 @@ class LocalLauncher(_SubmititLauncher):
 
     _EXECUTOR = "local"
 
-    def _devices(self) -> Any:
+    def devices_of_node(self) -> Devices:
+        """What a job finds on this host."""
         from bsscale.plan import Devices
 
-        devices = Devices.here()
-        given = self.params.get("gpus_per_node")
-        return devices if given is None else Devices(cuda=min(given, devices.cuda))
+        here, given = Devices.here(), self.params.get("gpus_per_node")
+        return here if given is None else Devices(cuda=min(given, here.cuda))
 
-    def _resources(self, job: CheckedJob) -> Resources:
-        return Resources(1, 1, self._devices().cuda or None, 1)
+    def devices(self, task: str) -> Devices:
+        return self.devices_of_node()
+
+    def resources(self, job: CheckedJob) -> Resources:
+        return _one_task(job, self.devices_of_node().cuda or None)
+
+
+def _one_task(job: CheckedJob, gpus_per_node: int | None) -> Resources:
+    """Of a job that starts its processes itself, on one node."""
+    if job.plan is None:
+        return Resources(1, 1, gpus_per_node, 1)
+    gpus = job.plan.processes if job.plan.device == "cuda" else None
+    return Resources(1, 1, gpus, job.plan.processes * job.plan.threads)
 
 
 def _describe(asked: Resources) -> str:
