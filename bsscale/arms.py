@@ -10,7 +10,14 @@ from typing import Any
 __all__ = ["arm_hash", "arm_label", "differences"]
 
 # Fields that do not change the training of an arm.
-_NOT_OF_THE_ARM = ("seed", "tracker", "task", "dry_run")
+_NOT_OF_THE_ARM = (
+    "seed",
+    "tracker",
+    "task",
+    "dry_run",
+    "resume",
+    "checkpoint_interval_samples",
+)
 
 
 def arm_label(schedule: str, gpus: int, overrides: Sequence[str] = ()) -> str:

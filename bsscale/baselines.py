@@ -55,7 +55,8 @@ class Baseline:
     Attributes
     ----------
     settings
-        The configuration it holds for: dataset, model, optimizer and micro_batch.
+        The configuration it holds for: dataset, model, optimizer and micro_batch, and precision and
+        clip_grad_norm where they are not the default ones.
     base_lr
         The rate with the highest median best AUC of the tuning seeds.
     best_auc
@@ -112,7 +113,7 @@ def find(config: Config, shipped: Sequence[Baseline] | None = None) -> Lookup:
     baseline, why_not = None, ""
     targets: dict[str, float] = {}
     for entry in shipped:
-        settings = entry.settings
+        settings = {**_USUAL, **entry.settings}
         if all(settings[part] == wanted[part] for part in ("dataset", "model")):
             targets[settings["optimizer"]["name"]] = default_target(entry.best_auc)
         if any(settings[part]["name"] != name for part, name in names.items()):
@@ -137,6 +138,7 @@ def settings_of(config: Config) -> dict[str, Any]:
         "model": dict(config.model),
         "optimizer": _rule_of(asdict(config.optimizer)),
         "micro_batch": config.micro_batch * config.grad_accum,
+        **_arithmetic_of(config.precision, config.clip_grad_norm),
     }
 
 
@@ -163,6 +165,16 @@ def tune(best_aucs: Mapping[float, Sequence[float]]) -> tuple[float, list[dict[s
 def _rule_of(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     """The options that make a rate another one: of sparse updates only the lazy form does."""
     return {key: value for key, value in optimizer.items() if key != "sparse" or value is True}
+
+
+# What an entry was tuned with where it does not say otherwise.
+_USUAL = {"precision": "fp32", "clip_grad_norm": None}
+
+
+def _arithmetic_of(precision: str, clip_grad_norm: float | None) -> dict[str, Any]:
+    """Whether it is rounded to bfloat16, and how it is clipped; fp64 takes the rates of fp32."""
+    usual = "fp32" if precision == "fp64" else precision
+    return {"precision": usual, "clip_grad_norm": clip_grad_norm}
 
 
 @cache
@@ -240,6 +252,8 @@ def _write_entry(
         "tuning": list(table),
         "commands": list(commands),
     }
+    arithmetic = _arithmetic_of(config["precision"], config.get("clip_grad_norm"))
+    settings |= {key: value for key, value in arithmetic.items() if value != _USUAL[key]}
     entries = json.loads(SHIPPED.read_text(encoding="utf-8"))
     kept = [old for old in entries if old["settings"] != settings]
     write_json(SHIPPED, sorted([*kept, entry], key=lambda e: _names(e["settings"])))

@@ -13,6 +13,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from bsscale.errors import BsscaleError
+from bsscale.world import World
 
 if TYPE_CHECKING:
     from bsscale.config import TrackerConfig
@@ -31,6 +32,9 @@ class Around(Callback):
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse an output directory that cannot be written."""
         HydraConfig.instance().set_config(config)
+        world = World.here()
+        if world is not None and world.rank > 0:  # it writes nothing
+            return
         _try_directory(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:

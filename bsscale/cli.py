@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,8 +25,9 @@ from omegaconf import DictConfig, OmegaConf
 from bsscale import config as schema
 from bsscale import optimizers, schedule_config
 from bsscale.arms import arm_label
-from bsscale.errors import BsscaleError
+from bsscale.errors import BsscaleError, ConfigError
 from bsscale.launcher import register_launcher
+from bsscale.world import World
 
 if TYPE_CHECKING:
     from bsscale.data import Dataset
@@ -72,22 +75,71 @@ def main() -> None:
     """Entry point of ``python -m bsscale`` and of the console script."""
     register_schemas()
     register_launcher()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and "LOCAL_RANK" in os.environ:
-        # Each process would start a run of its own, into one directory.
-        print(
-            f"error: started {os.environ['WORLD_SIZE']} times over, as torchrun does\n"
-            f"  -> start it once: python -m bsscale executor=ddp gpus={os.environ['WORLD_SIZE']}",
-            file=sys.stderr,
-        )
+    try:
+        sys.argv[1:] = own_overrides(sys.argv[1:], World.here())
+    except BsscaleError as error:
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     # As `python -m` does: the user's own modules lie where the command is typed.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminated)
     try:
         _hydra_main()
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def own_overrides(arguments: Sequence[str], world: World | None) -> list[str]:
+    """The command line of one process of a run that something else has started.
+
+    Parameters
+    ----------
+    arguments
+        As all of them were started.
+    world
+        This process's place; None: it was started alone, and nothing is added.
+
+    Raises
+    ------
+    ConfigError
+        If each of them would start a sweep of its own.
+    """
+    if world is None:
+        return list(arguments)
+    if {"-m", "--multirun"} & set(arguments):
+        raise ConfigError(
+            f"-m in {world.size} processes that {world.source} has started: each would sweep",
+            "start a sweep once (python -m bsscale -m executor=ddp ..., or with "
+            "hydra/launcher=submitit_slurm), or a run without -m",
+        )
+    own = []
+    if world.rank > 0:  # neither directory nor log
+        own = ["hydra/job_logging=ranks_above_0", "hydra.output_subdir=null", "hydra.run.dir=."]
+        arguments = [each for each in arguments if not each.startswith("hydra.run.dir=")]
+    elif not any(each.startswith("hydra.run.dir=") for each in arguments):
+        own = [f"hydra.run.dir={_common_directory()}"]
+    return [*arguments, *own]
+
+
+def _common_directory() -> str:
+    """A default directory that is the same when torchrun or SLURM starts the run again."""
+    import psutil
+
+    if (run_id := os.environ.get("TORCHELASTIC_RUN_ID", "none")) != "none":
+        return f"outputs/{run_id}"
+    if (job := os.environ.get("SLURM_JOB_ID")) and "TORCHELASTIC_RUN_ID" not in os.environ:
+        return f"outputs/slurm-{job}.{os.environ.get('SLURM_STEP_ID', 0)}"
+    # torchrun without --rdzv-id restarts its processes, and lives on itself.
+    started = datetime.fromtimestamp(psutil.Process(os.getppid()).create_time())
+    return f"outputs/{started:%Y-%m-%d/%H-%M-%S-%f}"
+
+
+def _terminated(*_: object) -> None:
+    """SIGTERM, where nobody else handles it: the exit code that a shell gives it."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def register_schemas() -> None:
@@ -185,6 +237,7 @@ def _hydra_main(cfg: DictConfig) -> None:
     context = HydraConfig.get()
     multirun = context.mode == RunMode.MULTIRUN
     try:
+        _refuse_many_processes(cfg.task.name)
         _TASKS[cfg.task.name](cfg, context, multirun)
     except BsscaleError as error:
         log.error("error: %s", error)
@@ -195,6 +248,15 @@ def _hydra_main(cfg: DictConfig) -> None:
         if not multirun:
             raise
         log.exception("the job failed")
+
+
+def _refuse_many_processes(task: str) -> None:
+    world = World.here()
+    if world is not None and world.size > 1 and task != "train":
+        raise ConfigError(
+            f"task={task} in {world.size} processes that {world.source} has started",
+            f"start it once: python -m bsscale task={task} ...",
+        )
 
 
 def prepare_run(
@@ -239,7 +301,7 @@ def _train(cfg: DictConfig, context: Any, multirun: bool) -> None:
     if spec.config.dry_run:
         return
     record = run(spec, dataset)
-    if not multirun:
+    if record is not None and not multirun:
         log.info("\n%s", describe_result(record, spec.directory))
 
 
@@ -292,7 +354,6 @@ def _report(cfg: DictConfig, context: Any, multirun: bool) -> None:
 
 def _report_options(cfg: DictConfig) -> tuple[schema.ReportTask, list[Path]]:
     """What to report on; the rest of the configuration is of no importance to a report."""
-    from bsscale.errors import ConfigError
     from bsscale.report import matching
 
     task = OmegaConf.to_object(cfg.task)

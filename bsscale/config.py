@@ -261,8 +261,16 @@ class Config:
         The most samples to train on; at most one may be given, 8 passes by default.
     eval_interval_samples
         Samples between evaluations; None means 128 x micro_batch.
+    checkpoint_interval_samples
+        Samples between checkpoints; None means one pass over the training split.
+    resume
+        auto: go on where the output directory holds a run that has not ended; never: refuse such a
+        directory; or a checkpoint, or a run's directory, to go on from in a new one.
     precision
-        fp32 or fp64.
+        fp32, fp64, or bf16: weights and optimizer state in float32, forward pass and scoring under
+        torch.autocast.
+    clip_grad_norm
+        The largest L2 norm of an update's gradient over all parameters; None: any.
     seed
         Seed of the initialization and of the sample order.
     dry_run
@@ -285,6 +293,9 @@ class Config:
     budget_samples: int | None = None
     budget_passes: float | None = None
     eval_interval_samples: int | None = None
+    checkpoint_interval_samples: int | None = None
+    resume: str = "auto"
     precision: str = "fp32"
+    clip_grad_norm: float | None = None
     seed: int = 0
     dry_run: bool = False

@@ -8,14 +8,18 @@ a number again.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, cast
 
 from bsscale import baselines
 from bsscale.config import Config
 from bsscale.errors import ConfigError
+from bsscale.records import plain
 from bsscale.schedule_config import ScheduleContext
 from bsscale.schedules import Schedule
 from bsscale.stacking import choose_training_step
+from bsscale.world import World
 
 __all__ = ["Devices", "Plan", "make_plan"]
 
@@ -27,22 +31,26 @@ DEFAULT_EVAL_INTERVAL_MICRO_BATCHES = 128
 
 @dataclass(frozen=True)
 class Devices:
-    """The accelerators of this machine.
+    """The accelerators of this machine, and the processes that were started on it.
 
     Attributes
     ----------
     cuda
         Number of CUDA devices.
+    world
+        The processes of the run, where something else has started them.
     """
 
     cuda: int
+    world: World | None = None
 
     @classmethod
     def here(cls) -> Devices:
         """Count the devices of this machine."""
         import torch
 
-        return cls(cuda=torch.cuda.device_count() if torch.cuda.is_available() else 0)
+        cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        return cls(cuda, World.here())
 
 
 @dataclass(frozen=True)
@@ -81,10 +89,14 @@ class Plan:
         Validation AUC to reach (None: none), and where it comes from.
     stop_at_target
         Whether training stops once the target is confirmed.
+    checkpoint_interval_samples
+        Samples between checkpoints.
     precision
-        fp32 or fp64.
+        fp32, fp64 or bf16.
     seed
         Seed of the initialization and of the sample order.
+    subject
+        Data set, model, optimizer and clipping as configured, in plain containers.
     warnings
         What the user should know before training.
     """
@@ -111,9 +123,33 @@ class Plan:
     target: float | None
     target_source: str
     stop_at_target: bool
+    checkpoint_interval_samples: int
     precision: str
     seed: int
+    subject: Mapping[str, Any]
     warnings: tuple[str, ...] = ()
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """All that determines the training and when it ends, in plain containers.
+
+        It is what a checkpoint has in common with a run that goes on from it. Neither the executor
+        nor the number of replicas is part of it, as long as they make the same global batch.
+        """
+        numbers = (
+            "samples_per_pass",
+            "global_batch",
+            "budget_samples",
+            "eval_interval_samples",
+            "target",
+            "stop_at_target",
+            "precision",
+            "seed",
+        )
+        schedule = {"shape": type(self.schedule).__name__, **asdict(cast("Any", self.schedule))}
+        described = {name: getattr(self, name) for name in numbers}
+        plain_: dict[str, Any] = plain({**self.subject, "schedule": schedule, **described})
+        return plain_
 
     def next_evaluation(self, step: int) -> int:
         """After how many updates a run that has made `step` of them is evaluated again.
@@ -123,6 +159,19 @@ class Plan:
         passed = step * self.global_batch // self.eval_interval_samples
         samples = (passed + 1) * self.eval_interval_samples
         return min(-(-samples // self.global_batch), self.steps)
+
+    def next_checkpoint(self, step: int) -> int:
+        """After how many updates a run that has made `step` of them is checkpointed again.
+
+        That is the first update past a multiple of the interval; or, where evaluations are closer
+        together, the first evaluation past it, so that runs in one stack stay in step.
+        """
+        passed = step * self.global_batch // self.checkpoint_interval_samples
+        samples = (passed + 1) * self.checkpoint_interval_samples
+        due = -(-samples // self.global_batch)
+        if self.checkpoint_interval_samples < self.eval_interval_samples:
+            return due
+        return self.next_evaluation(due - 1)
 
 
 def make_plan(config: Config, samples_per_pass: int, devices: Devices) -> Plan:
@@ -143,7 +192,7 @@ def make_plan(config: Config, samples_per_pass: int, devices: Devices) -> Plan:
         With the fact, the value and the remedy, for whatever cannot be trained.
     """
     check_config(config)
-    gpus = 1 if config.gpus is None else config.gpus
+    gpus = config.gpus or (1 if devices.world is None else devices.world.size)
     executor, executor_reason, device, processes = _executor(config, gpus, devices)
 
     global_batch = config.micro_batch * gpus * config.grad_accum
@@ -200,8 +249,15 @@ def make_plan(config: Config, samples_per_pass: int, devices: Devices) -> Plan:
         target=target,
         target_source=target_source,
         stop_at_target=config.stop_at_target,
+        checkpoint_interval_samples=config.checkpoint_interval_samples or samples_per_pass,
         precision=config.precision,
         seed=config.seed,
+        subject={
+            "dataset": config.dataset,
+            "model": config.model,
+            "optimizer": asdict(config.optimizer),
+            "clip_grad_norm": config.clip_grad_norm,
+        },
         warnings=schedule.notes(),
     )
 
@@ -214,6 +270,7 @@ def check_config(config: Config) -> None:
         ("grad_accum", config.grad_accum),
         ("budget_samples", config.budget_samples),
         ("eval_interval_samples", config.eval_interval_samples),
+        ("checkpoint_interval_samples", config.checkpoint_interval_samples),
         ("executor.threads", config.executor.threads),
     ):
         if count is not None and count < 1:
@@ -230,6 +287,12 @@ def check_config(config: Config) -> None:
             f"base_lr={config.base_lr} is not a positive number",
             "give the best fixed learning rate at gpus=1, e.g. base_lr=0.1",
         )
+    if config.clip_grad_norm is not None and not 0 < config.clip_grad_norm < math.inf:
+        raise ConfigError(
+            f"clip_grad_norm={config.clip_grad_norm} is not a positive number",
+            "give the largest norm of an update's gradient, e.g. clip_grad_norm=1, or "
+            "clip_grad_norm=null not to clip",
+        )
     passes = config.budget_passes
     if passes is not None and config.budget_samples is not None:
         raise ConfigError(
@@ -238,7 +301,7 @@ def check_config(config: Config) -> None:
         )
     if passes is not None and not 0 < passes < math.inf:
         raise ConfigError(f"budget_passes={passes} is not a positive number", "8 is the default")
-    _check_choice("precision", config.precision, ("fp32", "fp64"))
+    _check_choice("precision", config.precision, ("fp32", "fp64", "bf16"))
     _check_choice("executor", config.executor.name, ("auto", "virtual", "ddp"))
     _check_choice("executor.device", config.executor.device, ("auto", "cpu", "cuda"))
     if not isinstance(config.executor.compile, bool) and config.executor.compile != "auto":
@@ -264,6 +327,10 @@ def _executor(config: Config, gpus: int, devices: Devices) -> tuple[str, str, st
         )
     if device == "auto":
         device = "cuda" if devices.cuda else "cpu"
+    if devices.world is not None and not (wanted == "virtual" and devices.world.size == 1):
+        _check_world(config, gpus, device, devices, devices.world)
+        source, size = devices.world.source, devices.world.size
+        return "ddp", f"{source} has started {size} process{'es' * (size > 1)}", device, size
     # On a CPU any number of processes can be started; on CUDA one a device.
     count = devices.cuda if device == "cuda" else gpus
     if wanted == "ddp":
@@ -282,6 +349,28 @@ def _executor(config: Config, gpus: int, devices: Devices) -> tuple[str, str, st
         if processes > 1:
             return "ddp", f"auto: {count} CUDA devices", device, processes
     return "virtual", f"auto: {'one CUDA device' if device == 'cuda' else 'no GPU'}", device, 1
+
+
+def _check_world(config: Config, gpus: int, device: str, devices: Devices, world: World) -> None:
+    """Whether the processes that were started are those of the run that is configured."""
+    started = f"{world.source} has started {world.size} processes"
+    if config.executor.name == "virtual":
+        raise ConfigError(
+            f"executor=virtual trains in one process, but {started}",
+            "leave executor=virtual out, or start bsscale once: python -m bsscale",
+        )
+    if gpus % world.size:
+        fitting = ", ".join(str(n) for n in range(1, gpus + 1) if gpus % n == 0)
+        raise ConfigError(
+            f"gpus={gpus} replicas do not divide among the processes: {started}",
+            f"leave gpus out (it is {world.size} then), give a multiple of {world.size}, or start "
+            f"{fitting} processes",
+        )
+    if device == "cuda" and world.local_size > devices.cuda:
+        raise ConfigError(
+            f"{world.local_size} processes on a host with {devices.cuda} CUDA devices",
+            f"start {devices.cuda} on this host, or give executor.device=cpu",
+        )
 
 
 def _budget_samples(config: Config, samples_per_pass: int, eval_interval: int) -> int:

@@ -6,24 +6,31 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from bsscale.errors import RecordsError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 __all__ = [
     "FORMAT_VERSION",
     "EvalPoint",
     "Records",
     "RunRecord",
+    "eval_point",
+    "plain",
     "read_evals",
     "read_run",
     "write_json",
 ]
 
 FORMAT_VERSION = 1
+# Held by the process that writes a run.
+LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -104,18 +111,26 @@ class Records:
     ----------
     directory
         Where to write; created if need be.
+    kept
+        What an earlier start of the run has left there is replaced by these evaluations: those
+        before the checkpoint that it goes on from. None: the directory must be free.
 
     Raises
     ------
     RecordsError
-        If the directory already holds a run, or cannot be written.
+        If the directory already holds a run, another process is writing one there, or it cannot
+        be written.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, kept: Sequence[EvalPoint] | None = None) -> None:
         self.directory = directory
-        refuse_occupied(directory)
+        if kept is None:
+            refuse_occupied(directory)
         try:
             directory.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(directory)
+            (directory / "run.json").unlink(missing_ok=True)
+            _replace(directory / "evals.jsonl", "".join(_line(point) for point in kept or ()))
             self._evals = (directory / "evals.jsonl").open("a", encoding="utf-8")
         except OSError as error:
             raise unwritable(directory, error) from error
@@ -129,13 +144,17 @@ class Records:
     def close(self) -> None:
         """Close evals.jsonl."""
         self._evals.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+            (self.directory / LOCK).unlink(missing_ok=True)
 
     def on_step(self, step: int) -> None:
         """Nothing is written for an update."""
 
     def on_eval(self, point: EvalPoint) -> None:
         """Append one line and flush it."""
-        self._evals.write(json.dumps(_plain(asdict(point)), allow_nan=False) + "\n")
+        self._evals.write(_line(point))
         self._evals.flush()
 
     def finish(self, record: RunRecord) -> None:
@@ -207,9 +226,7 @@ def read_evals(directory: Path) -> list[EvalPoint]:
         if not line.endswith("\n"):
             break
         try:
-            data = json.loads(line)
-            data["loss"] = math.nan if data["loss"] is None else data["loss"]
-            points.append(EvalPoint(**data))
+            points.append(eval_point(json.loads(line)))
         except (ValueError, TypeError, KeyError) as error:
             raise RecordsError(
                 f"line {number} of {path} is not an evaluation: {error}", "leave this run out"
@@ -217,9 +234,22 @@ def read_evals(directory: Path) -> list[EvalPoint]:
     return points
 
 
+def eval_point(data: Mapping[str, Any]) -> EvalPoint:
+    """An evaluation, from its JSON object; raises KeyError or TypeError if it is none."""
+    return EvalPoint(**{**data, "loss": math.nan if data["loss"] is None else data["loss"]})
+
+
 def write_json(path: Path, data: Any) -> None:
     """Replace `path` by `data` as JSON, atomically; non-finite numbers become null."""
-    text = json.dumps(_plain(data), indent=2, allow_nan=False) + "\n"
+    _replace(path, json.dumps(plain(data), indent=2, allow_nan=False) + "\n")
+
+
+def _line(point: EvalPoint) -> str:
+    return json.dumps(plain(asdict(point)), allow_nan=False) + "\n"
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace `path` atomically."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -233,12 +263,29 @@ def write_json(path: Path, data: Any) -> None:
         raise
 
 
-def _plain(value: Any) -> Any:
-    """`value` with every non-finite number as None, which is how JSON spells censored."""
+def _lock(directory: Path) -> FileLock | None:
+    """Hold the directory as long as this process lives; None on a file system without locks."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(directory / LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RecordsError(
+            f"another process is writing a run to {directory}",
+            "let it end, or give another directory (hydra.run.dir=PATH)",
+        ) from None
+    except (OSError, NotImplementedError):  # a file system without locks, or not writable at all
+        return None
+    return lock
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON spells it: with every non-finite number as None, as censored ones are."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

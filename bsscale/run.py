@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from bsscale.arms import arm_hash
+from bsscale.checkpoints import (
+    Checkpoint,
+    read_checkpoint,
+    remove_checkpoints,
+    write_checkpoint,
+)
 from bsscale.config import Config
 from bsscale.data import Dataset, load_dataset
 from bsscale.display import describe_result_briefly
@@ -27,9 +34,11 @@ from bsscale.records import (
     refuse_occupied,
     write_run,
 )
+from bsscale.resume import Start, continued, find_start
 from bsscale.stacking import Stack, make_stacks, split
 from bsscale.tracking import NoTracker, WandbTracker, make_tracker
 from bsscale.trainer import Engine, Observer, Outcome, train
+from bsscale.world import World
 
 __all__ = ["RunSpec", "make_engine", "run", "run_together"]
 
@@ -76,8 +85,8 @@ class RunSpec:
         )
 
 
-def run(spec: RunSpec, dataset: Dataset) -> RunRecord:
-    """Train one run and write its records.
+def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
+    """Train one run, or what is left of it, and write its records.
 
     Parameters
     ----------
@@ -85,6 +94,10 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord:
         What to run.
     dataset
         Its data, which `spec.plan` was made for.
+
+    Returns
+    -------
+    Its record; None on the ranks above 0 of processes that something else has started.
 
     Raises
     ------
@@ -95,16 +108,26 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord:
     -----
     Whatever ends the run is written to run.json before it is raised.
     """
-    refuse_occupied(spec.directory)
     if spec.plan.executor == "virtual":
         [result] = run_together([spec], dataset)
         if isinstance(result, Exception):
             raise result
         return result
-    from bsscale.engines.ddp import launch
+    from bsscale.engines.ddp import join, launch
 
+    if (world := World.here()) is not None:
+        try:
+            with join(world, spec.plan):
+                return _train_rank(world, spec, dataset)
+        except Exception as error:
+            if world.rank == 0:
+                _record_failure(spec, _reason(error))
+            raise
+    start = find_start(spec.directory, spec.config, spec.plan, spec.resolved_config())
+    if start.finished is not None:
+        return _left_alone(spec, start.finished)
     try:
-        launch(_train_rank, spec, spec.plan)
+        launch(_start_rank, spec, spec.plan)
     except KeyboardInterrupt:
         _record_failure(spec, INTERRUPTED)
         raise
@@ -147,18 +170,28 @@ def run_together(
     )
     all_runs = [_Recorded(spec, dataset, progress, number) for number, spec in enumerate(specs)]
     runs = [run_ for number, run_ in enumerate(all_runs) if number not in finished]
+    for run_ in runs:
+        run_.find_start()
+    waiting = [run_ for run_ in runs if run_.result is None]
     try:
-        engine = make_engine(specs[0].config, specs[0].plan, dataset, stack)
-        for run_ in runs:
-            run_.width = engine.width
-        slots = [[run_ for run_ in slot if run_ in runs] for slot in split(all_runs, engine.width)]
-        train(slots, engine, dataset.validation, dataset.test)
+        if waiting:
+            engine = make_engine(specs[0].config, specs[0].plan, dataset, stack)
+            for run_ in runs:
+                run_.width = engine.width
+            # Split with those that have ended: a run has the same slot as when all were to do.
+            slots = split(all_runs, engine.width)
+            slots = [[run_ for run_ in slot if run_ in waiting] for slot in slots]
+            train(slots, engine, dataset.validation, dataset.test)
     except KeyboardInterrupt:
-        for run_ in runs:
+        for run_ in waiting:
             run_.interrupt()
         raise
+    except SystemExit:
+        for run_ in waiting:
+            run_.pause()
+        raise
     except Exception as error:
-        for run_ in runs:
+        for run_ in waiting:
             if run_.result is None:
                 run_.fail(error)
     finally:
@@ -209,22 +242,77 @@ def make_engine(config: Config, plan: Plan, dataset: Dataset, stack: Stack) -> E
     return EagerEngine(plan, dataset)
 
 
-def _train_rank(rank: int, spec: RunSpec) -> None:
-    """What each data-parallel process runs. Only rank 0 owns records, log and W&B."""
+def _start_rank(world: World, spec: RunSpec) -> None:
+    """What each process runs that bsscale starts."""
+    if world.rank == 0 and spec.logging is not None:
+        logging.config.dictConfig(dict(spec.logging))
+    _train_rank(world, spec, load_dataset(spec.config.dataset))
+
+
+def _train_rank(world: World, spec: RunSpec, dataset: Dataset) -> RunRecord | None:
+    """What each data-parallel process does. Only rank 0 owns records, log and W&B."""
     from bsscale.engines.ddp import DDPEngine
 
-    dataset = load_dataset(spec.config.dataset)
-    engine = DDPEngine(spec.plan, dataset, rank)
-    if rank > 0:
-        job: _Recorded | _Unrecorded = _Unrecorded(spec.config, spec.plan)
+    plan = spec.plan
+    job: _Recorded | _Unrecorded
+    if world.rank > 0:
+        job = _Unrecorded(spec.config, plan)
+        if not _follow(world, job):
+            return None
     else:
-        if spec.logging is not None:
-            logging.config.dictConfig(dict(spec.logging))
-        job = _Recorded(spec, dataset, Progress([(spec.arm, spec.plan.budget_samples)]))
-    train([[job]], engine, dataset.validation, dataset.test)
-    engine.close()
-    if isinstance(job.result, Exception):
-        raise job.result
+        job = _Recorded(spec, dataset, Progress([(spec.arm, plan.budget_samples)]))
+        _lead(world, job)
+        if job.result is not None:
+            return job.outcome()
+    engine = DDPEngine(plan, dataset, world.rank, world.local_rank)
+    try:
+        train([[job]], engine, dataset.validation, dataset.test)
+    except KeyboardInterrupt:
+        job.interrupt()
+        raise
+    except SystemExit:
+        job.pause()
+        raise
+    finally:
+        engine.close()
+    return job.outcome()
+
+
+# What rank 0 tells the others before training.
+_BEGIN, _STOP, _GO_ON = b"begin", b"stop", b"go on"
+
+
+def _lead(world: World, job: _Recorded) -> None:
+    """Find out where the run begins, and tell the other ranks, who may not see its directory."""
+    from bsscale.engines.ddp import broadcast
+
+    job.find_start()
+    broadcast(_STOP if job.result else _GO_ON if job.start.path else _BEGIN, world)
+    if job.result is None and job.start.path is not None:
+        broadcast(job.start.path.read_bytes(), world)
+
+
+def _follow(world: World, job: _Unrecorded) -> bool:
+    """Begin where rank 0 does; False where there is nothing to train."""
+    from bsscale.engines.ddp import broadcast
+
+    told = broadcast(None, world)
+    if told == _GO_ON:
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory, "checkpoint.safetensors")
+            path.write_bytes(broadcast(None, world))
+            job.checkpoint = read_checkpoint(path)
+        job.plan = continued(job.config, job.plan, job.checkpoint, "rank 0's")
+    return told != _STOP
+
+
+def _left_alone(spec: RunSpec, record: RunRecord) -> RunRecord:
+    log.info(
+        "%s holds this run, and it has ended (%s): nothing is trained",
+        spec.directory,
+        record.status,
+    )
+    return record
 
 
 class _Unrecorded:
@@ -232,16 +320,30 @@ class _Unrecorded:
 
     def __init__(self, config: Config, plan: Plan) -> None:
         self.config, self.plan = config, plan
-        self.result: Exception | None = None
+        self.checkpoint: Checkpoint | None = None
+        self._error: Exception | None = None
 
     def begin(self) -> Sequence[Observer]:
         return ()
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Rank 0 does."""
 
     def end(self, outcome: Outcome, model: Any) -> None:
         """Nothing is written."""
 
     def fail(self, error: Exception) -> None:
-        self.result = error
+        self._error = error
+
+    def interrupt(self) -> None:
+        """Nothing is written."""
+
+    def pause(self) -> None:
+        """Nothing is written."""
+
+    def outcome(self) -> None:
+        if self._error is not None:
+            raise self._error
 
 
 class _Recorded:
@@ -251,6 +353,8 @@ class _Recorded:
         self, spec: RunSpec, dataset: Dataset, progress: Progress, number: int = 0
     ) -> None:
         self.spec, self.config, self.plan = spec, spec.config, spec.plan
+        self.start = Start(spec.plan)
+        self.checkpoint: Checkpoint | None = None
         self.result: RunRecord | Exception | None = None
         self.width = 1
         self._dataset, self._progress, self._number = dataset, progress, number
@@ -259,11 +363,42 @@ class _Recorded:
         # In a multirun the log is the sweep's; alone it is the run's own already.
         self._log = own_log(spec.logging if spec.group is not None else None)
         self._step = 0
+        self._said_unwritable = False
+
+    def find_start(self) -> None:
+        """Begin, go on or leave alone what the directory holds."""
+        spec = self.spec
+        try:
+            self.start = find_start(spec.directory, spec.config, spec.plan, spec.resolved_config())
+        except BsscaleError as error:
+            self.fail(error)
+            return
+        if self.start.finished is not None:
+            self.result = _left_alone(spec, self.start.finished)
+            self._progress.ended(self._number, self.result.status)
+            return
+        self.plan, self.checkpoint = self.start.plan, self.start.checkpoint
+        self.spec = replace(spec, plan=self.plan)
+        if self.checkpoint is not None:
+            with self._log():
+                log.info(
+                    "going on after %s samples, from %s",
+                    f"{self.checkpoint.step * self.plan.global_batch:,}",
+                    self.start.path,
+                )
+
+    def outcome(self) -> RunRecord:
+        """The record; raises what ended the run."""
+        if isinstance(self.result, Exception):
+            raise self.result
+        assert self.result is not None
+        return self.result
 
     def begin(self) -> Sequence[Observer]:
         spec = self.spec
         with self._log():
-            self._records = Records(spec.directory)
+            kept = self.checkpoint.evals if self.checkpoint is not None else ()
+            self._records = Records(spec.directory, None if self.config.resume == "never" else kept)
             self._tracker = make_tracker(
                 spec.config.tracker,
                 spec.directory,
@@ -290,6 +425,17 @@ class _Recorded:
             self._tracker.on_eval(point)
         self._progress.evaluated(self._number, point)
 
+    def save(self, checkpoint: Checkpoint) -> None:
+        try:
+            write_checkpoint(self.spec.directory, checkpoint)
+        except OSError as error:  # the run itself may well go on
+            if not self._said_unwritable:
+                with self._log(), self._progress.printing():
+                    log.warning("warning: the checkpoint could not be written: %s", error)
+            self._said_unwritable = True
+        else:
+            self._said_unwritable = False
+
     def end(self, outcome: Outcome, model: Any) -> None:
         with self._log(), self._progress.printing():
             record = _record(self.spec, self._dataset, outcome, self.width)
@@ -297,6 +443,7 @@ class _Recorded:
             assert self._records is not None
             self._records.finish(record)
             self._records.close()
+            remove_checkpoints(self.spec.directory)
             self._tracker.finish(record)
             self._progress.ended(self._number, record.status)
             self.result = record
@@ -315,6 +462,12 @@ class _Recorded:
         """Record that the user ended the run, if it had begun and not ended."""
         if self.result is None and self._records is not None:
             self._give_up(INTERRUPTED)
+
+    def pause(self) -> None:
+        """Let go of the run, which a later start goes on with."""
+        if self.result is None and self._records is not None:
+            self._records.close()
+            self._tracker.close({"status": "paused"})
 
     def _give_up(self, reason: str) -> None:
         if self._records is not None:

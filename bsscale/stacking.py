@@ -118,6 +118,14 @@ def choose_training_step(
                 "executor.compile=true with executor=ddp", "only executor=virtual compiles its step"
             )
         step, reason = "eager", "ddp"
+    elif config.precision == "bf16":
+        if wanted is True:
+            raise ConfigError(
+                "executor.compile=true with precision=bf16",
+                "give executor.compile=auto: bf16 is trained run by run, by torch.autocast; or "
+                "precision=fp32",
+            )
+        step, reason = "eager", "precision=bf16 is torch.autocast's, run by run"
     else:
         shipped = str(config.model.get("_target_", "")).startswith("bsscale.models.")
         saved_s = _saved_s(shipped, device, updates, global_batch)
@@ -145,7 +153,7 @@ def choose_training_step(
         raise ConfigError(
             f"optimizer.sparse=true with a training step that is {step} ({reason})",
             "give optimizer.sparse=auto; touched rows alone are updated with executor=virtual, "
-            "executor.compile=auto and a model that ships",
+            "executor.compile=auto, precision=fp32 or fp64 and a model that ships",
         )
     return step, reason
 
@@ -185,6 +193,7 @@ def _what_they_share(config: Config, plan: Plan) -> Any:
             optimizer,
             plan.global_batch,
             plan.precision,
+            config.clip_grad_norm,
             plan.device,
             plan.threads,
             config.executor.compile,

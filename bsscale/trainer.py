@@ -1,7 +1,8 @@
-"""The training loop: step, evaluate on the sample grid, stop. It reads top to bottom."""
+"""The training loop: step, evaluate on the sample grid, stop, checkpoint. Reads top to bottom."""
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import deque
@@ -12,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bsscale.checked_file import Arrays
+from bsscale.checkpoints import Checkpoint
 from bsscale.config import Config
 from bsscale.data import Samples
 from bsscale.divergence import DivergenceDetector
@@ -25,8 +28,11 @@ from bsscale.metrics import (
 )
 from bsscale.plan import Plan
 from bsscale.records import EvalPoint
+from bsscale.signals import Deferred, name_of
 
 __all__ = ["Engine", "Job", "Observer", "Outcome", "train"]
+
+log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -42,8 +48,10 @@ class Engine(Protocol):
         """The most updates that one `advance` takes."""
         ...
 
-    def begin(self, slot: int, config: Config, plan: Plan) -> None:
-        """Put a run at its start into a slot."""
+    def begin(
+        self, slot: int, config: Config, plan: Plan, checkpoint: Checkpoint | None = None
+    ) -> None:
+        """Put a run into a slot, at its start or where a checkpoint left it."""
         ...
 
     def advance(self, updates: int) -> None:
@@ -60,6 +68,18 @@ class Engine(Protocol):
 
     def model(self, slot: int) -> Any:
         """The module as it is now."""
+        ...
+
+    def state(self, slot: int) -> Arrays:
+        """What a checkpoint of the run has to hold; all processes of a run call it together."""
+        ...
+
+    def agree(self, signal: int) -> int:
+        """The signal that all processes of the run act on; all of them call it together."""
+        ...
+
+    def go_on(self) -> None:
+        """Training goes on after a signal; ends this process where another one has ended."""
         ...
 
     def end(self, slot: int) -> None:
@@ -80,13 +100,21 @@ class Observer(Protocol):
 
 
 class Job(Protocol):
-    """A run to be trained, and what becomes of it."""
+    """A run to be trained, and what becomes of it.
+
+    `checkpoint` is where it goes on; None: it begins.
+    """
 
     config: Config
     plan: Plan
+    checkpoint: Checkpoint | None
 
     def begin(self) -> Sequence[Observer]:
         """The run starts; those who watch it are called in turn."""
+        ...
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keep what the run needs to go on from here."""
         ...
 
     def end(self, outcome: Outcome, model: Any) -> None:
@@ -146,10 +174,26 @@ def train(
     validation, test
         What the AUC is measured on, during the runs and at the end of each.
 
+    Raises
+    ------
+    KeyboardInterrupt, SystemExit
+        If the process is told to end, after a checkpoint of each run that has not ended.
+
     Notes
     -----
     A run's numbers depend on its own slot alone: the others may end whenever they do.
     """
+    with Deferred() as signals:
+        _train(slots, engine, validation, test, signals)
+
+
+def _train(
+    slots: Sequence[Sequence[Job]],
+    engine: Engine,
+    validation: Samples,
+    test: Samples,
+    signals: Deferred,
+) -> None:
     waiting = [deque(jobs) for jobs in slots]
     live: dict[int, _Run] = {}
 
@@ -170,15 +214,14 @@ def train(
                 if slot not in live and (run := _begin(jobs, slot, engine, validation)) is not None
             ]
             live |= {run.slot: run for run in fresh}
-            if fresh:
-                evaluate(fresh)
+            if beginning := [run for run in fresh if not run.has_been_evaluated]:
+                evaluate(beginning)
         if not live:
             return
 
         for run in live.values():
-            if run.step == run.evaluation:
-                run.evaluation = run.plan.next_evaluation(run.step)
-        updates = min(run.evaluation - run.step for run in live.values())
+            run.look_ahead()
+        updates = min(min(run.evaluation, run.checkpoint) - run.step for run in live.values())
         updates = min(updates, engine.updates_at_once)
         engine.advance(updates)
         for run in live.values():
@@ -196,6 +239,15 @@ def train(
             del live[run.slot]
             engine.end(run.slot)
 
+        signal = engine.agree(signals.pending)
+        for run in live.values():
+            if signal or run.step == run.checkpoint:
+                run.save()
+        if signal:
+            log.warning("%s: every run has been checkpointed", name_of(signal))
+            signals.deliver(signal)
+            engine.go_on()
+
 
 class _Run:
     """One run in its slot: its evaluations, and what they decide."""
@@ -204,23 +256,41 @@ class _Run:
         self.job, self.slot, self.plan = job, slot, job.plan
         self._engine = engine
         # The model first: one that cannot be built leaves no records of a run that never began.
-        engine.begin(slot, job.config, job.plan)
+        engine.begin(slot, job.config, job.plan, job.checkpoint)
         try:
             self._observers = job.begin()
         except Exception:
             engine.end(slot)
             raise
+        start = job.checkpoint or Checkpoint(0, {}, (), 0.0, 0.0, {})
         self._detector = DivergenceDetector(
             label_entropy(validation.label), chance_auc_bound(validation.label)
         )
-        self._points: list[EvalPoint] = []
+        self._points: list[EvalPoint] = list(start.evals)
+        for point in self._points:
+            self._detector.reason(point.loss, point.train_loss, point.auc)
         self._reason = ""
-        self._started = time.perf_counter()
-        self.eval_s = 0.0
-        self.step = 0
-        self.evaluation = 0  # the update after which it is evaluated next
+        self._started = time.perf_counter() - start.wall_s
+        self.eval_s = start.eval_s
+        self.step = start.step
+        # The updates after which it is evaluated and checkpointed next.
+        self.evaluation = self.checkpoint = start.step
         self.status: str | None = None
         self.over = False
+        if self.step:
+            self.advance(0)
+
+    @property
+    def has_been_evaluated(self) -> bool:
+        """Whether it has at least the evaluation of its untrained model."""
+        return bool(self._points)
+
+    def look_ahead(self) -> None:
+        """Settle what comes next, where what came before has been done."""
+        if self.step == self.evaluation:
+            self.evaluation = self.plan.next_evaluation(self.step)
+        if self.step >= self.checkpoint:
+            self.checkpoint = self.plan.next_checkpoint(self.step)
 
     def advance(self, updates: int) -> None:
         """So many updates have been made."""
@@ -247,6 +317,18 @@ class _Run:
             self._guard(observer.on_eval, point)
         if step:
             self._decide(point)
+
+    def save(self) -> None:
+        """Hand over a checkpoint."""
+        checkpoint = Checkpoint(
+            step=self.step,
+            arrays=self._engine.state(self.slot),
+            evals=tuple(self._points),
+            wall_s=time.perf_counter() - self._started,
+            eval_s=self.eval_s,
+            training=self.plan.training,
+        )
+        self._guard(self.job.save, checkpoint)
 
     def end(self, test_auc: float | None) -> None:
         """Hand the outcome over."""

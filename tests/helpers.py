@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from bsscale.checkpoints import Checkpoint
 from bsscale.config import Config, ExecutorConfig, TaskConfig, TrackerConfig
 from bsscale.data import Dataset, load_dataset
 from bsscale.optimizers import SGDConfig
@@ -61,6 +62,8 @@ class Watched:
 
     def __init__(self, config: Config, plan: Plan, broken: str = "") -> None:
         self.config, self.plan = config, plan
+        self.checkpoint: Checkpoint | None = None
+        self.saved: list[Checkpoint] = []
         self.steps: list[int] = []
         self.points: list[EvalPoint] = []
         self.outcome: Outcome | None = None
@@ -77,6 +80,9 @@ class Watched:
     def on_eval(self, point: EvalPoint) -> None:
         self.points.append(point)
         self._breaks("on_eval")
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        self.saved.append(checkpoint)
 
     def end(self, outcome: Outcome, model: Any) -> None:
         self._breaks("end")

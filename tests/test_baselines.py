@@ -70,12 +70,21 @@ def test_the_default_target_is_the_median_less_a_margin() -> None:
         ("model.embedding_dim=8", "model.embedding_dim=8, tuned at 16"),
         ("micro_batch=64", "micro_batch=64, tuned at 128"),
         ("optimizer.momentum=0.5", "optimizer.momentum=0.5, tuned at 0.9"),
+        ("clip_grad_norm=1", "clip_grad_norm=1.0, tuned without it"),
+        ("precision=bf16", "precision=bf16, tuned at fp32"),
     ],
 )
 def test_a_rate_tuned_for_other_settings_is_not_handed_out(override: str, said: str) -> None:
     found = find(composed(override))
     assert found.baseline is None
     assert said in found.why_not
+
+
+def test_how_it_is_computed_does_not_move_the_target() -> None:
+    usual = find(composed())
+    for override in ("clip_grad_norm=1", "precision=bf16", "precision=fp64"):
+        assert find(composed(override)).target == usual.target
+    assert find(composed("precision=fp64")).baseline == usual.baseline
 
 
 def test_what_does_not_change_the_training_does_not_lose_the_baseline() -> None:
@@ -89,6 +98,10 @@ def test_lookup_in_a_table_of_ones_own() -> None:
     found = find(config, [entry])
     assert found.baseline == entry and found.target == pytest.approx(0.705)
     assert find(replace(config, micro_batch=16), [entry]).baseline is None
+    assert find(replace(config, clip_grad_norm=1.0), [entry]).baseline is None
+    clipped = replace(entry, settings=settings_of(replace(config, clip_grad_norm=1.0)))
+    assert find(replace(config, clip_grad_norm=1.0), [clipped]).baseline == clipped
+    assert "clip_grad_norm=None, tuned at 1.0" in find(config, [clipped]).why_not
 
 
 def test_the_rate_with_the_highest_median_wins() -> None:
@@ -103,7 +116,7 @@ def test_two_multiruns_make_an_entry(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    small = [a for a in SMALL if not a.startswith("base_lr")]
+    small = [*(a for a in SMALL if not a.startswith("base_lr")), "clip_grad_norm=1"]
     tuning = bsscale("-m", *small, "base_lr=0.001,0.1,1e3", "hydra.sweep.dir=tuning")
     report = bsscale("-m", *small, "base_lr=0.1", "seed=5,6", "hydra.sweep.dir=report")
     assert tuning.code == report.code == 0
@@ -116,6 +129,8 @@ def test_two_multiruns_make_an_entry(
     assert entry.base_lr == 0.1 and len(entry.best_auc) == 2
     assert entry.commands[0].startswith("python -m bsscale -m dataset=synthetic")
     assert "base_lr=0.001,0.1,1e3" in entry.commands[0]
+    assert "clip_grad_norm=1" in entry.commands[0]
+    assert entry.settings["clip_grad_norm"] == 1.0 and "precision" not in entry.settings
 
 
 def test_a_directory_without_runs_is_an_error(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from bsscale.config import ExecutorConfig
 from bsscale.data import load_dataset
+from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
-from bsscale.optimizers import AdamConfig, OptimizerConfig, SGDConfig
+from bsscale.metrics import roc_auc
+from bsscale.optimizers import SPARSE_ROWS, AdamConfig, OptimizerConfig, SGDConfig
 from bsscale.plan import Devices, make_plan
-from tests.helpers import MODELS, small_config
+from tests.helpers import MODELS, SYNTHETIC, small_config
 
 pytestmark = pytest.mark.gpu
 
@@ -21,7 +24,7 @@ UPDATES = 100  # whole CUDA graphs, and some updates that fill none
 
 
 def parameters(
-    device: str, model: str, optimizer: OptimizerConfig, step: str
+    device: str, model: str, optimizer: OptimizerConfig, step: str, **changes: Any
 ) -> list[list[torch.Tensor]]:
     config = small_config(
         model=MODELS[model],
@@ -29,6 +32,7 @@ def parameters(
         precision="fp64",
         base_lr=0.01,
         executor=ExecutorConfig("virtual", device),
+        **changes,
     )
     dataset = load_dataset(config.dataset)
     plan = make_plan(config, dataset.train.samples_per_pass, Devices.here())
@@ -56,3 +60,30 @@ def test_a_stack_on_cuda_equals_the_cpu(model: str, step: str, optimizer: Optimi
     for one, other in zip(on_cuda, on_cpu, strict=True):
         for a, b in zip(one, other, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("cardinality", [50, SPARSE_ROWS], ids=["small", "large tables"])
+@pytest.mark.parametrize("step", ["layers", "compiled"])
+def test_clipping_on_cuda_equals_the_cpu(step: str, cardinality: int) -> None:
+    changes = {
+        "clip_grad_norm": 0.15,
+        "dataset": {**SYNTHETIC, "categorical_fields": 2, "cardinality": cardinality},
+    }
+    on_cuda = parameters("cuda", "mlp", SGDConfig(), step, **changes)
+    on_cpu = parameters("cpu", "mlp", SGDConfig(), "layers", **changes)
+    for one, other in zip(on_cuda, on_cpu, strict=True):
+        for a, b in zip(one, other, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+
+
+def test_bf16_trains_on_cuda() -> None:
+    config = small_config(
+        model=MODELS["mlp"], precision="bf16", executor=ExecutorConfig("virtual", "cuda")
+    )
+    dataset = load_dataset(config.dataset)
+    plan = make_plan(config, dataset.train.samples_per_pass, Devices.here())
+    engine = EagerEngine(plan, dataset)
+    engine.begin(0, config, plan)
+    engine.advance(UPDATES)
+    assert {value.dtype for value in engine.model(0).parameters()} == {torch.float32}
+    assert roc_auc(dataset.validation.label, engine.score(dataset.validation)[0]) > 0.6

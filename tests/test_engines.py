@@ -29,6 +29,7 @@ from bsscale.optimizers import (
 )
 from bsscale.plan import Plan
 from bsscale.schedule_config import OneCycleConfig
+from bsscale.world import World
 from tests.helpers import MODELS, prepare, small_config
 
 DDP = ExecutorConfig("ddp", "cpu")
@@ -72,17 +73,17 @@ def virtual(config: Config, steps: int) -> dict[str, torch.Tensor]:
     return train(started(StackedEngine(config, plan, dataset), config, plan), steps)
 
 
-def train_rank(rank: int, job: tuple[Config, Plan, int, str]) -> None:
+def train_rank(world: World, job: tuple[Config, Plan, int, str]) -> None:
     """Train, and leave the parameters, the scores and the samples that were read in a folder."""
     config, plan, steps, folder = job
     dataset = load_dataset(config.dataset)
     stream = Recording(dataset)
-    engine = DDPEngine(plan, replace(dataset, train=stream), rank)
+    engine = DDPEngine(plan, replace(dataset, train=stream), world.rank)
     trained = train(started(engine, config, plan), steps)
     trained["scores"] = torch.from_numpy(engine.score(dataset.validation)[0])
     trained["train_loss"] = torch.tensor([engine.take_train_loss(0)], dtype=torch.float64)
     trained["positions"] = torch.tensor(stream.positions)
-    save_file(trained, str(Path(folder, f"{rank}.safetensors")))
+    save_file(trained, str(Path(folder, f"{world.rank}.safetensors")))
     engine.close()
 
 
@@ -211,21 +212,21 @@ def test_virtual_equals_a_hand_written_torch_loop() -> None:
     assert relative_distance(dict(model.named_parameters()), trained) < 1e-6
 
 
-def fail(rank: int, _: None) -> None:
-    if rank == 1:
+def fail(world: World, _: None) -> None:
+    if world.rank == 1:
         raise ValueError("the disk of rank 1 is on fire")
     torch.distributed.barrier()
 
 
-def die(rank: int, _: None) -> None:
-    if rank == 1:
+def die(world: World, _: None) -> None:
+    if world.rank == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     torch.distributed.barrier()
 
 
-def hang(rank: int, folder: str) -> None:
+def hang(world: World, folder: str) -> None:
     Path(folder, str(os.getpid())).touch()
-    if rank == 1:
+    if world.rank == 1:
         while len(list(Path(folder).iterdir())) < 2:
             time.sleep(0.01)
         raise ValueError("rank 1 gives up")

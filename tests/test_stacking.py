@@ -85,6 +85,8 @@ def test_beta1_is_a_runs_own_and_beta2_is_not() -> None:
         {"optimizer": SGDConfig(weight_decay=0.1)},
         {"optimizer": SGDConfig(sparse=True)},
         {"precision": "fp64"},
+        {"precision": "bf16"},
+        {"clip_grad_norm": 1.0},
         {"executor": ExecutorConfig("virtual", "cpu", threads=2)},
     ],
 )
@@ -217,6 +219,17 @@ def test_compiling_over_processes_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"compile=true with executor=ddp(.|\n)*virtual"):
         planned(executor=ExecutorConfig("ddp", "cpu", compile=True))
     assert planned(executor=ExecutorConfig("ddp", "cpu"))[1].training_step_reason == "ddp"
+
+
+def test_bf16_is_trained_by_torch_run_by_run() -> None:
+    for model in (MODELS["mlp"], CUSTOM):
+        plan = planned(precision="bf16", model=model, budget_samples=10**9)[1]
+        assert plan.training_step == "eager" and "bf16" in plan.training_step_reason
+    assert planned(precision="bf16", executor=ExecutorConfig("ddp", "cpu"))[1].executor == "ddp"
+    with pytest.raises(ConfigError, match=r"compile=true with precision=bf16(.|\n)*compile=auto"):
+        planned(precision="bf16", executor=ExecutorConfig("virtual", "cpu", compile=True))
+    with pytest.raises(ConfigError, match=r"sparse=true(.|\n)*bf16(.|\n)*precision=fp32"):
+        planned(precision="bf16", optimizer=SGDConfig(sparse=True))
 
 
 # (text that says true is not true, and must not pass for auto)

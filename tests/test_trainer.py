@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from bsscale.checked_file import Arrays
+from bsscale.checkpoints import Checkpoint
 from bsscale.config import Config
 from bsscale.data import Samples
 from bsscale.divergence import DivergenceDetector
@@ -38,7 +40,18 @@ class Scripted:
         self._scale = scale
         self.updates: list[int] = []
 
-    def begin(self, slot: int, config: Config, plan: Plan) -> None:
+    def begin(
+        self, slot: int, config: Config, plan: Plan, checkpoint: Checkpoint | None = None
+    ) -> None:
+        pass
+
+    def state(self, slot: int) -> Arrays:
+        return {"updates": np.array(sum(self.updates))}
+
+    def agree(self, signal: int) -> int:
+        return signal
+
+    def go_on(self) -> None:
         pass
 
     def end(self, slot: int) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from bsscale.checked_file import Arrays, DamagedError, read_checked, write_checked
 from bsscale.data.dataset import ArrayStream, Dataset, Samples, Schema
 from bsscale.errors import BsscaleError
 
@@ -21,18 +21,12 @@ __all__ = ["PREPARATION_VERSION", "cache_directory", "cached", "content_key"]
 # Raise it whenever the same source and parameters come to give other arrays.
 PREPARATION_VERSION = 1
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 _SPLITS = ("train", "validation", "test")
 # Name within a split -> element type and number of dimensions.
 _ARRAYS = {"categorical": (np.int32, 2), "numeric": (np.float32, 2), "label": (np.float32, 1)}
 
 _log = logging.getLogger(__name__)
-
-_Arrays = dict[str, npt.NDArray[Any]]
-
-
-class _UnusableError(Exception):
-    """Why a file in the cache is not the data set that its name promises."""
 
 
 def cache_directory() -> Path:
@@ -92,7 +86,7 @@ def cached(name: str, key: str, prepare: Callable[[], Dataset]) -> Dataset:
     try:
         if dataset := _read(path, key):
             return dataset
-    except _UnusableError:
+    except DamagedError:
         pass  # Reported below, by the one process that repairs it.
     import filelock
 
@@ -107,7 +101,7 @@ def cached(name: str, key: str, prepare: Callable[[], Dataset]) -> Dataset:
         try:
             if dataset := _read(path, key):
                 return dataset
-        except _UnusableError as error:
+        except DamagedError as error:
             _log.warning("The cached dataset %s is damaged (%s): preparing it again", path, error)
         _log.info("Preparing dataset %s, once; it is kept in %s", name, path.parent)
         dataset = prepare()
@@ -119,34 +113,23 @@ def cached(name: str, key: str, prepare: Callable[[], Dataset]) -> Dataset:
 
 
 def _write(path: Path, key: str, dataset: Dataset) -> None:
-    """Write `dataset` so that `path` is at every moment absent, the old file or the new one."""
-    import safetensors
-    import safetensors.numpy
-
+    """Put `dataset` under `path`."""
     if not isinstance(dataset.train, ArrayStream):
         raise TypeError(f"only finite data sets are cached, not a {type(dataset.train).__name__}")
     splits = (dataset.train.samples, dataset.validation, dataset.test)
     arrays = {
-        f"{split}.{name}": np.ascontiguousarray(getattr(samples, name))
+        f"{split}.{name}": getattr(samples, name)
         for split, samples in zip(_SPLITS, splits, strict=True)
         for name in _ARRAYS
     }
-    metadata = {
-        "format_version": str(_FORMAT_VERSION),
+    described = {
+        "format_version": _FORMAT_VERSION,
         "key": key,
-        "schema": json.dumps(vars(dataset.schema)),
-        "notes": json.dumps(dataset.notes),
-        "best_possible_auc": json.dumps(dataset.best_possible_auc),
+        "schema": vars(dataset.schema),
+        "notes": dataset.notes,
+        "best_possible_auc": dataset.best_possible_auc,
     }
-    metadata["sha256"] = _checksum(arrays, metadata)
-    # The lock is held, so whatever a killed process left under this name is overwritten.
-    temporary = path.with_suffix(".tmp")
-    try:
-        safetensors.numpy.save_file(arrays, temporary, metadata)
-        temporary.replace(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"cannot write {path}: {error}") from error
+    write_checked(path, arrays, json.dumps(described))
 
 
 def _read(path: Path, key: str) -> Dataset | None:
@@ -154,34 +137,24 @@ def _read(path: Path, key: str) -> Dataset | None:
 
     Raises
     ------
-    _UnusableError
+    DamagedError
         There is something, but not the data set that was written under `key`.
     """
-    import safetensors
-
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = dict(file.metadata() or {})
-            arrays: _Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return _decode(arrays, metadata, key)
+        arrays, text = read_checked(path)
     except FileNotFoundError:
         return None
-    except (
-        OSError,
-        KeyError,
-        TypeError,
-        ValueError,
-        BsscaleError,
-        safetensors.SafetensorError,
-    ) as error:
-        raise _UnusableError(f"{type(error).__name__}: {error}") from error
+    try:
+        return _decode(arrays, json.loads(text), key)
+    except (KeyError, TypeError, ValueError, AttributeError, BsscaleError) as error:
+        raise DamagedError(f"{type(error).__name__}: {error}") from error
 
 
-def _decode(arrays: _Arrays, metadata: dict[str, str], key: str) -> Dataset:
+def _decode(arrays: Arrays, described: dict[str, Any], key: str) -> Dataset:
     """Turn what is in a file into a data set; any error means that the file is unusable."""
-    if metadata["key"] != key:
-        raise ValueError(f"it was written under the key {metadata['key']}")
-    schema = Schema(**{k: tuple(v) for k, v in json.loads(metadata["schema"]).items()})
+    if described["key"] != key:
+        raise ValueError(f"it was written under the key {described['key']}")
+    schema = Schema(**{k: tuple(v) for k, v in described["schema"].items()})
     columns = {"categorical": len(schema.categorical), "numeric": len(schema.numeric)}
     splits = []
     for split in _SPLITS:
@@ -194,25 +167,12 @@ def _decode(arrays: _Arrays, metadata: dict[str, str], key: str) -> Dataset:
                     f"not {np.dtype(dtype)}{shape}"
                 )
         splits.append(Samples(**parts))
-    if _checksum(arrays, metadata) != metadata["sha256"]:
-        raise ValueError("its checksum does not fit its content")
     train, validation, test = splits
     return Dataset(
         schema,
         ArrayStream(train),
         validation,
         test,
-        best_possible_auc=json.loads(metadata["best_possible_auc"]),
-        notes=tuple(json.loads(metadata["notes"])),
+        best_possible_auc=described["best_possible_auc"],
+        notes=tuple(described["notes"]),
     )
-
-
-def _checksum(arrays: _Arrays, metadata: Mapping[str, str]) -> str:
-    """SHA-256 of all arrays with their names and forms, and of the metadata but the checksum."""
-    described = {k: v for k, v in metadata.items() if k != "sha256"}
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()

@@ -6,11 +6,15 @@ import gc
 import json
 import multiprocessing.connection
 import os
+import signal
+import socket
+import sys
 import tempfile
+import threading
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,33 +29,52 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.multiprocessing.spawn import start_processes
 from torch.nn.parallel import DistributedDataParallel
 
+from bsscale.checkpoints import Checkpoint
 from bsscale.config import Config
 from bsscale.data import Samples
 from bsscale.engines.eager import EagerEngine
 from bsscale.errors import RankError
 from bsscale.plan import Plan
+from bsscale.world import World
 
-__all__ = ["DDPEngine", "launch"]
+__all__ = ["DDPEngine", "broadcast", "join", "launch"]
 
 # A rank that waits this long for another one gives up. Peers notice a dead process at once by
 # its closed connection; this bounds the wait for one that hangs.
 COLLECTIVE_TIMEOUT_S = 300
 # How long the surviving ranks may take to report before they are ended.
 SETTLE_S = 5.0
+# How long ranks that were asked to end may take over a checkpoint.
+STOP_S = 30.0
+# Exit code of a rank that was asked to end: that of a process ended by SIGTERM.
+TERMINATED = 128 + signal.SIGTERM
 
 
 class DDPEngine(EagerEngine):
     """One of ``plan.processes`` ranks, each on its own device.
 
-    Its process group must exist (see `launch`). Gradients are averaged by
+    Its process group must exist (see `launch` and `join`). Gradients are averaged by
     DistributedDataParallel; scores are gathered, so that every rank sees the same ones.
     """
 
-    def begin(self, slot: int, config: Config, plan: Plan) -> None:
-        super().begin(slot, config, plan)
+    def begin(
+        self, slot: int, config: Config, plan: Plan, checkpoint: Checkpoint | None = None
+    ) -> None:
+        super().begin(slot, config, plan, checkpoint)
         self._forward = DistributedDataParallel(
-            self._module, device_ids=[self.rank] if plan.device == "cuda" else None
+            self._module, device_ids=[self.device] if plan.device == "cuda" else None
         )
+
+    def agree(self, signal: int) -> int:
+        highest = torch.tensor(signal)
+        dist.all_reduce(highest, dist.ReduceOp.MAX)
+        return int(highest)
+
+    def go_on(self) -> None:
+        try:
+            self.agree(0)
+        except RuntimeError:  # a peer has ended, as the signal told it to
+            sys.exit(TERMINATED)
 
     def close(self) -> None:
         # Gloo can hang or abort if the process group goes while the DDP object lives.
@@ -66,10 +89,17 @@ class DDPEngine(EagerEngine):
         longest = int(np.max(np.diff(bounds)))
         buffer = torch.zeros(longest, dtype=torch.float64, device=self.device)
         buffer[: len(own)] = torch.from_numpy(own)
-        gathered = [torch.empty_like(buffer) for _ in range(self.plan.processes)]
-        dist.all_gather(gathered, buffer)
-        shards = zip(gathered, np.diff(bounds), strict=True)
+        shards = zip(self._gather(buffer), np.diff(bounds), strict=True)
         return np.concatenate([shard[:rows].cpu().numpy() for shard, rows in shards])
+
+    def _gather(self, tensor: Tensor) -> list[Tensor]:
+        gathered = [torch.empty_like(tensor) for _ in range(self.plan.processes)]
+        dist.all_gather(gathered, tensor)
+        return gathered
+
+    def _states_of_ranks(self) -> list[list[npt.NDArray[Any]]]:
+        of_ranks = [self._gather(each) for each in self._own_state()]
+        return [[each.numpy() for each in of_rank] for of_rank in zip(*of_ranks, strict=True)]
 
     def _synchronization(self, last: bool) -> AbstractContextManager[None]:
         forward = self._forward
@@ -81,8 +111,8 @@ class DDPEngine(EagerEngine):
         return float(value) / self.plan.processes
 
 
-def launch(function: Callable[[int, Any], None], argument: Any, plan: Plan) -> None:
-    """Run ``function(rank, argument)`` in ``plan.processes`` processes on this host.
+def launch(function: Callable[[World, Any], None], argument: Any, plan: Plan) -> None:
+    """Run ``function(world, argument)`` in ``plan.processes`` processes on this host.
 
     Parameters
     ----------
@@ -97,11 +127,23 @@ def launch(function: Callable[[int, Any], None], argument: Any, plan: Plan) -> N
     ------
     RankError
         If a rank dies: with the error of the one that died first. The others are ended.
+
+    Notes
+    -----
+    A signal that ends this process is passed on as SIGTERM to the ranks, which have
+    `STOP_S` to write a checkpoint. If this process is killed the ranks end too.
     """
     # A fork server that has torch loaded starts eight ranks in about a second; spawn takes ten.
     mp.set_forkserver_preload(["torch", "bsscale.engines.ddp"])
-    with tempfile.TemporaryDirectory(prefix="bsscale-ranks-") as errors:
-        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    with tempfile.TemporaryDirectory(prefix="bsscale-ranks-") as errors, _loopback() as listening:
+        store = TCPStore(
+            "127.0.0.1",
+            listening.getsockname()[1],
+            is_master=True,
+            wait_for_workers=False,
+            # (torch itself would listen on every interface)
+            master_listen_fd=os.dup(listening.fileno()),
+        )
         context = start_processes(  # type: ignore[no-untyped-call]
             _rank_main,
             args=(function, argument, plan, store.port, errors),
@@ -119,6 +161,9 @@ def launch(function: Callable[[int, Any], None], argument: Any, plan: Plan) -> N
                     process.join()
                     if process.exitcode != 0:
                         raise _first_error(processes, Path(errors))
+        except (KeyboardInterrupt, SystemExit):
+            _stop(processes)
+            raise
         finally:
             for process in processes:
                 if process.is_alive():
@@ -127,9 +172,47 @@ def launch(function: Callable[[int, Any], None], argument: Any, plan: Plan) -> N
                 process.join()
 
 
+@contextmanager
+def join(world: World, plan: Plan) -> Iterator[None]:
+    """The process group of processes that something else has started.
+
+    Parameters
+    ----------
+    world
+        This process's place among them.
+    plan
+        The run's numbers.
+    """
+    torch.set_num_threads(plan.threads)
+    if world.on_one_host:  # nothing needs to be reached from elsewhere
+        _talk_on_loopback()
+    with _process_group(world, plan, None if world.store is None else _meet(*world.store, world)):
+        yield
+
+
+def broadcast(data: bytes | None, world: World) -> bytes:
+    """Give every rank what rank 0 has.
+
+    Parameters
+    ----------
+    data
+        Rank 0's; of others it is ignored.
+    world
+        This process's place.
+    """
+    data = b"" if data is None or world.rank > 0 else data
+    length = torch.tensor(len(data))
+    dist.broadcast(length, 0)
+    buffer = torch.zeros(int(length), dtype=torch.uint8)
+    if world.rank == 0:
+        buffer.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
+    dist.broadcast(buffer, 0)
+    return buffer.numpy().tobytes()
+
+
 def _rank_main(
     rank: int,
-    function: Callable[[int, Any], None],
+    function: Callable[[World, Any], None],
     argument: Any,
     plan: Plan,
     port: int,
@@ -138,20 +221,19 @@ def _rank_main(
     """A rank's life: threads, process group, work, and its error where the parent finds it."""
     # Before anything else: with a thread pool each, ranks fight for the cores (30 times slower).
     torch.set_num_threads(plan.threads)
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    _talk_on_loopback()
+    # A terminal's Ctrl-C reaches this process too; the parent decides what comes of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    world = World(plan.processes, rank, rank, plan.processes, "bsscale")
     try:
-        store = TCPStore("127.0.0.1", port, is_master=False)
         if plan.device == "cuda":
             torch.cuda.set_device(rank)
-        dist.init_process_group(
-            "nccl" if plan.device == "cuda" else "gloo",
-            store=store,
-            rank=rank,
-            world_size=plan.processes,
-            timeout=timedelta(seconds=COLLECTIVE_TIMEOUT_S),
-        )
-        function(rank, argument)
-        dist.destroy_process_group()
+        with _process_group(world, plan, TCPStore("127.0.0.1", port, is_master=False)):
+            function(world, argument)
+    except SystemExit:
+        os._exit(TERMINATED)
     except BaseException as error:
         report = {
             "rank": rank,
@@ -165,6 +247,67 @@ def _rank_main(
         # Not through the interpreter's shutdown: it could hang in the process group, and the
         # peers should see this rank's connections close after its report is written.
         os._exit(1)
+
+
+@contextmanager
+def _process_group(world: World, plan: Plan, store: TCPStore | None) -> Iterator[None]:
+    """The default process group of torch; without a store, as the environment says (env://)."""
+    if plan.device == "cuda":
+        torch.cuda.set_device(world.local_rank)
+    dist.init_process_group(
+        # Signals and checkpoints are exchanged from the CPU, without waiting for the device.
+        "cpu:gloo,cuda:nccl" if plan.device == "cuda" else "gloo",
+        store=store,
+        rank=-1 if store is None else world.rank,
+        world_size=-1 if store is None else world.size,
+        timeout=timedelta(seconds=COLLECTIVE_TIMEOUT_S),
+    )
+    yield
+    dist.destroy_process_group()
+
+
+def _meet(host: str, port: int, world: World) -> TCPStore:
+    """The store of processes that have no agent: rank 0's host holds it."""
+    if world.rank > 0:
+        return TCPStore(host, port, is_master=False)
+    with socket.create_server(("127.0.0.1" if world.on_one_host else "", port)) as listening:
+        return TCPStore(
+            host,
+            port,
+            is_master=True,
+            wait_for_workers=False,
+            master_listen_fd=os.dup(listening.fileno()),
+        )
+
+
+@contextmanager
+def _loopback() -> Iterator[socket.socket]:
+    """A socket that listens where only this host can reach it."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def _talk_on_loopback() -> None:
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone: nobody would end it."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _stop(processes: list[Any]) -> None:
+    """Ask the ranks to end, and wait for their checkpoint."""
+    for process in processes:
+        if process.is_alive():
+            process.terminate()
+    deadline = time.monotonic() + STOP_S
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
 
 
 def _first_error(processes: list[Any], errors: Path) -> RankError:

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.utils import clip_grad_norm_
 
+from bsscale.checked_file import Arrays
+from bsscale.checkpoints import Checkpoint
 from bsscale.config import Config
 from bsscale.data import Dataset, Samples
+from bsscale.engines.checkpointed import (
+    LOSS_COUNT,
+    LOSS_SUM,
+    MODEL,
+    OPTIMIZER,
+    RANDOM,
+    restore,
+)
 from bsscale.models import build_model
 from bsscale.optimizers import build_optimizer
 from bsscale.plan import Plan
@@ -20,7 +32,8 @@ from bsscale.torch_scheduler import apply_rates
 
 __all__ = ["EagerEngine"]
 
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+# Of the weights and of the optimizer state; in bf16 only activations are shorter.
+DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.float32}
 # Rows scored at once; the order of magnitude at which a CPU's cache still holds the activations.
 SCORE_ROWS = 8192
 # Samples between two looks at the loop: a progress bar should move.
@@ -41,6 +54,8 @@ class EagerEngine:
         The data to train on.
     rank
         Which of ``plan.processes`` shares this process carries.
+    local_rank
+        Which of this host's CUDA devices it uses.
 
     Attributes
     ----------
@@ -52,19 +67,23 @@ class EagerEngine:
 
     width = 1
 
-    def __init__(self, plan: Plan, dataset: Dataset, rank: int = 0) -> None:
+    def __init__(self, plan: Plan, dataset: Dataset, rank: int = 0, local_rank: int = 0) -> None:
         self.rank = rank
         self.device = (
-            torch.device(plan.device, rank) if plan.device == "cuda" else torch.device("cpu")
+            torch.device(plan.device, local_rank) if plan.device == "cuda" else torch.device("cpu")
         )
         torch.set_num_threads(plan.threads)
         self.dtype = DTYPES[plan.precision]
+        self._mixed = plan.precision == "bf16"
         self.updates_at_once = max(1, CHUNK_SAMPLES // plan.global_batch)
         self._dataset = dataset
 
-    def begin(self, slot: int, config: Config, plan: Plan) -> None:
-        """Put a run at its start into the one slot."""
+    def begin(
+        self, slot: int, config: Config, plan: Plan, checkpoint: Checkpoint | None = None
+    ) -> None:
+        """Put a run into the one slot, at its start or where a checkpoint left it."""
         self.plan = plan
+        self._clip_grad_norm = config.clip_grad_norm
         self._step = 0
         torch.manual_seed(plan.seed)
         self._module = build_model(config.model, self._dataset.schema)
@@ -75,6 +94,35 @@ class EagerEngine:
         self._forward: nn.Module = self._module
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._loss_count = 0
+        if checkpoint is not None:
+            self._restore(checkpoint)
+
+    def state(self, slot: int) -> Arrays:
+        """Weights, optimizer state, random states and pending training loss, for a checkpoint.
+
+        The whole state on rank 0, which writes it, and nothing on other ranks.
+        """
+        ranks = self._states_of_ranks()
+        if self.rank > 0:
+            return {}
+        arrays = {MODEL + name: _array(tensor) for name, tensor in self._named_tensors().items()}
+        for name, parameter in self._module.named_parameters():
+            for key, value in self.optimizer.state[parameter].items():
+                if isinstance(value, Tensor):
+                    arrays[f"{OPTIMIZER}{name}.{key}"] = _array(value)
+        for rank, (_, *random) in enumerate(ranks):
+            for device, state in zip(("cpu", "cuda"), random, strict=False):
+                arrays[f"{RANDOM}{device}.{rank}"] = state
+        arrays[LOSS_SUM] = np.concatenate([loss for loss, *_ in ranks])
+        arrays[LOSS_COUNT] = np.array(self._loss_count)
+        return arrays
+
+    def agree(self, signal: int) -> int:
+        """The signal that all processes of the run act on, if one of them has received it."""
+        return signal
+
+    def go_on(self) -> None:
+        """Training goes on after a signal."""
 
     def end(self, slot: int) -> None:
         """Take the run out of its slot."""
@@ -107,6 +155,45 @@ class EagerEngine:
     def close(self) -> None:
         """Release what other processes wait for."""
 
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        arrays = checkpoint.arrays
+        self._step = checkpoint.step
+        for name, tensor in self._named_tensors().items():
+            restore(tensor, arrays, MODEL + name)
+        for name, parameter in self._module.named_parameters():
+            prefix = f"{OPTIMIZER}{name}."
+            state = self.optimizer.state[parameter]
+            for key in [key.removeprefix(prefix) for key in arrays if key.startswith(prefix)]:
+                # (torch counts the updates of a parameter on the CPU)
+                state[key] = torch.empty(()) if key == "step" else torch.empty_like(parameter)
+                restore(state[key], arrays, prefix + key)
+            if state and "momentum_buffer" not in state and prefix + "step" not in arrays:
+                state["step"] = torch.tensor(float(checkpoint.step))  # stacked runs count for all
+        sums = arrays[LOSS_SUM]
+        own = sums[self.rank] if len(sums) == self.plan.processes else sums.mean()
+        self._loss_sum.fill_(float(own))
+        self._loss_count = int(arrays[LOSS_COUNT])
+        # Last, because what came before may have drawn. Another number of ranks starts afresh.
+        if (state := arrays.get(f"{RANDOM}cpu.{self.rank}")) is not None:
+            torch.set_rng_state(torch.from_numpy(state))
+        if self.device.type == "cuda":
+            state = arrays.get(f"{RANDOM}cuda.{self.rank}")
+            if state is not None:
+                torch.cuda.set_rng_state(torch.from_numpy(state), self.device)
+
+    def _named_tensors(self) -> dict[str, Tensor]:
+        return {**dict(self._module.named_parameters()), **dict(self._module.named_buffers())}
+
+    def _states_of_ranks(self) -> list[list[npt.NDArray[Any]]]:
+        """For each rank the sum of its training loss, and the states of its random numbers."""
+        return [[_array(each) for each in self._own_state()]]
+
+    def _own_state(self) -> list[Tensor]:
+        own = [self._loss_sum.reshape(1).cpu(), torch.get_rng_state()]
+        if self.device.type == "cuda":
+            own.append(torch.cuda.get_rng_state(self.device))
+        return own
+
     def _update(self, step: int) -> None:
         self._forward.train()
         self.optimizer.zero_grad(set_to_none=True)
@@ -116,16 +203,19 @@ class EagerEngine:
                 (loss / self.plan.grad_accum).backward()  # type: ignore[no-untyped-call]
             self._loss_sum += loss.detach()
             self._loss_count += 1
+        if self._clip_grad_norm is not None:
+            clip_grad_norm_(self._module.parameters(), self._clip_grad_norm)
         self.optimizer.step()
 
     def _score(self, samples: Samples) -> npt.NDArray[np.float64]:
         self._module.eval()
         logits = np.empty(len(samples))
-        with torch.inference_mode():
+        with torch.inference_mode(), self._autocast():
             for start in range(0, len(samples), SCORE_ROWS):
                 categorical, numeric, _ = self._tensors(samples[start : start + SCORE_ROWS])
                 part = self._module(categorical, numeric)
-                logits[start : start + SCORE_ROWS] = part.cpu().numpy()
+                # (NumPy has no bfloat16)
+                logits[start : start + SCORE_ROWS] = part.double().cpu().numpy()
         return logits
 
     def _shares(self, step: int) -> Iterator[tuple[Samples, AbstractContextManager[None]]]:
@@ -146,7 +236,13 @@ class EagerEngine:
 
     def _loss(self, samples: Samples) -> Tensor:
         categorical, numeric, label = self._tensors(samples)
-        return binary_cross_entropy_with_logits(self._forward(categorical, numeric), label)
+        with self._autocast():
+            logits = self._forward(categorical, numeric)
+            # In the precision of the label: in bfloat16 a mean over a batch has two digits.
+            return binary_cross_entropy_with_logits(logits.to(label.dtype), label)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self._mixed else nullcontext()
 
     def _tensors(self, samples: Samples) -> tuple[Tensor, Tensor, Tensor]:
         return (
@@ -154,3 +250,8 @@ class EagerEngine:
             torch.from_numpy(samples.numeric).to(self.device, self.dtype),
             torch.from_numpy(samples.label).to(self.device, self.dtype),
         )
+
+
+def _array(tensor: Tensor) -> npt.NDArray[Any]:
+    array: npt.NDArray[Any] = tensor.detach().cpu().numpy()
+    return array

@@ -216,6 +216,7 @@ def _to_register(config: Config, arms: list[Arm], stacks: list[dict[str, Any]]) 
                 "grad_accum": config.grad_accum,
                 "eval_interval_samples": config.eval_interval_samples,
                 "precision": config.precision,
+                "clip_grad_norm": config.clip_grad_norm,
             },
             "arms": [{**asdict(arm), "schedule": given_options(arm.schedule)} for arm in arms],
             "seeds": list(range(task.first_seed, task.first_seed + task.seeds)),

@@ -13,8 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from bsscale.checked_file import Arrays
+from bsscale.checkpoints import Checkpoint
 from bsscale.config import Config
 from bsscale.data import Dataset, Samples
+from bsscale.engines.checkpointed import LOSS_COUNT, LOSS_SUM, MODEL, OPTIMIZER, restore
 from bsscale.engines.stacked.feed import Batches, Feed
 from bsscale.engines.stacked.functional import why_not_stackable
 from bsscale.engines.stacked.graphs import UPDATES, GraphedUpdates
@@ -60,7 +63,8 @@ class StackedEngine:
     Parameters
     ----------
     config, plan
-        Of any of the runs: model, optimizer, batch, precision and device are the same for all.
+        Of any of the runs: model, optimizer, clipping, batch, precision and device are the same
+        for all.
     dataset
         The data to train on.
     width
@@ -99,12 +103,34 @@ class StackedEngine:
         self._graph: GraphedUpdates | None = None
         self._step = self._prepare(config, plan)
 
-    def begin(self, slot: int, config: Config, plan: Plan) -> None:
-        """Put a run at its start into a slot."""
+    def begin(
+        self, slot: int, config: Config, plan: Plan, checkpoint: Checkpoint | None = None
+    ) -> None:
+        """Put a run into a slot, at its start or where a checkpoint left it."""
         self._step.parameters.load(slot, self._build(config, plan.seed))
         self._step.rule.clear(slot)
         self._loss_sums[slot] = 0.0
-        self._slots[slot] = _Slot(config, plan)
+        self._slots[slot] = run = _Slot(config, plan)
+        if checkpoint is not None:
+            arrays = checkpoint.arrays
+            for name, tensor in self._tensors(slot).items():
+                restore(tensor, arrays, name, optional=name.startswith(OPTIMIZER))
+            self._loss_sums[slot] = float(arrays[LOSS_SUM].mean())
+            run.step, run.losses = checkpoint.step, int(arrays[LOSS_COUNT])
+
+    def state(self, slot: int) -> Arrays:
+        """A run's weights, optimizer state and pending training loss, for a checkpoint."""
+        arrays = {name: tensor.cpu().numpy() for name, tensor in self._tensors(slot).items()}
+        arrays[LOSS_SUM] = self._loss_sums[slot : slot + 1].cpu().numpy()
+        arrays[LOSS_COUNT] = np.array(self._slots[slot].losses)
+        return arrays
+
+    def agree(self, signal: int) -> int:
+        """The signal that the processes of a run act on: there is one process."""
+        return signal
+
+    def go_on(self) -> None:
+        """Training goes on after a signal."""
 
     def end(self, slot: int) -> None:
         """Take a run out of its slot, which goes on empty."""
@@ -176,9 +202,25 @@ class StackedEngine:
     def close(self) -> None:
         """Release what other processes wait for: nothing."""
 
+    def _tensors(self, slot: int) -> dict[str, Tensor]:
+        """A slot's share of the stacked tensors, by their names in a checkpoint."""
+        parameters, rule = self._step.parameters, self._step.rule
+        tensors = {MODEL + name: value[slot] for name, value in parameters.values.items()}
+        for k, state in enumerate(rule.states):
+            of_all = parameters.views([states[k] for states in rule.state])
+            tensors |= {f"{OPTIMIZER}{n}.{state}": value[slot] for n, value in of_all.items()}
+        return tensors
+
     def _prepare(self, config: Config, plan: Plan) -> Step:
         """The step, ready to go: compiled, captured, and known to fit on the device."""
-        arguments = (self._module, self.width, config.optimizer, self.device, self.dtype)
+        arguments = (
+            self._module,
+            self.width,
+            config.optimizer,
+            self.device,
+            self.dtype,
+            config.clip_grad_norm,
+        )
         if plan.training_step == "layers":
             step: Step = LayersStep(*arguments)
             if plan.device == "cuda":

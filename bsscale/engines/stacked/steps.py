@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from bsscale.data.cache import cache_directory
+from bsscale.engines.stacked.clipping import GradientClipping
 from bsscale.engines.stacked.feed import Batches
 from bsscale.engines.stacked.functional import FunctionalModel
 from bsscale.engines.stacked.layers import Weights
 from bsscale.engines.stacked.models import stacked_model, tables
 from bsscale.engines.stacked.state import StackedParameters
 from bsscale.engines.stacked.update_rules import UpdateRule, make_update_rule
-from bsscale.optimizers import OptimizerConfig
+from bsscale.optimizers import SPARSE_ROWS, OptimizerConfig
 
 __all__ = ["CompiledStep", "LayersStep", "Step", "use_compile_cache"]
 
@@ -48,6 +49,8 @@ class LayersStep:
         The optimizer's options.
     device, dtype
         Where and as what the parameters live.
+    clip_grad_norm
+        The largest norm of a run's gradient, or None.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class LayersStep:
         optimizer: OptimizerConfig,
         device: torch.device,
         dtype: torch.dtype,
+        clip_grad_norm: float | None = None,
     ) -> None:
         self._width = width
         of_tables = tables(module)
@@ -70,7 +74,17 @@ class LayersStep:
             for name, number in self._numbers.items()
             if optimizer.updates_touched_rows_only(values[name].shape[1])
         }
-        self.rule = make_update_rule(optimizer, self.parameters.tensors, sparse)
+        self.rule = make_update_rule(
+            optimizer, self.parameters.tensors, sparse, clipped=clip_grad_norm is not None
+        )
+        self._clipping = None
+        if clip_grad_norm is not None:
+            large = {
+                number: values[name].shape[2]
+                for name, number in self._numbers.items()
+                if values[name].shape[1] >= SPARSE_ROWS
+            }
+            self._clipping = GradientClipping(self.rule.gradients, clip_grad_norm, large)
         self._model = stacked_model(
             Weights(values, self.parameters.views(self.rule.gradients)), module
         )
@@ -82,6 +96,8 @@ class LayersStep:
         error = torch.sigmoid(logits).sub_(batch.label).div_(logits.shape[1])
         self._model.backward(error)
         touched = {self._numbers[e.parameter]: e.rows for e in self._model.embeddings}
+        if self._clipping is not None:
+            self._clipping.clip(touched)
         self.rule.apply(coefficients, touched)
         return logits
 
@@ -105,13 +121,19 @@ class CompiledStep:
         optimizer: OptimizerConfig,
         device: torch.device,
         dtype: torch.dtype,
+        clip_grad_norm: float | None = None,
     ) -> None:
         self._width = width
         names = [name for name, _ in module.named_parameters()]
         self.parameters = parameters = StackedParameters(
             module, width, [[name] for name in names], device, dtype
         )
-        self.rule = rule = make_update_rule(optimizer, parameters.tensors, {})
+        self.rule = rule = make_update_rule(
+            optimizer, parameters.tensors, {}, clipped=clip_grad_norm is not None
+        )
+        clipping = (
+            None if clip_grad_norm is None else GradientClipping(rule.gradients, clip_grad_norm, {})
+        )
         self._model = model = FunctionalModel(module, parameters.values)
         accumulators = list(parameters.views(rule.gradients).items())
 
@@ -122,6 +144,8 @@ class CompiledStep:
             gradients, logits = model.gradient(categorical, numeric, label)
             for name, accumulator in accumulators:
                 accumulator.add_(gradients[name])
+            if clipping is not None:
+                clipping.clip({})
             rule.apply(coefficients, {})
             return logits
 

@@ -6,7 +6,7 @@ and on the number of updates alone is computed beforehand in float64, for many u
 
 An update has two halves. `open` prepares the gradient accumulators, into which the backward pass
 adds; `apply` changes the parameters. Plain momentum SGD accumulates straight into its momentum
-buffer, which saves two passes over the parameters.
+buffer, which saves two passes over the parameters, unless gradients are clipped in between.
 
 Embedding tables can be updated only where a batch touched them (``sparse``). Untouched rows have
 no gradient, so that for SGD without momentum and for Adagrad, both without weight decay, nothing
@@ -57,8 +57,8 @@ class UpdateRule(ABC):
         Where the backward pass adds gradients, shaped as the parameters.
     """
 
-    # Tensors of state besides the gradient, each shaped as the parameters.
-    states: ClassVar[int]
+    # torch.optim's names of the state besides the gradient, each shaped as the parameters.
+    states: ClassVar[tuple[str, ...]]
 
     def __init__(
         self, config: OptimizerConfig, parameters: Sequence[Tensor], sparse: Mapping[int, int]
@@ -66,9 +66,7 @@ class UpdateRule(ABC):
         self.weight_decay = config.weight_decay
         self.parameters = list(parameters)
         self.sparse = dict(sparse)
-        self.state = [
-            [torch.zeros_like(tensor) for _ in range(self.states)] for tensor in parameters
-        ]
+        self.state = [[torch.zeros_like(tensor) for _ in self.states] for tensor in parameters]
         self.gradients = [
             state[0] if self._into_state(number) else torch.zeros_like(tensor)
             for number, (tensor, state) in enumerate(zip(parameters, self.state, strict=True))
@@ -150,7 +148,7 @@ class UpdateRule(ABC):
 class SGD(UpdateRule):
     """torch.optim.SGD without momentum: θ ← θ − lr·(g + λθ)."""
 
-    states = 0
+    states = ()
 
     def coefficients(self, lr: Floats, momentum: Floats, step: npt.NDArray[np.int64]) -> Floats:
         return np.stack([-lr], axis=1)
@@ -166,13 +164,17 @@ class SGD(UpdateRule):
 class MomentumSGD(UpdateRule):
     """torch.optim.SGD with momentum: v ← μv + g + λθ; θ ← θ − lr·v, or lr·(g + μv) (Nesterov)."""
 
-    states = 1
+    states = ("momentum_buffer",)
 
     def __init__(
-        self, config: SGDConfig, parameters: Sequence[Tensor], sparse: Mapping[int, int]
+        self,
+        config: SGDConfig,
+        parameters: Sequence[Tensor],
+        sparse: Mapping[int, int],
+        clipped: bool,
     ) -> None:
         self.nesterov = config.nesterov
-        self._plain = not config.nesterov and config.weight_decay == 0
+        self._plain = not config.nesterov and config.weight_decay == 0 and not clipped
         super().__init__(config, parameters, sparse)
 
     def _into_state(self, number: int) -> bool:
@@ -210,7 +212,7 @@ class Adam(UpdateRule):
     beta1: 1 − beta1^t.
     """
 
-    states = 2
+    states = ("exp_avg", "exp_avg_sq")
 
     def __init__(
         self, config: AdamConfig, parameters: Sequence[Tensor], sparse: Mapping[int, int]
@@ -249,7 +251,7 @@ class Adam(UpdateRule):
 class Adagrad(UpdateRule):
     """torch.optim.Adagrad: s ← s + g²; θ ← θ − lr·g / (√s + ε)."""
 
-    states = 1
+    states = ("sum",)
 
     def __init__(
         self, config: AdagradConfig, parameters: Sequence[Tensor], sparse: Mapping[int, int]
@@ -272,14 +274,26 @@ class Adagrad(UpdateRule):
 
 
 def make_update_rule(
-    config: OptimizerConfig, parameters: Sequence[Tensor], sparse: Mapping[int, int]
+    config: OptimizerConfig,
+    parameters: Sequence[Tensor],
+    sparse: Mapping[int, int],
+    clipped: bool,
 ) -> UpdateRule:
-    """The update rule of an optimizer's options; see `UpdateRule` for the parameters."""
+    """The update rule of an optimizer's options.
+
+    Parameters
+    ----------
+    config, parameters, sparse
+        As `UpdateRule` has them.
+    clipped
+        Whether gradients are changed between the backward pass and `UpdateRule.apply`, and so
+        must not be added to anything before.
+    """
     match config:
         case SGDConfig():
             if config.momentum_now is None:
                 return SGD(config, parameters, sparse)
-            return MomentumSGD(config, parameters, sparse)
+            return MomentumSGD(config, parameters, sparse, clipped)
         case AdamConfig():
             return Adam(config, parameters, sparse)
         case AdagradConfig():

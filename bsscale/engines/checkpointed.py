@@ -1,0 +1,56 @@
+"""What an engine's state is called in a checkpoint, so that any engine goes on from any other's.
+
+======================================  ==========================================================
+``model.NAME``                          a parameter or buffer, by its name in the module
+``optimizer.NAME.STATE``                torch.optim's state of a parameter: momentum_buffer, …
+``loss.sum``                            sum of the training loss since the last evaluation, a rank
+``loss.count``                          forward passes that it is the sum of
+``random.cpu.RANK, random.cuda.RANK``   state of torch's random numbers, for dropout and the like
+======================================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bsscale.checked_file import Arrays
+from bsscale.errors import RecordsError
+
+__all__ = ["LOSS_COUNT", "LOSS_SUM", "MODEL", "OPTIMIZER", "RANDOM", "restore"]
+
+MODEL = "model."
+OPTIMIZER = "optimizer."
+RANDOM = "random."
+LOSS_SUM = "loss.sum"
+LOSS_COUNT = "loss.count"
+
+
+@torch.no_grad()
+def restore(tensor: Tensor, arrays: Arrays, name: str, *, optional: bool = False) -> None:
+    """Copy an array of a checkpoint into a tensor.
+
+    Parameters
+    ----------
+    tensor
+        What to fill.
+    arrays, name
+        The checkpoint's, and which of them.
+    optional
+        Whether the tensor may stay as it is where the checkpoint has no such array.
+
+    Raises
+    ------
+    RecordsError
+        If there is none of the tensor's shape: the model's code is not the one that wrote it.
+    """
+    if name not in arrays and optional:
+        return
+    if name not in arrays or arrays[name].shape != tensor.shape:
+        found = f"of shape {arrays[name].shape}" if name in arrays else "missing"
+        raise RecordsError(
+            f"the checkpoint does not fit the model: {name} has shape {tuple(tensor.shape)}, and "
+            f"in the checkpoint it is {found}",
+            "the model's code has changed: start in another directory, or give resume=never",
+        )
+    tensor.copy_(torch.from_numpy(arrays[name]))

@@ -1,0 +1,80 @@
+"""Gradient clipping of many runs at once, each by the norm of its own gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["GradientClipping"]
+
+
+class GradientClipping:
+    """``torch.nn.utils.clip_grad_norm_`` for every run of a stack.
+
+    g ← g·min(1, max_norm / (‖g‖₂ + 1e-6)), where ‖g‖₂ is over all parameters of the run. A norm
+    that is not finite makes the gradient so, as in torch.
+
+    Parameters
+    ----------
+    gradients
+        Tensors of shape (width, elements); together all parameters.
+    max_norm
+        The largest norm that is left alone.
+    tables
+        For each gradient of a large embedding table, the length of a row: only touched rows are
+        read and scaled. Whether the update is sparse makes no difference, so that both forms stay
+        the same to the bit.
+    """
+
+    def __init__(
+        self, gradients: Sequence[Tensor], max_norm: float, tables: Mapping[int, int]
+    ) -> None:
+        self._gradients, self._max_norm = list(gradients), max_norm
+        self._tables = dict(tables)
+        # How often the batch has each row of each table; zero between updates.
+        self._counts = {
+            number: torch.zeros_like(self._gradients[number].view(-1, length)[:, 0])
+            for number, length in self._tables.items()
+        }
+
+    def clip(self, touched: Mapping[int, Tensor]) -> None:
+        """Scale the gradients in place.
+
+        Parameters
+        ----------
+        touched
+            For each large table, the rows of the batch, numbered through all runs, shape
+            (width x rows a run,); repetitions are fine.
+        """
+        norms = [
+            self._norm_of_rows(number, touched[number])
+            if number in self._tables
+            else torch.linalg.vector_norm(gradient, dim=1)
+            for number, gradient in enumerate(self._gradients)
+        ]
+        norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+        scale = (self._max_norm / (norm + 1e-6)).clamp(max=1.0).unsqueeze(1)
+        for number, gradient in enumerate(self._gradients):
+            if number in self._tables:
+                self._scale_rows(number, touched[number], scale)
+            else:
+                gradient.mul_(scale)
+
+    def _norm_of_rows(self, number: int, rows: Tensor) -> Tensor:
+        """Each run's norm, shape (width,): a row that occurs n times counts n times 1/n."""
+        gradient, counts = self._gradients[number], self._counts[number]
+        counts.index_add_(0, rows, torch.ones_like(rows, dtype=counts.dtype))
+        share = counts.index_select(0, rows).sqrt_().unsqueeze(1)
+        counts.index_fill_(0, rows, 0.0)
+        table = gradient.view(-1, self._tables[number])
+        parts = table.index_select(0, rows).div_(share)
+        norm: Tensor = torch.linalg.vector_norm(parts.view(len(gradient), -1), dim=1)
+        return norm
+
+    def _scale_rows(self, number: int, rows: Tensor, scale: Tensor) -> None:
+        """Rows that repeat are written twice, alike."""
+        table = self._gradients[number].view(-1, self._tables[number])
+        parts = table.index_select(0, rows).view(len(scale), -1).mul_(scale)
+        table.index_copy_(0, rows, parts.view(len(rows), -1))

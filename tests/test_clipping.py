@@ -1,0 +1,189 @@
+"""Gradient clipping: the same in every engine, and torch's own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from bsscale.engines.eager import EagerEngine
+from bsscale.models import build_model
+from bsscale.optimizers import AdagradConfig, OptimizerConfig, SGDConfig
+from bsscale.plan import Devices, make_plan
+from bsscale.schedule_config import FixedConfig, OneCycleConfig
+from tests.helpers import MODELS, prepare, small_config
+from tests.test_engines import ddp, virtual
+from tests.test_stacked import (
+    KINDS,
+    LARGE,
+    ODD,
+    OPTIMIZERS,
+    SHORT,
+    Run,
+    advance,
+    all_at_once,
+    assert_same,
+    by_torch,
+    compiles,
+    equal,
+    jobs,
+    parameters,
+    relative_distance,
+    six_runs,
+    stacked,
+    train_together,
+)
+
+# Norms of these jobs are mostly between 0.05 and 0.5: some updates are clipped and some are not.
+MAX_NORM = 0.15
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer"),
+    [
+        *(("mlp", name) for name in ("sgd", "momentum")),
+        ("dlrm", "adamw"),
+        ("deepfm", "nesterov decayed"),
+        ("logistic", "adagrad decayed"),
+    ],
+)
+def test_six_clipped_runs_at_once_are_what_each_is_by_torch(model: str, optimizer: str) -> None:
+    runs, dataset = six_runs(OPTIMIZERS[optimizer], model=MODELS[model], clip_grad_norm=MAX_NORM)
+    together = all_at_once(runs, dataset)
+    free = [(replace(config, clip_grad_norm=None), plan) for config, plan in runs]
+    unclipped = all_at_once(free, dataset)
+    for run, ours, without in zip(runs, together, unclipped, strict=True):
+        assert relative_distance(ours, by_torch(run, dataset)) < 1e-10
+        assert relative_distance(ours, without) > 1e-3
+
+
+@compiles
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["momentum", *KINDS])
+def test_a_compiled_clipped_step_is_torchs(optimizer: str) -> None:
+    runs, dataset = six_runs(OPTIMIZERS[optimizer], model=MODELS["deepfm"], clip_grad_norm=MAX_NORM)
+    for run, ours in zip(runs, all_at_once(runs, dataset, "compiled"), strict=True):
+        assert relative_distance(ours, by_torch(run, dataset)) < 1e-10
+
+
+def first_norm(run: Run, dataset: Any) -> float:
+    """The norm of a run's first gradient: that of its first update at a rate of 1."""
+    engine = EagerEngine(run[1], dataset)
+    engine.begin(0, *run)
+    before = parameters(engine)
+    engine.advance(1)
+    after = parameters(engine)
+    return float(torch.cat([(after[n] - before[n]).flatten() for n in after]).norm())
+
+
+def test_each_run_of_a_stack_is_clipped_by_its_own_norm() -> None:
+    base = small_config(
+        model=MODELS["mlp"], dataset=SHORT, precision="fp64", base_lr=1.0,
+        optimizer=SGDConfig(momentum=0.0), schedule=FixedConfig(),
+    )  # fmt: skip
+    _, dataset = prepare(base)
+    runs = []
+    for seed in range(4):
+        config = replace(base, seed=seed)
+        runs.append((config, make_plan(config, 2000, Devices(cuda=0))))
+    norms = [first_norm(run, dataset) for run in runs]
+    limit = sum(sorted(norms)[1:3]) / 2
+    clipped = [(replace(config, clip_grad_norm=limit), plan) for config, plan in runs]
+    free_updates = all_at_once(runs, dataset, updates=1)
+    updates = all_at_once(clipped, dataset, updates=1)
+    start = all_at_once(runs, dataset, updates=0)
+    for norm, free, ours, before in zip(norms, free_updates, updates, start, strict=True):
+        scale = min(1.0, limit / (norm + 1e-6))
+        expected = {n: before[n] + scale * (free[n] - before[n]) for n in before}
+        assert relative_distance(ours, expected) < 1e-12
+        assert equal(ours, free) is (norm < limit)
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer"),
+    [("mlp", AdagradConfig()), ("deepfm", SGDConfig(momentum=0.0))],
+    ids=["mlp adagrad", "deepfm sgd"],
+)
+def test_large_tables_are_clipped_as_torch_does_whatever_rows_are_updated(
+    model: str, optimizer: OptimizerConfig
+) -> None:
+    trained = []
+    for sparse in (False, True, "auto"):
+        config = small_config(
+            model=MODELS[model], dataset=LARGE, optimizer=replace(optimizer, sparse=sparse),
+            precision="fp64", clip_grad_norm=MAX_NORM,
+        )  # fmt: skip
+        plan, dataset = prepare(config)
+        runs = [(replace(config, seed=seed), replace(plan, seed=seed)) for seed in range(2)]
+        trained.append(all_at_once(runs, dataset, updates=30))
+    for others in trained[1:]:
+        assert all(equal(*pair) for pair in zip(others, trained[0], strict=True))
+    free = [(replace(config, clip_grad_norm=None), plan) for config, plan in runs]
+    for run, one, ours in zip(runs, free, trained[0], strict=True):
+        of_torch = by_torch(run, dataset, 30)
+        assert relative_distance(ours, of_torch) < 1e-10
+        assert relative_distance(ours, by_torch(one, dataset, 30)) > 1e-4
+
+
+def test_small_sparse_tables_are_clipped_as_torch_does() -> None:
+    runs, dataset = six_runs(
+        SGDConfig(momentum=0.0, sparse=True), model=MODELS["mlp"], clip_grad_norm=MAX_NORM
+    )
+    for run, ours in zip(runs, all_at_once(runs, dataset), strict=True):
+        assert relative_distance(ours, by_torch(run, dataset)) < 1e-10
+
+
+@pytest.mark.parametrize("engine", ["stacked", "eager"])
+def test_clipping_is_that_of_a_hand_written_torch_loop(engine: str) -> None:
+    config = small_config(
+        gpus=2, model=MODELS["mlp"], precision="fp64", schedule=OneCycleConfig(),
+        clip_grad_norm=0.25,
+    )  # fmt: skip
+    plan, dataset = prepare(config)
+    torch.manual_seed(config.seed)
+    model = build_model(config.model, dataset.schema).double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    norms = []
+    for step in range(100):
+        batch = dataset.train.read(config.seed, step * 64, (step + 1) * 64)
+        optimizer.param_groups[0]["lr"] = plan.schedule.lr(step)
+        optimizer.param_groups[0]["momentum"] = plan.schedule.momentum(step)
+        optimizer.zero_grad()
+        logit = model(torch.from_numpy(batch.categorical), torch.from_numpy(batch.numeric).double())
+        binary_cross_entropy_with_logits(logit, torch.from_numpy(batch.label).double()).backward()
+        norms.append(float(torch.nn.utils.clip_grad_norm_(model.parameters(), 0.25)))
+        optimizer.step()
+    assert 10 < sum(norm > 0.25 for norm in norms) < 90
+    expected = {name: value.detach() for name, value in model.named_parameters()}
+    if engine == "eager":
+        assert relative_distance(by_torch((config, plan), dataset), expected) < 1e-10
+    else:
+        trained = stacked([(config, plan)], dataset, width=1)
+        advance(trained, 100)
+        assert relative_distance(parameters(trained), expected) < 1e-10
+
+
+def test_ranks_are_clipped_as_one_process_is(tmp_path: Path) -> None:
+    config = small_config(
+        gpus=2, micro_batch=16, grad_accum=2, model=MODELS["mlp"], precision="fp64",
+        clip_grad_norm=MAX_NORM,
+    )  # fmt: skip
+    expected = virtual(config, 100)
+    assert relative_distance(expected, virtual(replace(config, clip_grad_norm=None), 100)) > 1e-3
+    for rank in ddp(config, 100, tmp_path):
+        assert relative_distance({name: rank[name] for name in expected}, expected) < 1e-10
+
+
+@pytest.mark.parametrize("dataset", [SHORT, LARGE], ids=["small", "large tables"])
+def test_a_norm_that_is_not_finite_is_that_runs_divergence_alone(dataset: dict[str, Any]) -> None:
+    changes = {"clip_grad_norm": 1.0, "optimizer": SGDConfig(momentum=0.0), "dataset": dataset}
+    usual, unusual = jobs(3, **changes), jobs(3, ODD["diverged"], **changes)
+    for made in (usual, unusual):
+        train_together([[job] for job in made])
+    assert unusual[1].outcome is not None and unusual[1].outcome.status == "diverged"
+    for number in (0, 2):
+        assert_same(unusual[number], usual[number])
