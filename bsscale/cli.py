@@ -239,15 +239,20 @@ def _hydra_main(cfg: DictConfig) -> None:
     try:
         _refuse_many_processes(cfg.task.name)
         _TASKS[cfg.task.name](cfg, context, multirun)
-    except BsscaleError as error:
-        log.error("error: %s", error)
-        # A failing job of a multirun must not end the others; the comparison lists it.
-        if not multirun:
+    except Exception as error:
+        own_fault = isinstance(error, BsscaleError)
+        if own_fault:
+            log.error("error: %s", error)
+        world = World.here()
+        # A failing job of a multirun must not end the others; the comparison lists it. What
+        # happens to a rank above 0 nobody sees in its directory: the launcher tells.
+        if multirun and (world is None or world.rank == 0):
+            if not own_fault:
+                log.exception("the job failed")
+        elif own_fault and not multirun:
             sys.exit(1)
-    except Exception:
-        if not multirun:
+        else:
             raise
-        log.exception("the job failed")
 
 
 def _refuse_many_processes(task: str) -> None:

@@ -194,11 +194,12 @@ class _SubmititLauncher(BaseSubmititLauncher):
         environment.paths.result_pickle.unlink(missing_ok=True)
         if environment.global_rank > 0:
             sweep_overrides = [
-                *sweep_overrides, "hydra.output_subdir=null", "hydra/job_logging=stdout"
+                *sweep_overrides, "hydra.output_subdir=null", "hydra/job_logging=ranks_above_0"
             ]  # fmt: skip
         done: JobReturn = super().__call__(
             sweep_overrides, job_dir_key, job_num, job_id, singleton_state
         )
+        _ = done.return_value  # raises what ended the job
         return done
 
 

@@ -20,8 +20,8 @@ install() {
   say "ray.sh: making an environment in $dir/venv"
   rm -rf "$dir/venv"
   python3 -m venv "$dir/venv"
-  # The versions that the tests ran with, but for the two that the launcher needs older.
-  grep -vE '^(cloudpickle|joblib)==' "$root/constraints.txt" >"$dir/constraints.txt"
+  # The versions that the tests ran with, but for those that the launcher needs older.
+  grep -vE '^(cloudpickle|joblib|python-dateutil)==' "$root/constraints.txt" >"$dir/constraints.txt"
   "$dir/venv/bin/pip" install -q -c "$dir/constraints.txt" -e "$root[ray]" >"$dir/pip.log" 2>&1 \
     || { tail -5 "$dir/pip.log" >&2; return 1; }
   echo "$made" >"$dir/made"
