@@ -30,8 +30,8 @@ install() {
 start() {
   mkdir -p "$dir"
   install
-  if ! "$dir/venv/bin/ray" status --address 127.0.0.1:16379 >/dev/null 2>&1; then
-    "$dir/venv/bin/ray" start --head --node-ip-address 127.0.0.1 --port 16379 --num-cpus 4 \
+  if ! "$dir/venv/bin/ray" status --address 127.0.0.1:26379 >/dev/null 2>&1; then
+    "$dir/venv/bin/ray" start --head --node-ip-address 127.0.0.1 --port 26379 --num-cpus 4 \
       --include-dashboard false --disable-usage-stats --temp-dir "$dir/run" \
       >"$dir/start.log" 2>&1 </dev/null || { cat "$dir/start.log" >&2; return 1; }
   fi
