@@ -44,7 +44,7 @@ def write_checked(path: Path, arrays: Mapping[str, npt.NDArray[Any]], text: str)
     import safetensors
     import safetensors.numpy
 
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     metadata = {"text": text, "sha256": _checksum(contiguous, text)}
     # One writer at a time, so that what a killed one left under this name is overwritten.
     temporary = path.with_name(f".{path.name}.part")

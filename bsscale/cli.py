@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -128,11 +129,12 @@ def _common_directory() -> str:
     """A default directory that is the same when torchrun or SLURM starts the run again."""
     import psutil
 
-    if (run_id := os.environ.get("TORCHELASTIC_RUN_ID", "none")) != "none":
+    run_id = os.environ.get("TORCHELASTIC_RUN_ID")
+    if run_id is None and "SLURM_JOB_ID" in os.environ:
+        return f"outputs/slurm-{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_STEP_ID', 0)}"
+    # Without --rdzv-id it is "none" or random; that torchrun restarts its processes only itself.
+    if run_id not in (None, "none") and not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}", run_id):
         return f"outputs/{run_id}"
-    if (job := os.environ.get("SLURM_JOB_ID")) and "TORCHELASTIC_RUN_ID" not in os.environ:
-        return f"outputs/slurm-{job}.{os.environ.get('SLURM_STEP_ID', 0)}"
-    # torchrun without --rdzv-id restarts its processes, and lives on itself.
     started = datetime.fromtimestamp(psutil.Process(os.getppid()).create_time())
     return f"outputs/{started:%Y-%m-%d/%H-%M-%S-%f}"
 

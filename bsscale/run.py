@@ -14,6 +14,7 @@ from typing import Any
 from bsscale.arms import arm_hash
 from bsscale.checkpoints import (
     Checkpoint,
+    newest_checkpoint,
     read_checkpoint,
     remove_checkpoints,
     write_checkpoint,
@@ -130,6 +131,10 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
         launch(_start_rank, spec, spec.plan)
     except KeyboardInterrupt:
         _record_failure(spec, INTERRUPTED)
+        _say_how_to_go_on(spec)
+        raise
+    except SystemExit:
+        _say_how_to_go_on(spec)
         raise
     except Exception as error:
         _record_failure(spec, _reason(error))
@@ -185,10 +190,12 @@ def run_together(
     except KeyboardInterrupt:
         for run_ in waiting:
             run_.interrupt()
+        _say_how_to_go_on(*specs)
         raise
     except SystemExit:
         for run_ in waiting:
             run_.pause()
+        _say_how_to_go_on(*specs)
         raise
     except Exception as error:
         for run_ in waiting:
@@ -587,6 +594,16 @@ def _record_failure(spec: RunSpec, reason: str) -> None:
         write_run(spec.directory, record)
     except OSError as error:
         log.warning("run.json of the failed run could not be written: %s", error)
+
+
+def _say_how_to_go_on(*specs: RunSpec) -> None:
+    """After Ctrl-C or a signal; a sweep or a study knows by itself."""
+    if len(specs) > 1 or specs[0].group is not None or specs[0].study is not None:
+        return
+    directory = specs[0].directory
+    newest = newest_checkpoint(directory)
+    if newest is not None:
+        log.info("stopped; the same command with hydra.run.dir=%s goes on from here", directory)
 
 
 def _reason(error: Exception) -> str:

@@ -6,7 +6,7 @@ import signal
 from types import FrameType
 from typing import Self
 
-__all__ = ["Deferred", "name_of"]
+__all__ = ["Deferred"]
 
 # Ctrl-C; what SLURM, torchrun and kill send; and what clusters are told to send before a time
 # limit (submitit: SIGUSR2).
@@ -65,8 +65,3 @@ class Deferred:
         if number == signal.SIGINT and self.pending == number:
             self.deliver(number)
         self.pending = number
-
-
-def name_of(number: int) -> str:
-    """A signal's name for a person."""
-    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections import deque
@@ -28,11 +27,9 @@ from bsscale.metrics import (
 )
 from bsscale.plan import Plan
 from bsscale.records import EvalPoint
-from bsscale.signals import Deferred, name_of
+from bsscale.signals import Deferred
 
 __all__ = ["Engine", "Job", "Observer", "Outcome", "train"]
-
-log = logging.getLogger(__name__)
 
 
 class Engine(Protocol):
@@ -244,7 +241,6 @@ def _train(
             if signal or run.step == run.checkpoint:
                 run.save()
         if signal:
-            log.warning("%s: every run has been checkpointed", name_of(signal))
             signals.deliver(signal)
             engine.go_on()
 

@@ -65,14 +65,14 @@ class World:
         one of them, ``srun``'s processes are.
         """
         environ = os.environ if environ is None else environ
-        if "RANK" in environ and _number(environ, "WORLD_SIZE", 1) > 1:
-            if missing := [name for name in TORCHRUN if name not in environ]:
-                raise ConfigError(
-                    f"the environment says WORLD_SIZE={environ['WORLD_SIZE']}, but not "
-                    f"{', '.join(missing)}",
-                    "start the processes by torchrun, which sets all of them",
-                )
-        if all(name in environ for name in TORCHRUN):
+        missing = [name for name in TORCHRUN if name not in environ]
+        if missing and "RANK" in environ and _number(environ, "WORLD_SIZE", 1) > 1:
+            raise ConfigError(
+                f"the environment says WORLD_SIZE={environ['WORLD_SIZE']}, but not "
+                f"{', '.join(missing)}",
+                "start the processes by torchrun, which sets all of them",
+            )
+        if not missing:
             numbers = {name: _number(environ, name) for name in TORCHRUN[:4]}
             source = "torchrun" if "TORCHELASTIC_RUN_ID" in environ else "the environment"
             return cls(

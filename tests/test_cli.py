@@ -134,18 +134,20 @@ def test_bad_input_is_one_clear_message_before_training(
     assert not (tmp_path / "run" / "evals.jsonl").exists()
 
 
-def test_a_finished_run_is_not_overwritten(bsscale: Bsscale, tmp_path: Path) -> None:
+def test_a_finished_run_is_left_alone(bsscale: Bsscale, tmp_path: Path) -> None:
     assert bsscale(*SMALL, *HERE).code == 0
     before = (tmp_path / "run" / "run.json").read_bytes()
-    done = bsscale(*SMALL, *HERE)
-    assert done.code == 1 and "already holds a run" in done.text
+    again = bsscale(*SMALL, *HERE)
+    assert again.code == 0 and "nothing is trained" in again.out
+    refused = bsscale(*SMALL, *HERE, "resume=never")
+    assert refused.code == 1 and "already holds a run" in refused.text
     assert (tmp_path / "run" / "run.json").read_bytes() == before
 
 
-def test_torchrun_is_told_how_to_start_it(bsscale: Bsscale, tmp_path: Path) -> None:
+def test_torchrun_is_told_what_it_lacks(bsscale: Bsscale, tmp_path: Path) -> None:
     done = bsscale(*SMALL, *HERE, WORLD_SIZE="8", RANK="3", LOCAL_RANK="3")
     assert done.code == 1
-    assert "executor=ddp gpus=8" in done.err and "Traceback" not in done.text
+    assert "MASTER_ADDR" in done.err and "Traceback" not in done.text
     assert not (tmp_path / "run").exists()
 
 

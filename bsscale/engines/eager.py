@@ -158,8 +158,9 @@ class EagerEngine:
     def _restore(self, checkpoint: Checkpoint) -> None:
         arrays = checkpoint.arrays
         self._step = checkpoint.step
+        constant = {name for name, _ in self._module.named_buffers()}  # in stacked runs
         for name, tensor in self._named_tensors().items():
-            restore(tensor, arrays, MODEL + name)
+            restore(tensor, arrays, MODEL + name, optional=name in constant)
         for name, parameter in self._module.named_parameters():
             prefix = f"{OPTIMIZER}{name}."
             state = self.optimizer.state[parameter]
