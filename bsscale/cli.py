@@ -133,7 +133,9 @@ def _common_directory() -> str:
     if run_id is None and "SLURM_JOB_ID" in os.environ:
         return f"outputs/slurm-{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_STEP_ID', 0)}"
     # Without --rdzv-id it is "none" or random; that torchrun restarts its processes only itself.
-    if run_id not in (None, "none") and not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}", run_id):
+    if run_id not in (None, "none") and not re.fullmatch(
+        r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}", run_id
+    ):
         return f"outputs/{run_id}"
     started = datetime.fromtimestamp(psutil.Process(os.getppid()).create_time())
     return f"outputs/{started:%Y-%m-%d/%H-%M-%S-%f}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra.core.utils import filter_overrides
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.errors import CompactHydraException
 from hydra.types import HydraContext
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
 from bsscale.errors import BsscaleError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from bsscale.data import Dataset
     from bsscale.plan import Devices, Plan
 
-__all__ = ["CheckedJob", "check_jobs"]
+__all__ = ["CheckedJob", "check_jobs", "without_result"]
 
 
 @dataclass(frozen=True)
@@ -86,3 +87,14 @@ def check_jobs(
             ) from None
         jobs.append(job)
     return jobs
+
+
+def without_result(job: CheckedJob, number: int) -> JobReturn:
+    """What comes back of a job that was lost: the comparison lists it as one that failed."""
+    with open_dict(job.cfg):
+        job.cfg.hydra.job.num = number
+    directory = Path(str(job.cfg.hydra.sweep.dir), str(job.cfg.hydra.sweep.subdir))
+    (directory / ".hydra").mkdir(parents=True, exist_ok=True)
+    lost = JobReturn(status=JobStatus.COMPLETED)
+    lost.return_value = None
+    return lost

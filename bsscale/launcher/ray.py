@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bsscale.launcher.checked import CheckedJob, check_jobs
+from bsscale.launcher.checked import CheckedJob, check_jobs, without_result
 
 if TYPE_CHECKING:
     from bsscale.plan import Devices
@@ -64,15 +67,15 @@ class RayLauncher(Launcher):
         from bsscale.cli import remembering_datasets
 
         assert self._config is not None and self._context is not None
+        assert self._task_function is not None
         setup_globals()
+        on_node = self.devices_of_node()
         jobs = check_jobs(
-            self._context,
-            self._config,
-            job_overrides,
-            remembering_datasets(),
-            lambda _: self.devices_of_node(),
+            self._context, self._config, job_overrides, remembering_datasets(), lambda _: on_node
         )
-        Path(str(self._config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        # Ray's workers have a directory of their own.
+        here, sweep = Path.cwd(), Path(str(self._config.hydra.sweep.dir)).absolute()
+        sweep.mkdir(parents=True, exist_ok=True)
         tasks = []
         for number, job in enumerate(jobs, start=initial_job_idx):
             asked = {**_resources(job), **self._remote}
@@ -80,16 +83,32 @@ class RayLauncher(Launcher):
             with open_dict(job.cfg):
                 job.cfg.hydra.job.id = f"job_id_for_{number}"
                 job.cfg.hydra.job.num = number
+                job.cfg.hydra.sweep.dir = str(sweep)
             tasks.append(
                 launch_job_on_ray(
                     self._context,
                     OmegaConf.create(asked),
                     job.cfg,
-                    self._task_function,
+                    partial(_in_directory, here, self._task_function),
                     Singleton.get_state(),
                 )
             )
-        return [ray.get(task) for task in tasks]
+        results = []
+        for number, (job, task) in enumerate(zip(jobs, tasks, strict=True), start=initial_job_idx):
+            try:
+                results.append(ray.get(task))
+            except ray.exceptions.RayError as error:
+                log.error("error: job %d: %s", number, error)
+                results.append(without_result(job, number))
+        return results
+
+
+def _in_directory(directory: Path, task_function: TaskFunction, cfg: DictConfig) -> Any:
+    """A job where the command was typed: the user's own files and modules lie there."""
+    os.chdir(directory)
+    if str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
+    return task_function(cfg)
 
 
 def _resources(job: CheckedJob) -> dict[str, int]:

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.utils import JobReturn
 from hydra.errors import CompactHydraException
 from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
-from omegaconf import open_dict
 
 from bsscale.errors import ConfigError
-from bsscale.launcher.checked import CheckedJob, check_jobs
+from bsscale.launcher.checked import CheckedJob, check_jobs, without_result
 
 if TYPE_CHECKING:
     from bsscale.plan import Devices
@@ -274,14 +273,7 @@ def _result(submitted: Any, number: int, job: CheckedJob) -> JobReturn:
     for rank, error in errors.items():
         of = f", rank {rank} of {tasks}" if tasks > 1 else ""
         log.error("error: job %d (%s%s): %s", number, submitted.job_id, of, error)
-    # The comparison lists a job that has a directory and no result.
-    with open_dict(job.cfg):
-        job.cfg.hydra.job.num = number
-    directory = Path(str(job.cfg.hydra.sweep.dir), str(job.cfg.hydra.sweep.subdir))
-    (directory / ".hydra").mkdir(parents=True, exist_ok=True)
-    lost = JobReturn(status=JobStatus.COMPLETED)
-    lost.return_value = None
-    return lost
+    return without_result(job, number)
 
 
 def _wait(submitted: Any) -> Mapping[int, str]:

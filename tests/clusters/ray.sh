@@ -38,10 +38,15 @@ start() {
   echo "$dir/venv/bin/python"
 }
 
-# The cluster's processes are those of this environment; the environment stays.
+# Ends this cluster's processes, which name its directory, and no other's; the environment stays.
 stop() {
-  [ -x "$dir/venv/bin/ray" ] || return 0
-  "$dir/venv/bin/ray" stop --force >/dev/null 2>&1 || true
+  local pids
+  for signal in TERM KILL; do
+    pids=$(pgrep -f -- "$dir/run/" || true)
+    [ -n "$pids" ] || break
+    kill -s "$signal" $pids 2>/dev/null || true
+    for _ in {1..50}; do pgrep -f -- "$dir/run/" >/dev/null || break; sleep 0.1; done
+  done
   rm -rf "$dir/run"
 }
 
