@@ -31,23 +31,27 @@ start() {
   mkdir -p "$dir"
   install
   if ! "$dir/venv/bin/ray" status --address 127.0.0.1:26379 >/dev/null 2>&1; then
-    "$dir/venv/bin/ray" start --head --node-ip-address 127.0.0.1 --port 26379 --num-cpus 4 \
+    # A process group of its own, by which it is ended.
+    setsid bash -c 'echo $$ >"$0/group"; exec "$0/venv/bin/ray" start "$@"' "$dir" --head --node-ip-address 127.0.0.1 --port 26379 --num-cpus 4 \
       --include-dashboard false --disable-usage-stats --temp-dir "$dir/run" \
       >"$dir/start.log" 2>&1 </dev/null || { cat "$dir/start.log" >&2; return 1; }
   fi
   echo "$dir/venv/bin/python"
 }
 
-# Ends this cluster's processes, which name its directory, and no other's; the environment stays.
+# Ends this cluster's processes and no other's; the environment stays.
 stop() {
-  local pids
+  local group signal
+  [ -e "$dir/group" ] || return 0
+  group=$(cat "$dir/group")
   for signal in TERM KILL; do
-    pids=$(pgrep -f -- "$dir/run/" || true)
-    [ -n "$pids" ] || break
-    kill -s "$signal" $pids 2>/dev/null || true
-    for _ in {1..50}; do pgrep -f -- "$dir/run/" >/dev/null || break; sleep 0.1; done
+    kill -s "$signal" -- "-$group" 2>/dev/null || break
+    for _ in {1..30}; do
+      ps -o stat= -g "$group" | grep -qv '^Z' || break
+      sleep 0.1
+    done
   done
-  rm -rf "$dir/run"
+  rm -rf "$dir/run" "$dir/group"
 }
 
 case ${1:-} in
