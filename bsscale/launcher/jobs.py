@@ -15,6 +15,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, RunMode
 
 from bsscale.errors import ConfigError
+from bsscale.launcher.register import IN_THIS_PROCESS
 from bsscale.plan import Devices
 
 __all__ = ["jobs_of"]
@@ -34,7 +35,7 @@ def jobs_of(main: Callable[..., Any], context: Any) -> LaunchedJobs | None:
     -------
     None where hydra/launcher names one that trains in this process.
     """
-    if context.runtime.choices["hydra/launcher"] in ("stacked", "basic"):
+    if context.runtime.choices["hydra/launcher"] in IN_THIS_PROCESS:
         return None
     return LaunchedJobs(main, context)
 

@@ -14,7 +14,10 @@ from omegaconf import OmegaConf
 
 from bsscale.launcher.stacked import StackedLauncher
 
-__all__ = ["register_launcher"]
+__all__ = ["IN_THIS_PROCESS", "register_launcher"]
+
+# Launchers that start nothing.
+IN_THIS_PROCESS = ("stacked", "basic")
 
 # Hydra instantiates a launcher only under a name in hydra_plugins, the namespace that it scans for
 # installed plugins. Registering a class under such a name needs no such package.
