@@ -99,18 +99,17 @@ class Runs:
             log.error("error: %s", error, exc_info=not isinstance(error, BsscaleError))
 
     def _finished(self, spec: RunSpec) -> bool:
-        """Whether nothing is left to do; what an interruption left is cleared away."""
-        if not spec.directory.is_dir():
+        """Whether nothing is left to do; a run that was interrupted goes on by itself."""
+        if not (spec.directory / "run.json").exists():
             return False
         try:
             record = read_run(spec.directory)
-        except RecordsError:  # killed before it ended
+        except RecordsError:
             shutil.rmtree(spec.directory)
             return False
         if record.status != "failed":
             return True
         if record.reason == INTERRUPTED:
-            shutil.rmtree(spec.directory)
             return False
         aside = self._aside(spec)
         if aside.exists():  # it has had its second chance

@@ -81,6 +81,7 @@ class Specs:
             budget_samples=budget,
             budget_passes=None,
             stop_at_target=True,
+            resume="auto",
             tracker=TrackerConfig("none") if tracker is None else tracker,
         )
         plan = make_plan(config, self.samples_per_pass, self.devices)
