@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -27,8 +28,18 @@ Bsscale = Callable[..., Finished]
 
 pytestmark = pytest.mark.slow
 
-SWEEP = ("-m", *SMALL, "schedule=fixed,onecycle", "seed=0,1", "hydra.sweep.dir=sweep")
-RANKS = ("executor=ddp", "gpus=2")
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def example(launcher: str) -> tuple[str, ...]:
+    """README's command for a launcher, made small: four runs, schedules x seeds."""
+    [words] = re.findall(
+        rf"python -m bsscale (-m hydra/launcher={launcher} executor=[^`\n]*)", README
+    )
+    return (*words.split(), *SMALL, "hydra.sweep.dir=sweep")
+
+
+SWEEP = example("submitit_slurm")
 # Long enough to be interrupted in.
 LONG = ("budget_passes=12", "checkpoint_interval_samples=8192")
 RAY_ADDRESS = "127.0.0.1:26379"
@@ -63,7 +74,7 @@ def reference(
     """What the sweep leaves when this host trains it and nothing disturbs it."""
     directory = factory.mktemp("reference")
     done = subprocess.run(
-        [sys.executable, "-m", "bsscale", *SWEEP, *overrides],
+        [sys.executable, "-m", "bsscale", *SWEEP, *overrides, "hydra/launcher=stacked"],
         cwd=directory, env=environment(cache), capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -74,14 +85,14 @@ def reference(
 def short(
     tmp_path_factory: pytest.TempPathFactory, session_cache: Path
 ) -> dict[str, Mapping[str, Any]]:
-    return reference(tmp_path_factory, session_cache, *RANKS)
+    return reference(tmp_path_factory, session_cache)
 
 
 @pytest.fixture(scope="module")
 def long(
     tmp_path_factory: pytest.TempPathFactory, session_cache: Path
 ) -> dict[str, Mapping[str, Any]]:
-    return reference(tmp_path_factory, session_cache, *RANKS, *LONG)
+    return reference(tmp_path_factory, session_cache, *LONG)
 
 
 def outcome(sweep: Path) -> dict[str, Mapping[str, Any]]:
@@ -136,7 +147,7 @@ def test_slurm_jobs_that_are_preempted_end_as_undisturbed_ones(
         "1": lambda job: ("scontrol", "requeue", job),
     }
     with subprocess.Popen(
-        [sys.executable, "-m", "bsscale", *SWEEP, *RANKS, *LONG, "hydra/launcher=submitit_slurm"],
+        [sys.executable, "-m", "bsscale", *SWEEP, *LONG],
         cwd=tmp_path, env=environment(session_cache), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
@@ -178,7 +189,7 @@ def test_slurm_gives_each_job_of_a_sweep_the_tasks_that_it_needs(
     assert "gpus=1  (1 task on 1 node)" in done.out and "gpus=4  (4 tasks on 2 nodes)" in done.out
     records = [read_run(tmp_path / "sweep" / number) for number in ("0", "1")]
     assert [(r.gpus, r.status) for r in records] == [(1, "exhausted"), (4, "exhausted")]
-    # One process wrote each of them.
+    # One process wrote each of them, once.
     for number in ("0", "1"):
         assert (tmp_path / "sweep" / number / "bsscale.log").read_text().count("best AUC") == 1
 
@@ -189,7 +200,7 @@ def test_an_error_of_a_rank_reaches_the_user_with_its_rank(
     require_slurm()
     model = ("model=custom", "model._target_=tests.test_clusters.OnRankOneOnly")
     done = bsscale(
-        "-m", *(a for a in SMALL if not a.startswith("model=")), *model, *RANKS,
+        "-m", *(a for a in SMALL if not a.startswith("model=")), *model, "executor=ddp", "gpus=2",
         "hydra.sweep.dir=sweep", "hydra/launcher=submitit_slurm",
     )  # fmt: skip
     assert done.code == 1
@@ -215,7 +226,7 @@ def test_ray_trains_a_sweep(tmp_path: Path, session_cache: Path, short: Mapping[
     del variables["PYTHONPATH"]
     cache = f"+hydra.launcher.ray.init.runtime_env.env_vars.BSSCALE_CACHE_DIR={session_cache}"
     done = subprocess.run(
-        [python, "-m", "bsscale", *SWEEP, *RANKS, "hydra/launcher=ray", cache],
+        [python, "-m", "bsscale", *example("ray"), cache],
         cwd=tmp_path, env={**variables, "RAY_ADDRESS": RAY_ADDRESS},
         capture_output=True, text=True,
     )  # fmt: skip
@@ -226,17 +237,15 @@ def test_ray_trains_a_sweep(tmp_path: Path, session_cache: Path, short: Mapping[
 def test_submitit_local_trains_a_sweep(
     bsscale: Bsscale, tmp_path: Path, short: Mapping[str, Any]
 ) -> None:
-    done = bsscale(*SWEEP, *RANKS, "hydra/launcher=submitit_local")
+    done = bsscale(*example("submitit_local"))
     assert done.code == 0, done.text
     assert outcome(tmp_path / "sweep") == short
 
 
 def test_joblib_trains_a_sweep(bsscale: Bsscale, tmp_path: Path) -> None:
-    done = bsscale(*SWEEP, "executor=virtual", "gpus=2", "hydra/launcher=joblib")
+    done = bsscale(*example("joblib"))
     assert done.code == 0, done.text
     found = outcome(tmp_path / "sweep")
-    alone = bsscale(
-        *SWEEP, "executor=virtual", "gpus=2", "hydra/launcher=basic", "hydra.sweep.dir=basic"
-    )
+    alone = bsscale(*example("joblib"), "hydra/launcher=basic", "hydra.sweep.dir=basic")
     assert alone.code == 0, alone.text
     assert found == outcome(tmp_path / "basic")
