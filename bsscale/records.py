@@ -131,7 +131,7 @@ class Records:
             self._lock = _lock(directory)
             (directory / "run.json").unlink(missing_ok=True)
             _replace(directory / "evals.jsonl", "".join(_line(point) for point in kept or ()))
-            self._evals = (directory / "evals.jsonl").open("a", encoding="utf-8")
+            self._evals = (directory / "evals.jsonl").open("ab", buffering=0)
         except OSError as error:
             raise unwritable(directory, error) from error
 
@@ -153,9 +153,17 @@ class Records:
         """Nothing is written for an update."""
 
     def on_eval(self, point: EvalPoint) -> None:
-        """Append one line and flush it."""
-        self._evals.write(_line(point))
-        self._evals.flush()
+        """Append one line, at once.
+
+        Raises
+        ------
+        RecordsError
+            If it cannot be written: records are the point of a run.
+        """
+        try:
+            self._evals.write(_line(point).encode())
+        except OSError as error:
+            raise cannot_go_on(self.directory, error) from error
 
     def finish(self, record: RunRecord) -> None:
         """Write run.json, whole or not at all."""
@@ -182,6 +190,16 @@ def unwritable(directory: Path, error: OSError) -> RecordsError:
     return RecordsError(
         f"the output directory {directory} cannot be written: {error.strerror or error}",
         "give a directory that can (hydra.run.dir=PATH, or hydra.sweep.dir=PATH with -m)",
+    )
+
+
+def cannot_go_on(directory: Path, error: Exception) -> RecordsError:
+    """The error for records that can no longer be written."""
+    reason = getattr(error, "strerror", None) or error
+    return RecordsError(
+        f"the records in {directory} can no longer be written: {reason}",
+        f"make room; the same command with hydra.run.dir={directory} goes on from the last "
+        "checkpoint",
     )
 
 

@@ -30,6 +30,7 @@ from bsscale.records import (
     EvalPoint,
     Records,
     RunRecord,
+    cannot_go_on,
     read_evals,
     read_run,
     refuse_occupied,
@@ -446,9 +447,12 @@ class _Recorded:
     def end(self, outcome: Outcome, model: Any) -> None:
         with self._log(), self._progress.printing():
             record = _record(self.spec, self._dataset, outcome, self.width)
-            _save_weights(model, self.spec.directory / "model.safetensors")
             assert self._records is not None
-            self._records.finish(record)
+            try:
+                _save_weights(model, self.spec.directory / "model.safetensors")
+                self._records.finish(record)
+            except OSError as error:
+                raise cannot_go_on(self.spec.directory, error) from error
             self._records.close()
             remove_checkpoints(self.spec.directory)
             self._tracker.finish(record)
@@ -615,9 +619,13 @@ def _reason(error: Exception) -> str:
 
 
 def _save_weights(model: Any, path: Path) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_model
 
     temporary = path.with_name(f".{path.name}.part")
-    save_model(model, str(temporary))
+    try:
+        save_model(model, str(temporary))
+    except SafetensorError as error:  # (a full disk, among others)
+        raise OSError(str(error)) from error
     temporary.chmod(0o644)
     temporary.replace(path)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,14 @@ def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def carried_out(directory: Path, executor: str) -> str:
+    """Start it, again or for the first time, and let it end; gives what it printed."""
+    with start(directory, *RUNS[executor]) as process:
+        output, _ = process.communicate()
+    assert process.returncode == 0, output
+    return output
+
+
 def wait_for(process: subprocess.Popen[str], condition: Callable[[], Any]) -> None:
     while process.poll() is None and not condition():
         time.sleep(0.005)
@@ -86,8 +95,7 @@ def undisturbed(
     def make(executor: str) -> Path:
         if executor not in made:
             directory = tmp_path_factory.mktemp(executor)
-            process = start(directory, *RUNS[executor])
-            assert process.wait() == 0, process.communicate()[0]
+            carried_out(directory, executor)
             made[executor] = directory / "run"
         return made[executor]
 
@@ -119,9 +127,7 @@ def test_a_signal_ends_a_run_after_a_checkpoint(
     # Nothing of the training is lost: the last checkpoint is where it was told to end.
     last = max((tmp_path / "run" / "checkpoints").glob("step-*"))
     assert int(last.stem.removeprefix("step-")) >= read_evals(tmp_path / "run")[-1].step
-    again = start(tmp_path, *RUNS[executor])
-    output, _ = again.communicate()
-    assert again.returncode == 0 and "going on after" in output, output
+    assert "going on after" in carried_out(tmp_path, executor)
     assert_same(undisturbed(executor), tmp_path / "run")
 
 
@@ -148,9 +154,7 @@ def test_killed_at_a_random_moment_it_ends_as_if_undisturbed(
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-    again = start(tmp_path, *RUNS[executor])
-    output, _ = again.communicate()
-    assert again.returncode == 0, output
+    carried_out(tmp_path, executor)
     assert_same(expected, tmp_path / "run")
     assert not list((tmp_path / "run").glob("**/.*.part"))
 
@@ -169,8 +173,7 @@ def test_a_killed_rank_ends_the_run_which_goes_on_when_started_again(
     record = read_run(tmp_path / "run")
     assert record.status == "failed" and "signal 9" in record.reason
     assert not any(rank.is_running() for rank in ranks)
-    again = start(tmp_path, *DDP)
-    assert again.wait() == 0, again.communicate()[0]
+    carried_out(tmp_path, "ddp")
     assert_same(undisturbed("ddp"), tmp_path / "run")
 
 
@@ -187,25 +190,21 @@ def test_ranks_end_with_the_process_that_started_them(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Any:
-    """A file system of its own, of 300 KB."""
+    """A file system of its own, of 3 MB."""
     path = tmp_path / "disk"
     path.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(path)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(path)], capture_output=True
     )
     if mounted.returncode != 0:
-        pytest.skip("a file system of 300 KB cannot be mounted here: run as root")
+        pytest.skip("a file system of 3 MB cannot be mounted here: run as root")
     yield path
     subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 def fill(disk: Path) -> None:
-    with (disk / "filler").open("wb") as file:
-        try:
-            while True:
-                file.write(bytes(1024))
-                file.flush()
-        except OSError:
+    with suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(1024)) == 1024:
             pass
 
 
@@ -221,9 +220,7 @@ def test_a_full_disk_ends_the_run_with_its_reason_and_it_goes_on_when_there_is_r
     assert "No space left on device" in output and "Traceback" not in output
     assert has_checkpoint(small_disk)
     (small_disk / "filler").unlink()
-    again = start(small_disk, *LONG)
-    output, _ = again.communicate()
-    assert again.returncode == 0 and "going on after" in output, output
+    assert "going on after" in carried_out(small_disk, "virtual")
     assert_same(undisturbed("virtual"), small_disk / "run")
 
 
