@@ -7,12 +7,34 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
 
+from bsscale.cli import CONFIG_DIRECTORY, register_schemas
 from bsscale.errors import ConfigError
+from bsscale.launcher import register_launcher
 from bsscale.launcher.slurm import Resources, resources
 from tests.conftest import SMALL, Finished
 
 Bsscale = Callable[..., Finished]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "option"),
+    [
+        ("submitit_slurm", "partition=gpu"),
+        ("submitit_local", "gpus_per_node=2"),
+        ("ray", "ray.init.address=auto"),
+        ("joblib", "n_jobs=4"),
+    ],
+)
+def test_every_launcher_composes_with_its_options(launcher: str, option: str) -> None:
+    register_schemas()
+    register_launcher()
+    with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
+        overrides = [f"hydra/launcher={launcher}", f"hydra.launcher.{option}"]
+        config = compose("config", overrides=overrides, return_hydra_config=True)
+        assert config.hydra.launcher._target_.startswith("hydra_plugins.bsscale.")
+        assert launcher in config.hydra.help.footer
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,13 @@ install() {
   say "slurm.sh: installing ${packages[*]}"
   export DEBIAN_FRONTEND=noninteractive
   # The services that packages bring are not wanted: the cluster has its own, below.
-  printf '#!/bin/sh\nexit 101\n' >"$dir/policy-rc.d" && chmod +x "$dir/policy-rc.d"
-  [ -e /usr/sbin/policy-rc.d ] || { cp "$dir/policy-rc.d" /usr/sbin/policy-rc.d; local ours=1; }
+  local policy=/usr/sbin/policy-rc.d ours='' status=0
+  [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy" && ours=1; }
   { apt-get install -y --no-install-recommends "${packages[@]}" \
-    || { apt-get update && apt-get install -y --no-install-recommends "${packages[@]}"; }; } >"$dir/apt.log" 2>&1
-  [ -z "${ours:-}" ] || rm /usr/sbin/policy-rc.d
+    || { apt-get update && apt-get install -y --no-install-recommends "${packages[@]}"; }; } \
+    >"$dir/apt.log" 2>&1 || status=$?
+  [ -z "$ours" ] || rm "$policy"
+  [ "$status" = 0 ] || { tail -5 "$dir/apt.log" >&2; return "$status"; }
 }
 
 configure() {
