@@ -41,7 +41,7 @@ def example(launcher: str) -> tuple[str, ...]:
 
 SWEEP = example("submitit_slurm")
 # Long enough to be interrupted in.
-LONG = ("budget_passes=12", "checkpoint_interval_samples=8192")
+LONG = ("budget_passes=8", "checkpoint_interval_samples=8192")
 RAY_ADDRESS = "127.0.0.1:26379"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,7 +134,8 @@ class _SubmititLauncher(BaseSubmititLauncher):
     ) -> dict[int, Any]:
         """Submit the jobs that ask for the same, as one array."""
         for number in numbers:
-            log.info("#%d  %s  (%s)", first + number, jobs[number].described, _describe(asked))
+            words = [f"#{first + number}", jobs[number].described, f"({_describe(asked)})"]
+            log.info("%s", "  ".join(filter(None, words)))
         arguments = [
             (
                 list(job_overrides[number]),
@@ -263,35 +264,33 @@ def _describe(asked: Resources) -> str:
 
 
 def _result(submitted: Any, number: int, job: CheckedJob) -> JobReturn:
-    """Wait for a job. What it has trained is in its directory; what ended it otherwise is said."""
-    errors = _wait(submitted)
-    if not errors:
-        result = submitted.task(0).result()
-        assert isinstance(result, JobReturn)
-        return result
-    tasks = submitted.num_tasks
+    """Wait for a job. What it has trained is in its directory; what ended its tasks is said."""
+    _wait(submitted)
+    first, errors = submitted.task(0), _errors(submitted)
+    if (lost := first.exception()) is not None:
+        errors.setdefault(0, str(lost))
     for rank, error in errors.items():
-        of = f", rank {rank} of {tasks}" if tasks > 1 else ""
+        of = f", rank {rank} of {submitted.num_tasks}" if submitted.num_tasks > 1 else ""
         log.error("error: job %d (%s%s): %s", number, submitted.job_id, of, error)
-    return without_result(job, number)
+    if lost is not None:
+        return without_result(job, number)
+    result = first.result()
+    assert isinstance(result, JobReturn)
+    return result
 
 
-def _wait(submitted: Any) -> Mapping[int, str]:
-    """Wait until a job's first task has its result; the errors of its tasks if it has none."""
+def _wait(submitted: Any) -> None:
+    """Wait until a job's first task has ended, or another one has failed and it does not notice."""
     failing_since: float | None = None
-    first = submitted.task(0)
-    while not first.done():
+    while not submitted.task(0).done():
         if not _errors(submitted):
             failing_since = None
         elif failing_since is None:
             failing_since = time.monotonic()
         elif time.monotonic() - failing_since > SETTLE_S:
             submitted.cancel(check=False)
-            return _errors(submitted)
+            return
         time.sleep(POLL_S)
-    if first.exception() is None:
-        return {}
-    return _errors(submitted) or {0: str(first.exception())}
 
 
 def _errors(submitted: Any) -> dict[int, str]:
