@@ -124,7 +124,11 @@ stop() {
     [ -e "$pidfile" ] || continue
     pid=$(cat "$pidfile")
     kill "$pid" 2>/dev/null || continue
-    for _ in {1..100}; do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+    # (where nobody reaps it, a process that has ended stays as a zombie)
+    for _ in {1..100}; do
+      ps -o stat= -p "$pid" | grep -q '^[^Z]' || break
+      sleep 0.1
+    done
     kill -9 "$pid" 2>/dev/null || true
   done
   [ ! -e "$dir/munged.ours" ] || runuser -u munge -- munged --stop >/dev/null 2>&1 || true
