@@ -13,6 +13,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from bsscale.errors import BsscaleError
+from bsscale.launcher import IN_THIS_PROCESS
 from bsscale.world import World
 
 if TYPE_CHECKING:
@@ -30,8 +31,16 @@ class Around(Callback):
     """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Refuse an output directory that cannot be written."""
+        """Refuse a launcher that has nothing to start, and a directory that cannot be written."""
         HydraConfig.instance().set_config(config)
+        launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
+        if launcher not in IN_THIS_PROCESS and config.task.name != "study":
+            print(
+                f"error: hydra/launcher={launcher} starts a sweep's runs, and this is one run\n"
+                "  -> add -m (a sweep may be of one run), or leave hydra/launcher out",
+                file=sys.stderr,
+            )
+            sys.exit(1)
         world = World.here()
         if world is not None and world.rank > 0:  # it writes nothing
             return

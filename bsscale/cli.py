@@ -32,7 +32,7 @@ from bsscale.world import World
 
 if TYPE_CHECKING:
     from bsscale.data import Dataset
-    from bsscale.plan import Plan
+    from bsscale.plan import Devices, Plan
     from bsscale.run import RunSpec
 
 __all__ = ["check_job", "main", "prepare_run", "remembering_datasets"]
@@ -154,7 +154,7 @@ def register_schemas() -> None:
         store.store(group="_schema/" + group if group else "_schema", name=name, node=node)
 
 
-def plan_job(cfg: DictConfig, load: Loader | None = None) -> Job:
+def plan_job(cfg: DictConfig, load: Loader | None = None, devices: Devices | None = None) -> Job:
     """From a composed configuration to a plan.
 
     Parameters
@@ -163,6 +163,8 @@ def plan_job(cfg: DictConfig, load: Loader | None = None) -> Job:
         The composed configuration.
     load
         What loads a data set; None for `bsscale.data.load_dataset`.
+    devices
+        What the job will find where it runs; None: this machine's.
 
     Raises
     ------
@@ -172,7 +174,7 @@ def plan_job(cfg: DictConfig, load: Loader | None = None) -> Job:
     from bsscale.plan import Devices, make_plan
 
     config, dataset = load_job(cfg, load)
-    plan = make_plan(config, dataset.train.samples_per_pass, Devices.here())
+    plan = make_plan(config, dataset.train.samples_per_pass, devices or Devices.here())
     return Job(config, dataset, plan)
 
 
@@ -187,14 +189,27 @@ def load_job(cfg: DictConfig, load: Loader | None = None) -> tuple[schema.Config
     return config, (load or load_dataset)(config.dataset)
 
 
-def check_job(cfg: DictConfig, load: Loader | None = None) -> None:
-    """Raise what the job's task would raise before it starts."""
+def check_job(
+    cfg: DictConfig, load: Loader | None = None, devices: Devices | None = None
+) -> Plan | None:
+    """Raise what the job's task would raise before it starts.
+
+    Returns
+    -------
+    The job's plan; None for a task that has none, or several.
+    """
+    if cfg.task.name == "study" and cfg.task.work is not None:
+        from bsscale.plan import Devices
+        from bsscale.study import plan_part
+
+        return plan_part(*load_job(cfg, load), devices or Devices.here())
     if cfg.task.name in ("range_test", "study"):  # they have schedules, and so plans, of their own
         load_job(cfg, load)
     elif cfg.task.name == "report":  # trains nothing
         _report_options(cfg)
     else:
-        plan_job(cfg, load)
+        return plan_job(cfg, load, devices).plan
+    return None
 
 
 def remembering_datasets() -> Loader:
@@ -228,15 +243,20 @@ def _hydra_main(cfg: DictConfig) -> None:
     try:
         _refuse_many_processes(cfg.task.name)
         _TASKS[cfg.task.name](cfg, context, multirun)
-    except BsscaleError as error:
-        log.error("error: %s", error)
-        # A failing job of a multirun must not end the others; the comparison lists it.
-        if not multirun:
+    except Exception as error:
+        own_fault = isinstance(error, BsscaleError)
+        if own_fault:
+            log.error("error: %s", error)
+        world = World.here()
+        # A failing job of a multirun must not end the others; the comparison lists it. What
+        # happens to a rank above 0 nobody sees in its directory: the launcher tells.
+        if multirun and (world is None or world.rank == 0):
+            if not own_fault:
+                log.exception("the job failed")
+        elif own_fault and not multirun:
             sys.exit(1)
-    except Exception:
-        if not multirun:
+        else:
             raise
-        log.exception("the job failed")
 
 
 def _refuse_many_processes(task: str) -> None:
@@ -314,10 +334,15 @@ def _range_test(cfg: DictConfig, context: Any, multirun: bool) -> None:
 
 
 def _study(cfg: DictConfig, context: Any, multirun: bool) -> None:
-    from bsscale.study import study
+    from bsscale.launcher.jobs import jobs_of
+    from bsscale.study import carry_out_part, study
 
     config, dataset = load_job(cfg)
-    study(config, dataset, _plain(context.job_logging))
+    if cfg.task.work is not None:
+        carry_out_part(config, dataset, _plain(context.job_logging))
+        return
+    jobs = None if multirun else jobs_of(_hydra_main, context)
+    study(config, dataset, _plain(context.job_logging), jobs)
 
 
 def _report(cfg: DictConfig, context: Any, multirun: bool) -> None:

@@ -110,6 +110,9 @@ class StudyTask(TaskConfig):
         The budget, in multiples of the samples that 1 GPU needs.
     sampler_seed
         Of the quasi-random rates.
+    work, part
+        Of a job that the study itself starts, where it runs on a cluster: it carries out that part
+        of that work.
     """
 
     name: str = "study"
@@ -126,6 +129,8 @@ class StudyTask(TaskConfig):
     margin_auc: float = 0.005
     budget_factor: float = 8.0
     sampler_seed: int = 0
+    work: str | None = None
+    part: int = 0
 
     def tuning_seed_list(self) -> list[int]:
         """Far from the seeds of reports and of range tests."""

@@ -519,6 +519,10 @@ def own_log(
     @contextmanager
     def attached() -> Iterator[None]:
         root = logging.getLogger()
+        # A job with a process of its own logs to this file already.
+        if any(getattr(h, "baseFilename", None) == handler.baseFilename for h in root.handlers):
+            yield
+            return
         root.addHandler(handler)
         try:
             yield

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from bsscale.checkpoints import Checkpoint
 from bsscale.config import Config, ExecutorConfig, TaskConfig, TrackerConfig
@@ -94,3 +99,12 @@ class Watched:
     def _breaks(self, where: str) -> None:
         if self._broken == where:
             raise OSError("the disk is full")
+
+
+def require_slurm() -> None:
+    """Skip the test where there is no cluster."""
+    if shutil.which("sinfo") and "SLURM_CONF" in os.environ:
+        listed = subprocess.run(["sinfo", "-h"], capture_output=True, timeout=60)
+        if listed.returncode == 0 and listed.stdout:
+            return
+    pytest.skip("no SLURM: export SLURM_CONF=$(tests/clusters/slurm.sh start), as root on Debian")

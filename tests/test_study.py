@@ -17,6 +17,7 @@ import pytest
 from filelock import FileLock
 
 from tests.conftest import Finished
+from tests.helpers import require_slurm
 
 Bsscale = Callable[..., Finished]
 
@@ -256,3 +257,18 @@ def test_killed_at_a_random_moment_it_ends_as_if_undisturbed(
     expected, found = outcome(undisturbed), outcome(tmp_path / "study")
     # The commands differ in their directory alone; the figures are rebuilt from these records.
     assert found == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["submitit_local", "submitit_slurm"])
+def test_trained_by_jobs_it_ends_with_the_same_numbers(
+    launcher: str, bsscale: Bsscale, tmp_path: Path, undisturbed: Path
+) -> None:
+    if launcher == "submitit_slurm":
+        require_slurm()
+    done = bsscale(*STUDY, f"hydra/launcher={launcher}")
+    assert done.code == 0, done.text
+    assert outcome(tmp_path / "study") == outcome(undisturbed)
+    assert (tmp_path / "study" / "report" / "report.html").exists()
+    # Every step of the protocol was jobs': tuning, target, range test, tuning at 4, the arms.
+    assert len(list((tmp_path / "study" / "jobs").glob("[0-9]*/work.json"))) == 5

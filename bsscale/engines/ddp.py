@@ -79,7 +79,8 @@ class DDPEngine(EagerEngine):
 
     def close(self) -> None:
         # Gloo can hang or abort if the process group goes while the DDP object lives.
-        self._forward = self._module
+        if hasattr(self, "_module"):  # (a model that cannot be built leaves none)
+            self._forward = self._module
         gc.collect()
 
     def _score(self, samples: Samples) -> npt.NDArray[np.float64]:

@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from bsscale.study.protocol import study
+from bsscale.study.work import Jobs
+from bsscale.study.worker import carry_out_part, plan_part
 
-__all__ = ["study"]
+__all__ = ["Jobs", "carry_out_part", "plan_part", "study"]

@@ -16,31 +16,31 @@ import json
 import logging
 import math
 import shlex
-import shutil
 import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bsscale.config import Config, RangeTestTask, StudyTask
+from bsscale.config import Config, StudyTask
 from bsscale.data import Dataset
 from bsscale.display import render_table
 from bsscale.errors import ConfigError
 from bsscale.metrics import crossing
-from bsscale.range_test import range_test
+from bsscale.plan import Devices
 from bsscale.records import RunRecord, read_evals
 from bsscale.run import RunSpec
-from bsscale.schedule_config import FixedConfig, OneCycleConfig, RangeTestConfig, ScheduleConfig
+from bsscale.schedule_config import FixedConfig, OneCycleConfig, ScheduleConfig
 from bsscale.stacking import make_stacks
+from bsscale.study.presets import range_test_of_study, suggested
 from bsscale.study.registration import StudyFile, make_arms, open_study
 from bsscale.study.runs import Runs
 from bsscale.study.specs import Specs
 from bsscale.study.tuning import Search, Trial, search
+from bsscale.study.work import Jobs, Work, write_work
 
 __all__ = ["study"]
 
@@ -55,7 +55,12 @@ RATES = {
 }
 
 
-def study(config: Config, dataset: Dataset, logs: Mapping[str, Any] | None = None) -> StudyFile:
+def study(
+    config: Config,
+    dataset: Dataset,
+    logs: Mapping[str, Any] | None = None,
+    jobs: Jobs | None = None,
+) -> StudyFile:
     """Carry out a study, or what is left of it.
 
     Parameters
@@ -66,6 +71,8 @@ def study(config: Config, dataset: Dataset, logs: Mapping[str, Any] | None = Non
         Its data.
     logs
         The logging configuration, for processes that a run starts.
+    jobs
+        What starts jobs that train; None: this process trains.
 
     Returns
     -------
@@ -76,11 +83,17 @@ def study(config: Config, dataset: Dataset, logs: Mapping[str, Any] | None = Non
     BsscaleError
         If it cannot be carried out as configured, or its directory holds another one.
     """
-    return _Study(config, dataset, logs).carry_out()
+    return _Study(config, dataset, logs, jobs).carry_out()
 
 
 class _Study:
-    def __init__(self, config: Config, dataset: Dataset, logs: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        logs: Mapping[str, Any] | None,
+        jobs: Jobs | None,
+    ) -> None:
         assert isinstance(config.task, StudyTask)
         self.task = config.task
         self.task.check()
@@ -89,11 +102,16 @@ class _Study:
                 f"task=study with gpus={config.gpus} compares 1 GPU with itself",
                 "give the number of GPUs that the question is about, e.g. gpus=8",
             )
-        self.config, self.dataset, self.logs = config, dataset, logs
+        self.config, self.dataset, self.logs, self.jobs = config, dataset, logs, jobs
         self.arms = make_arms(self.task, config.gpus)
         self.directory = Path(self.task.directory or self._default_directory()).absolute()
-        self.runs = Runs(self.directory, dataset)
-        self.specs = Specs(config, dataset.train.samples_per_pass, self.directory, logs)
+        self.specs = Specs(
+            config,
+            dataset.train.samples_per_pass,
+            self.directory,
+            logs,
+            devices=Devices.here() if jobs is None else jobs.devices,
+        )
 
     def carry_out(self) -> StudyFile:
         """All steps; what earlier starts have finished is read back."""
@@ -126,6 +144,7 @@ class _Study:
             self.directory, self.config, self.arms, self._stacks(), shlex.join(_command())
         )
         self.specs.study = self.file.hash
+        self.runs = Runs(self.directory, self.dataset, self.jobs, self.file.hash)
         self.before_s = self.file.cost["wall_s"]
         self.before_samples = self._spent_samples()
         log.info("study  %s (registered as %s)", self.directory, self.file.hash)
@@ -317,24 +336,19 @@ class _Study:
 
     def _preset(self, gpus: int) -> OneCycleConfig:
         """The 1-Cycle that a range test at `gpus` suggests."""
-        name = "range_test" if gpus == self.config.gpus else f"range_test_gpus_{gpus}"
-        directory = self.directory / name
-        result = directory / "range_test.json"
-        if not result.exists():
-            log.info("range test at %d GPUs", gpus)
-            if directory.exists():  # an earlier start was interrupted in it
-                shutil.rmtree(directory)
-            directory.mkdir(parents=True)
-            task = RangeTestTask(
-                ramp=RangeTestConfig(mode="exponential"), seeds=self.task.range_test_seeds
+        if suggested(self.config, self.directory, gpus) is None:
+            if self.jobs is None:
+                range_test_of_study(self.config, self.dataset, self.directory, gpus, self.logs)
+            else:
+                work = Work(self.file.hash, [], range_test_gpus=gpus)
+                self.jobs.carry_out(write_work(self.directory, work), [0])
+        found = suggested(self.config, self.directory, gpus)
+        if found is None:
+            raise ConfigError(
+                f"the job of the range test at {gpus} GPUs has ended without a result",
+                f"look at its logs, in {self.directory / 'jobs'}",
             )
-            tested = replace(
-                self.config, task=task, gpus=gpus, base_lr=None, budget_samples=None,
-                budget_passes=None,
-            )  # fmt: skip
-            range_test(tested, self.dataset, directory, self.logs)
-        suggestion = json.loads(result.read_text(encoding="utf-8"))["suggestion"]
-        return OneCycleConfig(**suggestion)
+        return found
 
     def _budget(self, specs: Sequence[RunSpec], target: float) -> int:
         """Samples that an arm may take: enough to see that it is several times slower."""

@@ -15,7 +15,7 @@ from bsscale.errors import ConfigError, RecordsError
 from bsscale.records import write_json
 from bsscale.schedule_config import SCHEDULES, ScheduleConfig
 
-__all__ = ["Arm", "StudyFile", "make_arms", "open_study"]
+__all__ = ["Arm", "StudyFile", "given_options", "make_arms", "make_schedule", "open_study"]
 
 FORMAT_VERSION = 1
 BASELINE = "one_gpu"
@@ -79,13 +79,12 @@ def make_arms(task: StudyTask, gpus: int) -> list[Arm]:
 def _arm(name: str, given_options: Any, gpus: int) -> Arm:
     try:
         options = StudyArm(**given_options)
-        given = dict(options.schedule)
+        schedule = str(dict(options.schedule).get("name", ""))
     except TypeError as error:
         raise ConfigError(
             f"task.arms.{name}={given_options}: {error}",
             "give schedule={name: ...}, and role, gpus, rate or preset if need be",
         ) from None
-    schedule = str(given.pop("name", ""))
     if schedule not in SCHEDULES:
         raise ConfigError(
             f"task.arms.{name}.schedule.name={schedule} is no schedule",
@@ -106,7 +105,7 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
                 f"give {' or '.join(choices)}",
             )
     try:
-        built = SCHEDULES[schedule](**given)
+        built = make_schedule(options.schedule)
     except TypeError as error:
         raise ConfigError(
             f"task.arms.{name}.schedule: {error}", f"see conf/schedule/{schedule}.yaml"
@@ -219,7 +218,7 @@ def _to_register(config: Config, arms: list[Arm], stacks: list[dict[str, Any]]) 
                 "precision": config.precision,
                 "clip_grad_norm": config.clip_grad_norm,
             },
-            "arms": [{**asdict(arm), "schedule": _given(arm.schedule)} for arm in arms],
+            "arms": [{**asdict(arm), "schedule": given_options(arm.schedule)} for arm in arms],
             "seeds": list(range(task.first_seed, task.first_seed + task.seeds)),
             "tuning_seeds": task.tuning_seed_list(),
             "target_seeds": task.target_seed_list(),
@@ -239,11 +238,17 @@ def _to_register(config: Config, arms: list[Arm], stacks: list[dict[str, Any]]) 
     )
 
 
-def _given(schedule: ScheduleConfig) -> dict[str, Any]:
+def given_options(schedule: ScheduleConfig) -> dict[str, Any]:
     """A schedule's name and the options that are not the default ones."""
     default = asdict(type(schedule)())
     options = {key: value for key, value in asdict(schedule).items() if value != default.get(key)}
     return {"name": schedule.name, **options}
+
+
+def make_schedule(options: Mapping[str, Any]) -> ScheduleConfig:
+    """The schedule with a name and options; raises TypeError for one that has no such option."""
+    given = dict(options)
+    return SCHEDULES[given.pop("name")](**given)
 
 
 def _amend(study: StudyFile, wanted: Mapping[str, Any]) -> None:

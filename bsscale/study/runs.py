@@ -11,7 +11,8 @@ from bsscale.data import Dataset
 from bsscale.errors import BsscaleError, RecordsError
 from bsscale.records import RunRecord, read_run
 from bsscale.run import INTERRUPTED, RunSpec, run, run_together
-from bsscale.stacking import make_stacks
+from bsscale.stacking import Stack, make_stacks
+from bsscale.study.work import Jobs, Work, describe, write_work
 
 __all__ = ["Runs"]
 
@@ -27,6 +28,10 @@ class Runs:
         The study's directory; runs that failed are moved to ``failed`` in it.
     dataset
         What all of them train on.
+    jobs
+        What starts jobs that train them; None: this process does.
+    study
+        Hash of the study, for jobs.
 
     Attributes
     ----------
@@ -34,9 +39,16 @@ class Runs:
         What could not be trained, twice, and why.
     """
 
-    def __init__(self, directory: Path, dataset: Dataset) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        dataset: Dataset,
+        jobs: Jobs | None = None,
+        study: str | None = None,
+    ) -> None:
         self._directory = directory
         self._dataset = dataset
+        self._jobs, self._study = jobs, study
         self.failed: list[str] = []
 
     def train(self, specs: Sequence[RunSpec]) -> list[RunRecord | None]:
@@ -47,17 +59,38 @@ class Runs:
         Stacks are made of all of `specs`, the finished ones too: a run has the same slot, and so
         the same numbers, however many of the others were trained by an earlier start.
         """
-        for stack in make_stacks([(spec.config, spec.plan) for spec in specs]):
-            members = [specs[number] for number in stack.members]
-            for _ in range(2):  # a run that fails is tried once more
-                finished = {k for k, spec in enumerate(members) if self._finished(spec)}
-                if len(finished) == len(members):
-                    break
-                if members[0].plan.executor == "virtual":
-                    run_together(members, self._dataset, stack, finished)
-                else:
-                    self._run_alone(members[0])
+        stacks = make_stacks([(spec.config, spec.plan) for spec in specs])
+        if self._jobs is not None:
+            self._train_by_jobs(self._jobs, specs, stacks)
+        else:
+            for stack in stacks:
+                self.train_stack(specs, stack)
         return [self._record(spec) for spec in specs]
+
+    def train_stack(self, specs: Sequence[RunSpec], stack: Stack) -> None:
+        """Train what is not finished of one stack, in this process."""
+        members = [specs[number] for number in stack.members]
+        for _ in range(2):  # a run that fails is tried once more
+            finished = {k for k, spec in enumerate(members) if self._finished(spec)}
+            if len(finished) == len(members):
+                break
+            if members[0].plan.executor == "virtual":
+                run_together(members, self._dataset, stack, finished)
+            else:
+                self._run_alone(members[0])
+
+    def _train_by_jobs(self, jobs: Jobs, specs: Sequence[RunSpec], stacks: Sequence[Stack]) -> None:
+        """Each stack by a job; what is in the runs' directories is the jobs' to clear away."""
+        for _ in range(2):  # a job that is lost, with its node for instance, is started once more
+            due = [
+                number
+                for number, stack in enumerate(stacks)
+                if not all(self._settled(specs[member]) for member in stack.members)
+            ]
+            if not due:
+                break
+            work = Work(self._study, [describe(spec, self._directory) for spec in specs])
+            jobs.carry_out(write_work(self._directory, work), due)
 
     def _run_alone(self, spec: RunSpec) -> None:
         try:
@@ -84,6 +117,16 @@ class Runs:
         aside.parent.mkdir(parents=True, exist_ok=True)
         spec.directory.rename(aside)
         return False
+
+    def _settled(self, spec: RunSpec) -> bool:
+        """Whether nothing is left to do; changes nothing."""
+        try:
+            record = read_run(spec.directory)
+        except RecordsError:
+            return False
+        return record.status != "failed" or (
+            record.reason != INTERRUPTED and self._aside(spec).exists()
+        )
 
     def _aside(self, spec: RunSpec) -> Path:
         return self._directory / "failed" / spec.directory.relative_to(self._directory)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bsscale.config import Config, TrackerConfig
-from bsscale.plan import Devices, make_plan
+from bsscale.plan import Devices, Plan, make_plan
 from bsscale.run import RunSpec
 from bsscale.schedule_config import FixedConfig, ScheduleConfig
 
@@ -30,6 +30,8 @@ class Specs:
         The study's directory.
     logs
         The logging configuration of a run.
+    devices
+        Of the machine that trains.
     study
         Hash of the registered study; None while there is none.
     """
@@ -38,6 +40,7 @@ class Specs:
     samples_per_pass: int
     directory: Path
     logs: Mapping[str, Any] | None
+    devices: Devices
     study: str | None = None
 
     def run(
@@ -81,7 +84,7 @@ class Specs:
             resume="auto",
             tracker=TrackerConfig("none") if tracker is None else tracker,
         )
-        plan = make_plan(config, self.samples_per_pass, Devices.here())
+        plan = make_plan(config, self.samples_per_pass, self.devices)
         if target is None:
             plan = replace(plan, target=None, target_source="none: it is being found")
         return RunSpec(
@@ -101,9 +104,13 @@ class Specs:
 
     def in_intervals(self, samples: float) -> int:
         """So many samples, rounded up to whole evaluation intervals."""
-        probe = replace(self.config, base_lr=1.0, schedule=FixedConfig(), gpus=1)
-        interval = make_plan(probe, self.samples_per_pass, Devices.here()).eval_interval_samples
+        interval = self.probe(gpus=1).eval_interval_samples
         return math.ceil(samples / interval) * interval
+
+    def probe(self, gpus: int) -> Plan:
+        """What does not depend on schedule and rate."""
+        config = replace(self.config, base_lr=1.0, schedule=FixedConfig(), gpus=gpus)
+        return make_plan(config, self.samples_per_pass, self.devices)
 
 
 def _log_file(logs: Mapping[str, Any] | None, directory: Path) -> Mapping[str, Any] | None:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import logging
 import logging.config
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, configure_log, filter_overrides
-from hydra.errors import CompactHydraException
+from hydra.core.utils import JobReturn, configure_log
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from bsscale.errors import BsscaleError
+from bsscale.launcher.checked import check_jobs
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -25,20 +22,9 @@ if TYPE_CHECKING:
     from bsscale.data import Dataset
     from bsscale.run import RunSpec
 
-__all__ = ["StackedLauncher", "register_launcher"]
+__all__ = ["StackedLauncher"]
 
 log = logging.getLogger(__name__)
-
-# Hydra instantiates a launcher only under a name in hydra_plugins, the namespace it scans for
-# installed plugins. Registering the class under such a name needs no such package.
-_PLUGIN_NAME = "hydra_plugins.bsscale.StackedLauncher"
-
-
-@dataclass
-class StackedLauncherConfig:
-    """hydra/launcher=stacked."""
-
-    _target_: str = _PLUGIN_NAME
 
 
 class StackedLauncher(BasicLauncher):
@@ -59,7 +45,8 @@ class StackedLauncher(BasicLauncher):
         collected: list[tuple[RunSpec, Dataset]] = []
         context, do_now = self.hydra_context, self.task_function
         assert context is not None
-        checked = _Checked(context.config_loader, self._check(job_overrides, load))
+        jobs_ = check_jobs(context, self.config, job_overrides, load)
+        checked = _Checked(context.config_loader, [job.cfg for job in jobs_])
         self.hydra_context = HydraContext(cast("ConfigLoader", checked), context.callbacks)
         self.task_function = lambda cfg: self._collect(cfg, do_now, load, collected)
         try:
@@ -68,26 +55,6 @@ class StackedLauncher(BasicLauncher):
             self.hydra_context, self.task_function = context, do_now
         _train(collected)
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        return jobs
-
-    def _check(
-        self, job_overrides: Sequence[Sequence[str]], load: Callable[..., Dataset]
-    ) -> list[DictConfig]:
-        """The jobs' configurations; raises what a job would raise before it trains."""
-        from bsscale.cli import check_job
-
-        assert self.hydra_context is not None and self.config is not None
-        jobs = []
-        for overrides in job_overrides:
-            job = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-            try:
-                check_job(job, load)
-            except BsscaleError as error:
-                described = " ".join(filter_overrides(overrides))
-                raise CompactHydraException(
-                    f"Nothing was trained: in the job {described}: {error}"
-                ) from None
-            jobs.append(job)
         return jobs
 
     def _collect(
@@ -159,11 +126,3 @@ def _log_to_console(spec: RunSpec) -> None:
     settings["handlers"] = {"console": handlers["console"]}
     settings["root"] = {**settings.get("root", {}), "handlers": ["console"]}
     logging.config.dictConfig(settings)
-
-
-def register_launcher() -> None:
-    """Make hydra/launcher=stacked known, without a hydra_plugins package."""
-    plugins = Plugins.instance()
-    plugins.register(StackedLauncher)
-    plugins.class_name_to_class[_PLUGIN_NAME] = StackedLauncher
-    ConfigStore.instance().store(group="hydra/launcher", name="stacked", node=StackedLauncherConfig)

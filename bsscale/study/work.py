@@ -1,0 +1,115 @@
+"""Work of a study that jobs of a cluster carry out: a file that says what, in plain words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from bsscale.config import TrackerConfig
+from bsscale.errors import RecordsError
+from bsscale.plan import Devices, Plan
+from bsscale.records import write_json
+from bsscale.run import RunSpec
+from bsscale.stacking import make_stacks
+from bsscale.study.registration import given_options, make_schedule
+from bsscale.study.specs import Specs
+
+__all__ = ["Jobs", "Work", "describe", "read_work", "write_work"]
+
+
+class Jobs(Protocol):
+    """What starts jobs."""
+
+    @property
+    def devices(self) -> Devices:
+        """What a job finds where it runs."""
+
+    def carry_out(self, work: Path, parts: Sequence[int]) -> None:
+        """Start a job for each part of a work, and wait until all have ended, well or not."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What jobs are to do.
+
+    Attributes
+    ----------
+    study
+        Hash of the study that it belongs to.
+    runs
+        Runs, as the arguments of `Specs.run`; a part is one of their stacks.
+    range_test_gpus
+        A range test at so many GPUs is to be made: the only part.
+    """
+
+    study: str | None
+    runs: list[dict[str, Any]]
+    range_test_gpus: int | None = None
+
+    def specs(self, specs: Specs, tracker: TrackerConfig) -> list[RunSpec]:
+        """Its runs again."""
+        return [_spec(specs, options, tracker) for options in self.runs]
+
+    def plan(self, part: int, specs: Specs, tracker: TrackerConfig) -> Plan:
+        """Of any run in a part."""
+        if self.range_test_gpus is not None:
+            return specs.probe(gpus=self.range_test_gpus)
+        runs = self.specs(specs, tracker)
+        stack = make_stacks([(spec.config, spec.plan) for spec in runs])[part]
+        return runs[stack.members[0]].plan
+
+
+def describe(spec: RunSpec, directory: Path) -> dict[str, Any]:
+    """A run of the study in `directory`, as plain containers."""
+    config = spec.config
+    return {
+        "where": str(spec.directory.relative_to(directory)),
+        "arm": spec.arm,
+        "schedule": given_options(config.schedule),
+        "gpus": config.gpus,
+        "rate": config.base_lr,
+        "seed": config.seed,
+        "target": config.target,
+        "budget": config.budget_samples,
+        "tracked": config.tracker.name != "none",
+    }
+
+
+def _spec(specs: Specs, described: Mapping[str, Any], tracker: TrackerConfig) -> RunSpec:
+    options = dict(described)
+    return specs.run(
+        Path(options.pop("where")),
+        options.pop("arm"),
+        make_schedule(options.pop("schedule")),
+        tracker=tracker if options.pop("tracked") else None,
+        **options,
+    )
+
+
+def write_work(directory: Path, work: Work) -> Path:
+    """Write a work down, in a directory of its own where its jobs have their logs.
+
+    Parameters
+    ----------
+    directory
+        The study's directory.
+    """
+    jobs = directory / "jobs"
+    jobs.mkdir(exist_ok=True)
+    own = jobs / str(1 + max((int(p.name) for p in jobs.iterdir() if p.name.isdigit()), default=0))
+    own.mkdir()
+    write_json(own / "work.json", work.__dict__)
+    return own / "work.json"
+
+
+def read_work(path: Path) -> Work:
+    """Read what `write_work` has written."""
+    try:
+        return Work(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise RecordsError(
+            f"{path} cannot be read: {error}", "start the study itself again, without task.work"
+        ) from error

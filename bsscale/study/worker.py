@@ -1,0 +1,101 @@
+"""A job of a study: one part of a work, and nothing else of the protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from bsscale.config import Config, StudyTask
+from bsscale.data import Dataset
+from bsscale.plan import Devices, Plan
+from bsscale.stacking import make_stacks
+from bsscale.study.presets import range_test_of_study
+from bsscale.study.runs import Runs
+from bsscale.study.specs import Specs
+from bsscale.study.work import Work, read_work
+
+__all__ = ["carry_out_part", "plan_part"]
+
+log = logging.getLogger(__name__)
+
+
+def carry_out_part(config: Config, dataset: Dataset, logs: Mapping[str, Any] | None = None) -> None:
+    """Carry out part ``task.part`` of ``task.work``, unless it is done already.
+
+    Parameters
+    ----------
+    config, dataset, logs
+        As of the study itself.
+    """
+    task = _task(config)
+    directory, work = _directory(task), read_work(_work(task))
+    # What is recorded does not depend on who trains it.
+    config = replace(config, task=replace(task, work=None, part=0))
+    if work.range_test_gpus is not None:
+        with _alone(directory, f"range test at {work.range_test_gpus}"):
+            range_test_of_study(config, dataset, directory, work.range_test_gpus, logs)
+        return
+    specs = _specs(config, dataset, directory, Devices.here(), work, logs)
+    runs = work.specs(specs, config.tracker)
+    stack = make_stacks([(spec.config, spec.plan) for spec in runs])[task.part]
+    # A study that was killed and started again may have an older job at the same runs.
+    with _alone(directory, str([str(runs[number].directory) for number in stack.members])):
+        Runs(directory, dataset).train_stack(runs, stack)
+
+
+def plan_part(config: Config, dataset: Dataset, devices: Devices) -> Plan:
+    """The numbers of a part's runs, on a machine with such devices."""
+    task = _task(config)
+    work = read_work(_work(task))
+    specs = _specs(config, dataset, _directory(task), devices, work, None)
+    return work.plan(task.part, specs, config.tracker)
+
+
+def _specs(
+    config: Config,
+    dataset: Dataset,
+    directory: Path,
+    devices: Devices,
+    work: Work,
+    logs: Mapping[str, Any] | None,
+) -> Specs:
+    samples = dataset.train.samples_per_pass
+    return Specs(config, samples, directory, logs, devices=devices, study=work.study)
+
+
+def _task(config: Config) -> StudyTask:
+    assert isinstance(config.task, StudyTask)
+    return config.task
+
+
+def _work(task: StudyTask) -> Path:
+    assert task.work is not None
+    return Path(task.work)
+
+
+def _directory(task: StudyTask) -> Path:
+    """A work lies in jobs/NUMBER of its study."""
+    return _work(task).absolute().parents[2]
+
+
+@contextmanager
+def _alone(directory: Path, what: str) -> Iterator[None]:
+    """Wait until no other process is at the same."""
+    locks = directory / "jobs" / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / hashlib.sha256(what.encode()).hexdigest()[:16])
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:  # a file system without locks
+        log.warning("warning: %s cannot be locked: %s", locks, error)
+    try:
+        yield
+    finally:
+        lock.release()
