@@ -269,7 +269,7 @@ class _Recorded:
                 spec.directory,
                 name=f"{spec.arm} seed={spec.plan.seed}",
                 group=spec.group,
-                job_type=spec.arm[:64],
+                job_type=spec.arm,
                 tags=[
                     str(spec.config.model["name"]),
                     str(spec.config.dataset["name"]),
@@ -297,7 +297,7 @@ class _Recorded:
             assert self._records is not None
             self._records.finish(record)
             self._records.close()
-            self._tracker.finish(record)
+            self._tracker.finish()
             self._progress.ended(self._number, record.status)
             self.result = record
             if self.spec.group is not None:
@@ -325,7 +325,7 @@ class _Recorded:
             except RecordsError:  # another run's directory: its records are not touched
                 return
         _record_failure(self.spec, reason)
-        self._tracker.close({"status": "failed", "reason": reason}, failed=True)
+        self._tracker.finish()
 
 
 class _RunLog(logging.FileHandler):
