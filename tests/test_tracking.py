@@ -49,7 +49,8 @@ def about(records: list[dict[str, Any]]) -> dict[str, Any]:
 def history(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows, less what W&B adds and less the table."""
     rows = [record["history"]["item"] for record in records if record["type"] == "history"]
-    return [{k: v for k, v in row.items() if k[0] != "_" and "." not in k} for row in rows]
+    added = ("_", "evals.", "arms.")
+    return [{k: v for k, v in row.items() if not k.startswith(added)} for row in rows]
 
 
 def steps(records: list[dict[str, Any]]) -> list[int]:
