@@ -32,6 +32,7 @@ __all__ = ["main"]
 FOLLOW_S = 2.0
 # An unreachable server is given up after this, not after W&B's own 90 s.
 INIT_S = 20.0
+STATUSES = ("reached", "exhausted", "diverged", "failed")
 # How long an upload may go on after the input has ended.
 GRACE_S = 60.0
 
@@ -161,8 +162,9 @@ class _Mirrored:
                 self._points.append(json.loads(line))
         # A number a row that an interrupted run gives again to the same evaluation.
         for number in range(self._sent, len(self._points)):
-            point = self._points[number]
-            self._run.log({k: v for k, v in point.items() if v is not None}, step=number)
+            # The target is a curve as well, for a line in the figure.
+            row = {**self._points[number], "target": self._about["config"].get("target")}
+            self._run.log({k: v for k, v in row.items() if v is not None}, step=number)
         self._sent = max(self._sent, len(self._points))
 
     def finish(self) -> None:
@@ -181,6 +183,8 @@ class _Mirrored:
             self._save_records([result, self._directory / "evals.jsonl"])
         apart = ("config", "environment", "format_version")
         self._run.summary.update({k: v for k, v in record.items() if k not in apart})
+        # Numbers, because W&B adds up numbers: so many runs of an arm ended like this.
+        self._run.summary.update({f"runs_{s}": int(s == record["status"]) for s in STATUSES})
         self._run.finish(exit_code=1 if record["status"] == "failed" else 0)
 
     def _compare(self, path: Path) -> None:

@@ -22,7 +22,7 @@ LAYERS = [
     ["engines", "trainer", "display", "progress"],
     ["figures"],
     ["run", "report", "show_schedule"],
-    ["range_test", "multirun"],
+    ["range_test", "multirun", "dashboard"],
     ["study"],
     ["cli", "launcher", "callbacks"],
     ["__main__"],

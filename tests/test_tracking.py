@@ -67,7 +67,8 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
 
 def assert_is_a_mirror(mirrored: list[dict[str, Any]], directory: Path) -> None:
     record, points = read_run(directory), read_evals(directory)
-    expected = [{k: v for k, v in asdict(p).items() if v is not None} for p in points]
+    drawn = {} if record.target is None else {"target": record.target}
+    expected = [{k: v for k, v in asdict(p).items() if v is not None} | drawn for p in points]
     assert history(mirrored) == expected
     assert steps(mirrored) == list(range(len(points)))
     metrics = [m["metric"] for m in mirrored if m["type"] == "metric"]
@@ -75,6 +76,7 @@ def assert_is_a_mirror(mirrored: list[dict[str, Any]], directory: Path) -> None:
     end = summary(mirrored)
     on_disk = json.loads((directory / "run.json").read_text())
     assert {key: end[key] for key in SUMMARY} == {key: on_disk[key] for key in SUMMARY}
+    assert end["runs_" + record.status] == 1
     run = about(mirrored)
     assert run["config"]["update"]["seed"] == record.seed
     assert run["job_type"][:50] == record.arm[:50] and len(run["job_type"]) <= 64
