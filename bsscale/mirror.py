@@ -173,6 +173,7 @@ class _Mirrored:
         if self._about["comparison"] is not None:
             self._compare(Path(self._about["comparison"]))
             self._run.finish()
+            self._gather()
             return
         self.follow()
         result = self._directory / "run.json"
@@ -200,6 +201,22 @@ class _Mirrored:
         rows = [_flat(arm) for arm in data["arms"]]
         self._log_table("arms", rows, step=max(0, len(by_samples) - 1))
         self._run.summary.update({arm["arm"]: arm for arm in data["arms"]})
+
+    def _gather(self) -> None:
+        """Link the compared runs beside the comparison: ``wandb leet`` shows one directory."""
+        here = self._directory / "wandb"
+        found = [
+            run
+            for runs in ("*", "runs/*/*")  # of a multirun, of a study
+            for run in self._directory.glob(f"{runs}/wandb/*run-*")
+            if not run.is_symlink()
+        ]
+        for gone in here.glob("*run-*"):
+            if gone.is_symlink() and not gone.exists():
+                gone.unlink()
+        for run in found:
+            with suppress(OSError):  # linked already, or a file system without links
+                (here / run.name).symlink_to(Path(os.path.relpath(run, here)))
 
     def _log_table(self, name: str, rows: Sequence[Mapping[str, Any]], step: int) -> None:
         import wandb

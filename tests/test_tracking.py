@@ -29,7 +29,7 @@ SUMMARY = {f.name for f in fields(RunRecord)} - {"config", "environment", "forma
 
 def leet(directory: Path) -> list[dict[str, Any]]:
     """The records of the one offline run in `directory`, read by ``wandb leet inspect``."""
-    [run] = (directory / "wandb").glob("offline-run-*")
+    [run] = [r for r in (directory / "wandb").glob("offline-run-*") if not r.is_symlink()]
     wandb = Path(sys.executable).with_name("wandb")
     done = subprocess.run(
         [str(wandb), "leet", "inspect", "--json", str(run)],
@@ -130,6 +130,8 @@ def test_every_job_of_a_multirun_is_a_run_of_its_own_and_one_compares(
     assert {about(m)["run_group"] for m in (*jobs.values(), comparison)} == {
         "/".join(sweep.parts[-3:])
     }
+    linked = {run.resolve().parents[1] for run in (sweep / "wandb").glob("offline-run-*")}
+    assert linked == {sweep, *jobs}  # one directory for wandb leet
     assert about(comparison)["job_type"] == about(comparison)["display_name"] == "comparison"
 
     written = json.loads((sweep / "comparison.json").read_text())
