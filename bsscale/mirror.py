@@ -242,10 +242,11 @@ class _Mirrored:
 
 def _flat(arm: Mapping[str, Any]) -> dict[str, Any]:
     """An arm's row of the table: numbers and words only, an interval as its two ends."""
+    apart = ("median_interval", "ratio_to_baseline", "seeds")
     low, high = arm["median_interval"] or (None, None)
     estimate = arm["ratio_to_baseline"] or {}
     return {
-        **{k: v for k, v in arm.items() if not isinstance(v, dict | list)},
+        **{k: v for k, v in arm.items() if k not in apart},
         "median_low": low,
         "median_high": high,
         **{f"ratio_{key}": estimate.get(key) for key in ("ratio", "low", "high", "confidence")},

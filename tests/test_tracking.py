@@ -18,8 +18,10 @@ import pytest
 from bsscale import tracking
 from bsscale.config import TrackerConfig, WandbConfig
 from bsscale.records import EvalPoint, Records, RunRecord, read_evals, read_run, write_json
+from bsscale.report import compare
 from bsscale.tracking import Mirror, NoTracker, WandbTracker, make_tracker
 from tests.conftest import SMALL, Finished
+from tests.report_records import write_run_of
 from tests.test_records import RUN
 
 Bsscale = Callable[..., Finished]
@@ -195,7 +197,8 @@ class Settings:
     def __init__(self, **_): pass
 
 class Table:
-    def __init__(self, columns, data): self.data = data
+    def __init__(self, columns, data):
+        _do("table", rows=[dict(zip(columns, row)) for row in data])
 
 class Artifact:
     def __init__(self, name, type): self.id = name
@@ -291,6 +294,30 @@ def test_every_evaluation_is_sent_once_and_in_order(fake: Fake, tmp_path: Path) 
     once = [(number, 100 * number) for number in range(50)]
     assert sorted(logged, key=str) == sorted([*once, (49, None)] * 2, key=str)  # None: the table
     assert [call["exit_code"] for call in fake.calls("finish")] == [0, 0]
+
+
+def test_a_comparison_shows_curves_and_ratios_whichever_arm_is_first(
+    fake: Fake, tmp_path: Path
+) -> None:
+    for seed in range(6):
+        write_run_of(tmp_path / f"a{seed}", "1 GPU", seed, 200_000 + 1000 * seed, gpus=1)
+        write_run_of(tmp_path / f"b{seed}", "8 GPUs", seed, 300_000 + 2000 * seed)
+    made = compare(sorted(tmp_path.glob("[ab]?"))).as_dict()
+    write_json(tmp_path / "comparison.json", made)
+    WandbTracker(
+        WandbConfig(), tmp_path, name="comparison", group=str(tmp_path), job_type="comparison",
+        comparison=tmp_path / "comparison.json", process=fake.process(),
+    ).finish()  # fmt: skip
+    [told] = fake.calls("table")
+    baseline, other = told["rows"]
+    assert baseline["arm"] == "1 GPU" and baseline["ratio_ratio"] is None
+    assert 1 < other["ratio_low"] < other["ratio_ratio"] < other["ratio_high"] < 2
+    samples = sorted({p["samples"] for curve in made["curves"].values() for p in curve})
+    logged = [(call["step"], call["samples"]) for call in fake.calls("log")]
+    assert logged == [*enumerate(samples), (len(samples) - 1, None)]  # the last: the table
+    [end] = fake.calls("finish")
+    assert end["summary"]["8 GPUs"]["ratio_to_baseline"]["high"] == other["ratio_high"]
+    assert not (tmp_path / "b0" / "wandb.json").exists()
 
 
 def _id(directory: Path) -> str:
