@@ -52,6 +52,7 @@ SCHEMAS = {
     "task/range_test": schema.RangeTestTask,
     "task/study": schema.StudyTask,
     "task/report": schema.ReportTask,
+    "task/dashboard": schema.DashboardTask,
     "executor/executor": schema.ExecutorConfig,
     "tracker/none": schema.TrackerConfig,
     "tracker/wandb": schema.WandbConfig,
@@ -207,6 +208,8 @@ def check_job(
         load_job(cfg, load)
     elif cfg.task.name == "report":  # trains nothing
         _report_options(cfg)
+    elif cfg.task.name == "dashboard":
+        _dashboard_options(cfg)
     else:
         return plan_job(cfg, load, devices).plan
     return None
@@ -376,6 +379,24 @@ def _report_options(cfg: DictConfig) -> tuple[schema.ReportTask, list[Path]]:
     return task, matching([str(each) for each in runs])
 
 
+def _dashboard(cfg: DictConfig, context: Any, multirun: bool) -> None:
+    from bsscale.dashboard import build_dashboard
+
+    dashboard = build_dashboard(*_dashboard_options(cfg).destination())
+    for path in dashboard.write(Path(context.runtime.output_dir)):
+        log.info("dashboard  %s", path)
+    if cfg.task.publish is not None:
+        for url in dashboard.publish():
+            log.info("W&B  %s", url)
+
+
+def _dashboard_options(cfg: DictConfig) -> schema.DashboardTask:
+    task = OmegaConf.to_object(cfg.task)
+    assert isinstance(task, schema.DashboardTask)
+    task.destination()
+    return task
+
+
 def _plain(node: Any) -> dict[str, Any]:
     container = OmegaConf.to_container(node, resolve=True)
     assert isinstance(container, dict)
@@ -388,4 +409,5 @@ _TASKS = {
     "range_test": _range_test,
     "study": _study,
     "report": _report,
+    "dashboard": _dashboard,
 }

@@ -192,6 +192,38 @@ class ReportTask(TaskConfig):
 
 
 @dataclass
+class DashboardTask(TaskConfig):
+    """task=dashboard.
+
+    Attributes
+    ----------
+    publish
+        ENTITY/PROJECT to send the dashboard to; None: it is only written.
+    """
+
+    name: str = "dashboard"
+    publish: str | None = None
+
+    def destination(self) -> tuple[str, str]:
+        """Entity and project.
+
+        Raises
+        ------
+        ConfigError
+            If `publish` is given and does not name both.
+        """
+        if self.publish is None:
+            return "", "bsscale"
+        entity, separator, project = self.publish.partition("/")
+        if not (entity and separator and project) or "/" in project:
+            raise ConfigError(
+                f"task.publish={self.publish} is not a W&B project",
+                "give task.publish=ENTITY/PROJECT, as in the project's address on wandb.ai",
+            )
+        return entity, project
+
+
+@dataclass
 class ExecutorConfig:
     """How the replicas are carried.
 

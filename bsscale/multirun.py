@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 from bsscale.config import TrackerConfig
 from bsscale.records import write_json
-from bsscale.report import Comparison, arms_table, compare
-from bsscale.tracking import WandbTracker, make_tracker
+from bsscale.report import arms_table, compare
+from bsscale.tracking import mirror_comparison
 
 __all__ = ["compare_jobs", "overlay_jobs"]
 
@@ -33,15 +31,7 @@ def compare_jobs(directory: Path, tracker_config: TrackerConfig) -> bool:
     """
     comparison = compare(_jobs(directory))
     write_json(directory / "comparison.json", comparison.as_dict())
-    tracker = make_tracker(
-        tracker_config,
-        directory,
-        name="comparison",
-        group=str(directory),
-        job_type="comparison",
-    )
-    if isinstance(tracker, WandbTracker):
-        _mirror(tracker, comparison)
+    mirror_comparison(tracker_config, directory, directory / "comparison.json")
     if comparison.arms:
         log.info("\n%s\n", arms_table(comparison).text())
     for failure in comparison.failed:
@@ -63,14 +53,3 @@ def _jobs(directory: Path) -> list[Path]:
         (path.parent for path in directory.glob("*/.hydra")),
         key=lambda path: (len(path.name), path.name),
     )
-
-
-def _mirror(tracker: WandbTracker, comparison: Comparison) -> None:
-    by_samples: dict[int, dict[str, Any]] = defaultdict(dict)
-    for arm, curve in comparison.curves.items():
-        for samples, auc in curve:
-            by_samples[samples][f"auc/{arm}"] = auc
-    for samples, aucs in sorted(by_samples.items()):
-        tracker.log({"samples": samples, **aucs})
-    tracker.table("arms", [arm.as_dict() for arm in comparison.arms])
-    tracker.close({arm.arm: arm.as_dict() for arm in comparison.arms})

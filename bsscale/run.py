@@ -23,7 +23,7 @@ from bsscale.config import Config
 from bsscale.data import Dataset, load_dataset
 from bsscale.display import describe_result_briefly
 from bsscale.environment import describe_environment
-from bsscale.errors import BsscaleError, ConfigError, NotStackableError, RecordsError
+from bsscale.errors import BsscaleError, ConfigError, NotStackableError, RankError, RecordsError
 from bsscale.plan import Plan
 from bsscale.progress import Progress
 from bsscale.records import (
@@ -115,7 +115,7 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
         if isinstance(result, Exception):
             raise result
         return result
-    from bsscale.engines.ddp import join, launch
+    from bsscale.engines.ddp import join, launch, lost_a_peer
 
     if (world := World.here()) is not None:
         try:
@@ -124,6 +124,12 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
         except Exception as error:
             if world.rank == 0:
                 _record_failure(spec, _reason(error))
+            if lost_a_peer(error):
+                raise RankError(
+                    f"rank {world.rank} of {world.size} lost another one: {_reason(error)}",
+                    "the other one's own error says why; started again, the run goes on from its "
+                    "last checkpoint",
+                ) from error
             raise
     start = find_start(spec.directory, spec.config, spec.plan, spec.resolved_config())
     if start.finished is not None:
@@ -412,7 +418,7 @@ class _Recorded:
                 spec.directory,
                 name=f"{spec.arm} seed={spec.plan.seed}",
                 group=spec.group,
-                job_type=spec.arm[:64],
+                job_type=spec.arm,
                 tags=[
                     str(spec.config.model["name"]),
                     str(spec.config.dataset["name"]),
@@ -455,7 +461,7 @@ class _Recorded:
                 raise cannot_go_on(self.spec.directory, error) from error
             self._records.close()
             remove_checkpoints(self.spec.directory)
-            self._tracker.finish(record)
+            self._tracker.finish()
             self._progress.ended(self._number, record.status)
             self.result = record
             if self.spec.group is not None:
@@ -475,10 +481,9 @@ class _Recorded:
             self._give_up(INTERRUPTED)
 
     def pause(self) -> None:
-        """Let go of the run, which a later start goes on with."""
+        """Let go of the run, which a later start goes on with; so does its W&B run."""
         if self.result is None and self._records is not None:
             self._records.close()
-            self._tracker.close({"status": "paused"})
 
     def _give_up(self, reason: str) -> None:
         if self._records is not None:
@@ -489,7 +494,7 @@ class _Recorded:
             except RecordsError:  # another run's directory: its records are not touched
                 return
         _record_failure(self.spec, reason)
-        self._tracker.close({"status": "failed", "reason": reason}, failed=True)
+        self._tracker.finish()
 
 
 class _RunLog(logging.FileHandler):

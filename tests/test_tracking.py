@@ -1,30 +1,37 @@
-"""W&B as a mirror: offline runs are read back with its own reader."""
+"""W&B as a mirror: offline runs are read back with its own reader; a W&B that fails is a fake."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bsscale import tracking
 from bsscale.config import TrackerConfig, WandbConfig
-from bsscale.records import read_evals, read_run
-from bsscale.tracking import NoTracker, WandbTracker, make_tracker
+from bsscale.records import EvalPoint, Records, RunRecord, read_evals, read_run, write_json
+from bsscale.report import compare
+from bsscale.tracking import Mirror, NoTracker, WandbTracker, make_tracker
 from tests.conftest import SMALL, Finished
+from tests.report_records import write_run_of
+from tests.test_records import RUN
 
 Bsscale = Callable[..., Finished]
 ON = [argument for argument in SMALL if argument != "tracker=none"]
+SUMMARY = {f.name for f in fields(RunRecord)} - {"config", "environment", "format_version"}
 
 
 def leet(directory: Path) -> list[dict[str, Any]]:
     """The records of the one offline run in `directory`, read by ``wandb leet inspect``."""
-    [run] = (directory / "wandb").glob("offline-run-*")
+    [run] = [r for r in (directory / "wandb").glob("offline-run-*") if not r.is_symlink()]
     wandb = Path(sys.executable).with_name("wandb")
     done = subprocess.run(
         [str(wandb), "leet", "inspect", "--json", str(run)],
@@ -35,9 +42,21 @@ def leet(directory: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def about(records: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the run is called."""
+    [run] = [record["run"] for record in records if record["type"] == "run"]
+    return dict(run)
+
+
 def history(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, less what W&B adds and less the table."""
     rows = [record["history"]["item"] for record in records if record["type"] == "history"]
-    return [{k: v for k, v in row.items() if not k.startswith("_")} for row in rows]
+    added = ("_", "evals.", "arms.")
+    return [{k: v for k, v in row.items() if not k.startswith(added)} for row in rows]
+
+
+def steps(records: list[dict[str, Any]]) -> list[int]:
+    return [r["history"]["item"]["_step"] for r in records if r["type"] == "history"]
 
 
 def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
@@ -48,52 +67,102 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def test_an_offline_run_holds_what_the_records_hold(bsscale: Bsscale, tmp_path: Path) -> None:
-    done = bsscale(*ON, "hydra.run.dir=run", "schedule=onecycle", "gpus=8", "target=0.55")
-    assert done.code == 0, done.text
-    assert "wandb" not in done.err.lower()
-    record, points = read_run(tmp_path / "run"), read_evals(tmp_path / "run")
-    mirrored = leet(tmp_path / "run")
-
-    rows = history(mirrored)
-    expected = [{k: v for k, v in asdict(p).items() if v is not None} for p in points]
-    assert rows == expected
-    end = summary(mirrored)
-    for key in ("status", "reason", "target", "samples_to_target", "best_auc", "test_auc"):
-        assert end[key] == getattr(record, key)
-    assert end["samples_to_target_interval"] == list(record.samples_to_target_interval or ())
+def assert_is_a_mirror(mirrored: list[dict[str, Any]], directory: Path) -> None:
+    record, points = read_run(directory), read_evals(directory)
+    drawn = {} if record.target is None else {"target": record.target}
+    expected = [{k: v for k, v in asdict(p).items() if v is not None} | drawn for p in points]
+    assert history(mirrored) == expected
+    assert steps(mirrored) == list(range(len(points)))
     metrics = [m["metric"] for m in mirrored if m["type"] == "metric"]
     assert any(m.get("step_metric") == "samples" and m.get("glob_name") == "*" for m in metrics)
-    [run] = [m["run"] for m in mirrored if m["type"] == "run"]
-    assert run["config"]["update"]["gpus"] == 8
+    end = summary(mirrored)
+    on_disk = json.loads((directory / "run.json").read_text())
+    assert {key: end[key] for key in SUMMARY} == {key: on_disk[key] for key in SUMMARY}
+    assert end["runs_" + record.status] == 1
+    run = about(mirrored)
+    assert run["config"]["update"]["seed"] == record.seed
+    assert run["job_type"][:50] == record.arm[:50] and len(run["job_type"]) <= 64
+    assert set(run["tags"]) == {record.model, record.dataset, f"gpus={record.gpus}"}
     assert mirrored[-1]["exit"]["exit_code"] == 0
 
 
+def test_an_offline_run_holds_what_the_records_hold(bsscale: Bsscale, tmp_path: Path) -> None:
+    key = "0123456789abcdef" * 3
+    done = bsscale(
+        *ON, "hydra.run.dir=run", "schedule=onecycle", "gpus=8", "target=0.55", WANDB_API_KEY=key
+    )
+    assert done.code == 0, done.text
+    assert "wandb" not in done.err.lower()
+    directory = tmp_path / "run"
+    mirrored = leet(directory)
+    assert_is_a_mirror(mirrored, directory)
+    assert read_run(directory).samples_to_target_interval is not None
+
+    [table] = directory.glob("wandb/offline-run-*/files/media/table/evals_*.table.json")
+    content = json.loads(table.read_text())
+    rows = [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
+    assert rows == [asdict(point) for point in read_evals(directory)]
+    [artifact] = [r["artifact"] for r in mirrored if "artifact" in r.values() and
+                  r["artifact"]["type"] == "records"]  # fmt: skip
+    files = artifact["manifest"]["contents"]
+    assert {f["path"]: Path(f["local_path"]) for f in files} == {
+        name: directory / name for name in ("run.json", "evals.jsonl")
+    }
+    for path in directory.rglob("*"):
+        assert not path.is_file() or key.encode() not in path.read_bytes(), path
+    assert key not in done.text
+
+
+@pytest.mark.slow
 def test_every_job_of_a_multirun_is_a_run_of_its_own_and_one_compares(
     bsscale: Bsscale, tmp_path: Path
 ) -> None:
-    done = bsscale("-m", *ON, "hydra.sweep.dir=sweep", "schedule=fixed,onecycle", "gpus=8")
+    schedules = ("fixed", "linear_scaling", "onecycle")
+    sweep = tmp_path / "sweep"
+    done = bsscale(
+        "-m", *ON, "hydra.sweep.dir=sweep", f"schedule={','.join(schedules)}", "seed=0,1",
+        "gpus=8", "target=0.65",
+    )  # fmt: skip
     assert done.code == 0, done.text
-    jobs = [leet(tmp_path / "sweep" / job) for job in ("0", "1")]
-    for job, mirrored in enumerate(jobs):
-        assert summary(mirrored)["status"] == read_run(tmp_path / "sweep" / str(job)).status
-        assert mirrored[-1]["type"] == "exit"
-    comparison = leet(tmp_path / "sweep")
-    runs = [m["run"] for mirrored in (*jobs, comparison) for m in mirrored if m["type"] == "run"]
-    assert len({run["run_group"] for run in runs}) == 1 and len(runs) == 3
-    first = history(comparison)[0]
-    arms = {key for key in first if key.startswith("auc/")}
-    assert len(arms) == 2 and first["samples"] == 0
-    curve = [row for row in history(comparison) if arms <= row.keys()]
-    expected = {p.samples: p.auc for p in read_evals(tmp_path / "sweep" / "0")}
-    [fixed] = [arm for arm in arms if arm.startswith("auc/fixed gpus=8")]
-    assert {row["samples"]: row[fixed] for row in curve} == expected
+    jobs = {directory: leet(directory) for directory in sorted(sweep.glob("[0-9]"))}
+    assert len(jobs) == 6
+    for directory, mirrored in jobs.items():
+        assert_is_a_mirror(mirrored, directory)
+    comparison = leet(sweep)
+    assert {about(m)["run_group"] for m in (*jobs.values(), comparison)} == {
+        "/".join(sweep.parts[-3:])
+    }
+    linked = {run.resolve().parents[1] for run in (sweep / "wandb").glob("offline-run-*")}
+    assert linked == {sweep, *jobs}  # one directory for wandb leet
+    assert about(comparison)["job_type"] == about(comparison)["display_name"] == "comparison"
+
+    written = json.loads((sweep / "comparison.json").read_text())
+    assert len(written["curves"]) == 3
+    for arm, curve in written["curves"].items():
+        key = f"auc/{arm}"
+        rows = [(row["samples"], row[key]) for row in history(comparison) if key in row]
+        assert rows == [(point["samples"], point["median_auc"]) for point in curve]
+    assert all(list(row)[-1] == "samples" or "samples" in row for row in history(comparison))
+    [table] = sweep.glob("wandb/offline-run-*/files/media/table/arms_*.table.json")
+    content = json.loads(table.read_text())
+    rows = [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
+    for row, arm in zip(rows, written["arms"], strict=True):
+        assert row["arm"] == arm["arm"]
+        assert row["median_samples_to_target"] == arm["median_samples_to_target"]
+        ratio = arm["ratio_to_baseline"]
+        for end in ("ratio", "low", "high"):
+            assert row[f"ratio_{end}"] == (None if ratio is None else ratio[end])
 
 
-def test_wandb_mode_disabled_is_honoured(bsscale: Bsscale, tmp_path: Path) -> None:
-    done = bsscale(*ON, "hydra.run.dir=run", WANDB_MODE="disabled")
-    assert done.code == 0
-    assert not list(tmp_path.rglob("*.wandb"))
+def test_wandb_mode_disabled_is_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    made = make_tracker(WandbConfig(), tmp_path, name="x", group=None, job_type="y")
+    assert isinstance(made, NoTracker)
+
+
+def test_no_tracker_is_none(tmp_path: Path) -> None:
+    made = make_tracker(TrackerConfig("none"), tmp_path, name="x", group=None, job_type="y")
+    assert isinstance(made, NoTracker)
 
 
 def test_training_goes_on_if_wandb_cannot_start(bsscale: Bsscale, tmp_path: Path) -> None:
@@ -104,25 +173,282 @@ def test_training_goes_on_if_wandb_cannot_start(bsscale: Bsscale, tmp_path: Path
     assert "Traceback" not in done.text
 
 
-def test_a_tracker_that_fails_later_says_so_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+# -- a W&B that is not there ----------------------------------------------------------------------
+
+# Writes what it is told into calls.jsonl, and then does what FAKE_WANDB says.
+FAKE = """
+import json, os, threading
+
+def _do(name, **told):
+    with open(os.environ["FAKE_CALLS"], "a") as file:
+        file.write(json.dumps({"do": name, **told}) + "\\n")
+    what, _, when = os.environ["FAKE_WANDB"].partition(" at ")
+    if when == name:
+        if what == "hang":
+            threading.Event().wait()
+        if what == "die":
+            os._exit(3)
+        if what == "fill the disk":
+            raise OSError(28, "No space left on device")
+        if what == "lose the network":
+            raise ConnectionError("there is no network")
+
+class Settings:
+    def __init__(self, **_): pass
+
+class Table:
+    def __init__(self, columns, data):
+        _do("table", rows=[dict(zip(columns, row)) for row in data])
+
+class Artifact:
+    def __init__(self, name, type): self.id = name
+    def add_file(self, *_, **__): pass
+
+class Run:
+    url = None
+    def __init__(self, id):
+        self.id, self.summary = id, {}
+        self.starting_step = int(os.environ.get("FAKE_STARTING_STEP", "0"))
+    def define_metric(self, *_, **__): pass
+    def log(self, row, step, commit=False):
+        _do("log", step=step, samples=row.get("samples"))
+    def log_artifact(self, _): _do("artifact")
+    def finish(self, exit_code=0):
+        _do("finish", exit_code=exit_code, summary=self.summary, id=self.id)
+
+def init(id, mode, resume, **_):
+    _do("init", id=id, mode=mode, resume=resume)
+    if mode == "online":
+        _do("online")
+    return Run(id)
+"""
+
+
+class Fake:
+    """Trackers whose W&B is a fake."""
+
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._directory, self._patch = tmp_path, monkeypatch
+        self.processes: list[Mirror] = []
+        module = tmp_path / "fake"
+        module.mkdir()
+        (module / "wandb.py").write_text(FAKE)
+        monkeypatch.setenv("PYTHONPATH", str(module))
+        monkeypatch.setenv("FAKE_CALLS", str(tmp_path / "calls.jsonl"))
+        self.does("nothing")
+
+    def does(self, what: str) -> None:
+        self._patch.setenv("FAKE_WANDB", what)
+
+    def process(self) -> Mirror:
+        self.processes.append(Mirror())
+        return self.processes[-1]
+
+    def tracker(self, process: Mirror, directory: Path, **config: Any) -> WandbTracker:
+        return WandbTracker(
+            WandbConfig(**config), directory, name="x", group=None, job_type="y", process=process
+        )
+
+    def calls(self, name: str) -> list[dict[str, Any]]:
+        path = self._directory / "calls.jsonl"
+        told = [json.loads(line) for line in path.read_text().splitlines()]
+        return [call for call in told if call["do"] == name]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
+    made = Fake(tmp_path, monkeypatch)
+    yield made
+    for process in made.processes:
+        process.close()
+        if process._process is not None:  # one that hangs would go on for a minute
+            process._process.kill()
+            process._process.wait()
+
+
+def point(number: int) -> EvalPoint:
+    return EvalPoint(number, 100 * number, 0.5, 0.6, None, 0.1, None, 1.0)
+
+
+def write_records(directory: Path, numbers: Sequence[int], finished: bool = True) -> None:
+    with Records(directory) as records:
+        for number in numbers:
+            records.on_eval(point(number))
+        if finished:
+            records.finish(RUN)
+
+
+def test_every_evaluation_is_sent_once_and_in_order(fake: Fake, tmp_path: Path) -> None:
+    process = fake.process()
+    runs = [tmp_path / name for name in ("a", "b")]
+    trackers = []
+    for run in runs:
+        run.mkdir()
+        trackers.append(fake.tracker(process, run))
+        write_records(run, range(50))
+    for tracker in trackers:
+        tracker.on_eval(point(49))
+        tracker.finish()
+    assert [call["id"] for call in fake.calls("init")] == [_id(run) for run in runs]
+    logged = [(call["step"], call["samples"]) for call in fake.calls("log")]
+    once = [(number, 100 * number) for number in range(50)]
+    assert sorted(logged, key=str) == sorted([*once, (49, None)] * 2, key=str)  # None: the table
+    assert [call["exit_code"] for call in fake.calls("finish")] == [0, 0]
+
+
+def test_a_comparison_shows_curves_and_ratios_whichever_arm_is_first(
+    fake: Fake, tmp_path: Path
 ) -> None:
-    class Broken:
-        def log(self, data: object) -> None:
-            raise ConnectionError("the network is gone")
+    for seed in range(6):
+        write_run_of(tmp_path / f"a{seed}", "1 GPU", seed, 200_000 + 1000 * seed, gpus=1)
+        write_run_of(tmp_path / f"b{seed}", "8 GPUs", seed, 300_000 + 2000 * seed)
+    made = compare(sorted(tmp_path.glob("[ab]?"))).as_dict()
+    write_json(tmp_path / "comparison.json", made)
+    WandbTracker(
+        WandbConfig(), tmp_path, name="comparison", group=str(tmp_path), job_type="comparison",
+        comparison=tmp_path / "comparison.json", process=fake.process(),
+    ).finish()  # fmt: skip
+    [told] = fake.calls("table")
+    baseline, other = told["rows"]
+    assert baseline["arm"] == "1 GPU" and baseline["ratio_ratio"] is None
+    assert 1 < other["ratio_low"] < other["ratio_ratio"] < other["ratio_high"] < 2
+    samples = sorted({p["samples"] for curve in made["curves"].values() for p in curve})
+    logged = [(call["step"], call["samples"]) for call in fake.calls("log")]
+    assert logged == [*enumerate(samples), (len(samples) - 1, None)]  # the last: the table
+    [end] = fake.calls("finish")
+    assert end["summary"]["8 GPUs"]["ratio_to_baseline"]["high"] == other["ratio_high"]
+    assert not (tmp_path / "b0" / "wandb.json").exists()
 
-    def start(self: WandbTracker, *_: object) -> None:
-        self._run = Broken()  # type: ignore[assignment]
 
-    monkeypatch.setattr(WandbTracker, "_start", start)
-    tracker = WandbTracker(WandbConfig(), tmp_path, name="x", group=None, job_type="y")
+def _id(directory: Path) -> str:
+    return str(json.loads((directory / "wandb.json").read_text())["id"])
+
+
+def test_a_run_that_goes_on_is_the_same_wandb_run(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    killed = fake.process()
+    fake.tracker(killed, run, mode="online")
+    write_records(run, range(8), finished=False)
+    killed.close()  # what is open is sent and marked as failed
+    assert [call["step"] for call in fake.calls("log")] == list(range(8))
+
+    # From a checkpoint at evaluation 5 it goes on; W&B has 0 to 7.
+    lines = (run / "evals.jsonl").read_text().splitlines(keepends=True)
+    (run / "evals.jsonl").write_text("".join(lines[:5]))
+    monkeypatch.setenv("FAKE_STARTING_STEP", "8")
+    going_on = fake.tracker(fake.process(), run, mode="online")
+    with (run / "evals.jsonl").open("a") as file:
+        file.writelines(json.dumps(asdict(point(number))) + "\n" for number in range(5, 12))
+    write_json(run / "run.json", asdict(RUN))
+    going_on.finish()
+
+    logged = [call["step"] for call in fake.calls("log") if call["samples"] is not None]
+    assert logged == list(range(12))
+    assert [call["resume"] for call in fake.calls("init")] == [None, "allow"]
+    assert {call["id"] for call in fake.calls("init")} == {_id(run)}
+    assert [call["exit_code"] for call in fake.calls("finish")] == [1, 0]
+
+
+@pytest.mark.parametrize("where", ["init", "log", "artifact", "finish"])
+@pytest.mark.parametrize("what", ["hang", "die", "fill the disk"])
+def test_whatever_becomes_of_wandb_the_run_ends_and_says_so_once(
+    fake: Fake,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    what: str,
+    where: str,
+) -> None:
+    if what == "hang":
+        monkeypatch.setattr(tracking, "PATIENCE_S", 0.2)
+    fake.does(f"{what} at {where}")
+    run = tmp_path / "run"
+    run.mkdir()
+    tracker = fake.tracker(fake.process(), run)
+    write_records(run, range(3))
     with caplog.at_level(logging.WARNING):
-        for _ in range(3):
-            tracker.log({"samples": 1})
-        tracker.close({})
-    assert caplog.text.count("the network is gone") == 1
+        tracker.on_eval(point(2))
+        tracker.finish()
+        tracker.on_eval(point(2))
+    assert caplog.text.count("W&B failed") == 1
+    assert {
+        "hang": "not answered for 0.2 s",
+        "die": "exit code 3",
+        "fill the disk": "No space left on device",
+    }[what] in caplog.text
 
 
-def test_no_tracker_is_none(tmp_path: Path) -> None:
-    made = make_tracker(TrackerConfig("none"), tmp_path, name="x", group=None, job_type="y")
-    assert isinstance(made, NoTracker)
+def test_a_wandb_that_hangs_holds_no_number_of_runs_up(
+    fake: Fake,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(tracking, "PATIENCE_S", 0.1)
+    fake.does("hang at init")
+    process = fake.process()
+    run = tmp_path / ("a" * 250)
+    run.mkdir()
+    trackers = [fake.tracker(process, run) for _ in range(130)]  # more than a pipe takes
+    for tracker in trackers:
+        tracker.finish()
+    assert caplog.text.count("W&B failed") == 1
+
+
+def test_without_a_network_runs_are_kept_offline(
+    fake: Fake, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake.does("lose the network at online")
+    process = fake.process()
+    for name in ("a", "b"):
+        write_records(tmp_path / name, range(3))
+        fake.tracker(process, tmp_path / name, mode="online").finish()
+    assert caplog.text.count("could not be reached (there is no network)") == 1
+    modes = [call["mode"] for call in fake.calls("init")]
+    assert modes == ["online", "offline", "offline"]  # it is tried once
+    assert len(fake.calls("finish")) == 2
+
+
+@pytest.mark.slow
+def test_an_offline_run_that_was_killed_is_written_anew_as_a_whole(tmp_path: Path) -> None:
+    config = WandbConfig(mode="offline")
+    killed = Mirror()
+    WandbTracker(config, tmp_path, name="x", group=None, job_type="y", process=killed)
+    write_records(tmp_path, range(8), finished=False)
+    killed.close()
+    [before] = (tmp_path / "wandb").glob("offline-run-*")
+    shutil.copytree(before, tmp_path / "first" / "wandb" / before.name)
+    assert steps(leet(tmp_path / "first")) == list(range(8))
+
+    lines = (tmp_path / "evals.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "evals.jsonl").write_text("".join(lines[:5]))
+    going_on = Mirror()
+    tracker = WandbTracker(config, tmp_path, name="x", group=None, job_type="y", process=going_on)
+    with (tmp_path / "evals.jsonl").open("a") as file:
+        file.writelines(json.dumps(asdict(point(number))) + "\n" for number in range(5, 12))
+    write_json(tmp_path / "run.json", asdict(RUN))
+    tracker.finish()
+    going_on.close()
+    mirrored = leet(tmp_path)
+    assert steps(mirrored) == list(range(12))
+    assert about(mirrored)["run_id"] == _id(tmp_path) == before.name.rsplit("-", 1)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_offline_means_that_no_network_is_even_asked_for(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(trace),
+         sys.executable, "-m", "bsscale", *ON, "hydra.run.dir=run", "gpus=2"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))
+    calls = trace.read_text()
+    assert "AF_UNIX" in calls  # W&B's own process
+    assert "AF_INET" not in calls

@@ -38,7 +38,7 @@ from bsscale.errors import RankError
 from bsscale.plan import Plan
 from bsscale.world import World
 
-__all__ = ["DDPEngine", "broadcast", "join", "launch"]
+__all__ = ["DDPEngine", "broadcast", "join", "launch", "lost_a_peer"]
 
 # A rank that waits this long for another one gives up. Peers notice a dead process at once by
 # its closed connection; this bounds the wait for one that hangs.
@@ -213,6 +213,14 @@ def broadcast(data: bytes | None, world: World) -> bytes:
         buffer.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
     dist.broadcast(buffer, 0)
     return buffer.numpy().tobytes()
+
+
+def lost_a_peer(error: Exception) -> bool:
+    """Whether an error says no more than that another rank is gone."""
+    if isinstance(error, dist.DistError):
+        return True
+    # (Gloo's are plain RuntimeErrors)
+    return isinstance(error, RuntimeError) and "gloo/transport" in str(error)
 
 
 def _rank_main(

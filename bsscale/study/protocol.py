@@ -41,6 +41,7 @@ from bsscale.study.runs import Runs
 from bsscale.study.specs import Specs
 from bsscale.study.tuning import Search, Trial, search
 from bsscale.study.work import Jobs, Work, write_work
+from bsscale.tracking import mirror_comparison
 
 __all__ = ["study"]
 
@@ -253,6 +254,9 @@ class _Study:
         report = write_report([self.directory], self.directory / "report", baseline)
         log.info("\n%s\n\n%s\n", report.table, report.verdict)
         log.info("report  %s", self.directory / "report" / "report.html")
+        mirror_comparison(
+            self.config.tracker, self.directory, self.directory / "report" / "report.json"
+        )
 
     # -- what they are made of -------------------------------------------------------------------
 

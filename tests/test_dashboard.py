@@ -1,0 +1,132 @@
+"""The W&B workspace and report as they are written: what W&B itself would store."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bsscale.config import DashboardTask
+from bsscale.dashboard import build_dashboard
+from bsscale.errors import ConfigError
+from tests.conftest import Finished
+
+GOLDEN = Path(__file__).with_name("golden") / "dashboard.json"
+
+
+def contents() -> dict[str, Any]:
+    """Sections, filters and panels of both, less layouts and identifiers."""
+    made = build_dashboard("entity", "project").specifications()
+    workspace = made["workspace"]["section"]
+    grids = [b["metadata"] for b in made["report"]["blocks"] if b["type"] == "panel-grid"]
+    titles = [b["children"][0]["text"] for b in made["report"]["blocks"] if b["type"] == "heading"]
+    return {
+        "workspace": {
+            "x axis": workspace["settings"]["xAxis"],
+            "grouping": workspace["runSets"][0]["grouping"],
+            "sections": {
+                each["name"]: panels(each["panels"])
+                for each in workspace["panelBankConfig"]["sections"]
+            },
+        },
+        "report": {
+            title: {
+                "filters": grid["runSets"][0]["filters"]["filters"],
+                "grouping": grid["runSets"][0]["grouping"],
+                "panels": panels(grid["panelBankSectionConfig"]["panels"]),
+            }
+            for title, grid in zip(titles, grids, strict=True)
+        },
+    }
+
+
+def panels(made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"type": panel["viewType"], **panel["config"]} for panel in made]
+
+
+def test_every_panel_is_as_it_was() -> None:
+    """To regenerate: BSSCALE_WRITE_GOLDEN=1 python -m pytest tests/test_dashboard.py."""
+    made = json.dumps(contents(), indent=1) + "\n"
+    if os.environ.get("BSSCALE_WRITE_GOLDEN"):
+        GOLDEN.write_text(made)
+    assert made == GOLDEN.read_text()
+
+
+def test_both_show_every_question() -> None:
+    made = contents()
+    sections = made["workspace"]["sections"]
+    for shown in (sections, {k: v["panels"] for k, v in made["report"].items()}):
+        every = {panel.get("chartTitle"): panel for each in shown.values() for panel in each}
+        auc = every["AUC over samples, by arm, with the target"]
+        assert auc["metrics"] == ["auc", "target"]
+        for title, metric in (
+            ("AUC over samples, by arm, with the target", "auc"),
+            ("Learning rate over samples", "lr"),
+            ("Momentum over samples", "momentum"),
+        ):
+            curve = every[title]
+            assert (curve["xAxis"], curve["groupBy"]) == ("samples", "jobType")
+            assert metric in curve["metrics"]
+        bars = every["Samples to target, median by arm"]
+        assert bars["metrics"] == ["summary_metrics.samples_to_target"]
+        assert (bars["groupBy"], bars["groupAgg"]) == ("jobType", "median")
+        for title, key in (
+            ("Samples to target over gpus", "config:gpus.value"),
+            (
+                "Samples to target over stair count",
+                "config:schedule.value.cycle_first_stair_count",
+            ),
+            ("Samples to target over peak learning rate", "config:schedule.value.cycle_max_lr"),
+        ):
+            assert every[title]["xAxis"] == key
+            assert every[title]["yAxis"] == "summary:samples_to_target"
+        counted = {p["metrics"][0] for p in shown["Status"]}
+        assert counted == {
+            f"summary_metrics.runs_{status}"
+            for status in ("reached", "exhausted", "diverged", "failed")
+        }
+        assert every["Samples per second, median by arm"]["metrics"] == [
+            "summary_metrics.samples_per_s"
+        ]
+        assert every["Median AUC over samples, every arm of one comparison"]["useMetricRegex"]
+
+
+def test_the_task_writes_both_and_needs_no_network(
+    bsscale: Callable[..., Finished], tmp_path: Path
+) -> None:
+    done = bsscale("task=dashboard", "hydra.run.dir=made")
+    assert done.code == 0, done.text
+    built = build_dashboard("", "bsscale").specifications()
+    for name in ("workspace", "report"):
+        assert json.loads((tmp_path / "made" / f"{name}.json").read_text()) == built[name]
+
+
+def test_without_wandb_workspaces_the_command_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
+    with pytest.raises(ConfigError, match=r"pip install -c constraints.txt -e '\.\[dashboard\]'"):
+        build_dashboard("", "bsscale")
+
+
+@pytest.mark.parametrize("wrong", ["x", "x/", "/x", "a/b/c", ""])
+def test_a_destination_is_an_entity_and_a_project(wrong: str) -> None:
+    with pytest.raises(ConfigError, match="ENTITY/PROJECT"):
+        DashboardTask(publish=wrong).destination()
+    assert DashboardTask(publish="team/project").destination() == ("team", "project")
+
+
+def test_what_keeps_it_from_being_sent_is_an_error_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = build_dashboard("entity", "project")
+
+    def save(self: object) -> None:
+        raise ConnectionError("no route\nto host")
+
+    monkeypatch.setattr(type(made.workspace), "save", save)
+    with pytest.raises(ConfigError, match=r"could not be sent to W&B: no route to host"):
+        made.publish()
