@@ -102,8 +102,8 @@ def register_schemas() -> None:
         store.store(group="_schema/" + group if group else "_schema", name=name, node=node)
     # (A second entry on Hydra's search path would make every folder beside sweeps/ a group.)
     for sweep in sorted(SWEEPS_DIRECTORY.glob("*.yaml")):
-        node = OmegaConf.load(sweep)
-        store.store(group="sweeps", name=sweep.stem, node=node, package="_global_")
+        file = OmegaConf.load(sweep)
+        store.store(group="sweeps", name=sweep.stem, node=file, package="_global_")
 
 
 def plan_job(cfg: DictConfig, load: Loader | None = None) -> Job:
