@@ -1,0 +1,148 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Reading records
+#
+# A run is a folder: `run.json` says what was run and what came of it, `evals.jsonl` has a line for
+# every evaluation. That is all there is; the tables, figures and W&B runs are made from it. This
+# notebook makes a few runs and reads them without bsscale: JSON, polars and Altair.
+
+# %%
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import altair as alt
+import polars as pl
+
+work = Path(tempfile.mkdtemp(prefix="bsscale-"))
+os.environ.pop("FORCE_COLOR", None)  # Jupyter sets it: output would be full of escapes
+
+
+def bsscale(*arguments: str) -> str:
+    """Run `python -m bsscale` in the work directory; what it printed."""
+    command = [sys.executable, "-m", "bsscale", *arguments]
+    done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(done.stdout + done.stderr)
+    return done.stdout
+
+
+# %% [markdown]
+# Three schedules at 8 GPUs on three seeds, mirrored to W&B offline (the default; `tracker=none`
+# leaves W&B out and changes nothing else).
+
+# %%
+printed = bsscale(
+    "-m",
+    *("schedule=fixed,linear_scaling,onecycle", "gpus=8", "seed=0,1,2", "base_lr=0.1"),
+    *("dataset=synthetic", "dataset.samples_per_pass=50000", "dataset.validation_samples=20000"),
+    *("model=mlp", "model.hidden=[32]", "model.embedding_dim=8", "micro_batch=32"),
+    *("target=0.736", "budget_passes=3", "hydra.sweep.dir=sweep"),
+)
+
+# %% [markdown]
+# ## Runs as a data frame
+#
+# A run that did not reach its target has `null` for `samples_to_target`: it is censored. It needs
+# more than it was given, so it counts as infinite, and the median of three is the second lowest.
+
+# %%
+paths = sorted(work.glob("sweep/*/run.json"))
+records = [json.loads(path.read_text()) for path in paths]
+columns = ("schedule", "seed", "status", "samples_to_target", "best_auc", "steps", "wall_s")
+runs = pl.DataFrame([{key: record[key] for key in columns} for record in records])
+runs
+
+# %%
+runs.group_by("schedule", maintain_order=True).agg(
+    reached=(pl.col("status") == "reached").sum(),
+    median_samples=pl.col("samples_to_target").fill_null(float("inf")).median(),
+    median_best_auc=pl.col("best_auc").median(),
+)
+
+# %% [markdown]
+# The whole resolved configuration is in the record as well, and the versions it ran with:
+
+# %%
+schedule = records[-1]["config"]["schedule"]
+print({key: value for key, value in schedule.items() if value is not None})
+print(records[-1]["environment"]["packages"])
+
+# %% [markdown]
+# ## Evaluations, and plots of your own
+#
+# Evaluations fall on the same grid in samples whatever the batch is, so runs can be compared point
+# by point. Here: what the learning rate was, against what was learnt.
+
+# %%
+evals = pl.concat(
+    pl.read_ndjson(path.with_name("evals.jsonl"), infer_schema_length=None)
+    .select("samples", pl.col("auc", "lr", "train_loss").cast(pl.Float64))
+    .with_columns(schedule=pl.lit(record["schedule"]), seed=pl.lit(record["seed"]))
+    for path, record in zip(paths, records, strict=True)
+)
+
+
+def for_a_talk(chart, width: int = 620, height: int = 320):
+    """A chart with letters that the last row can read."""
+    return (
+        chart.properties(width=width, height=height)
+        .configure_axis(labelFontSize=14, titleFontSize=15, gridOpacity=0.4)
+        .configure_legend(labelFontSize=14, titleFontSize=14, symbolStrokeWidth=4)
+        .configure_view(strokeWidth=0)
+    )
+
+
+alt.renderers.enable("svg")
+lines = alt.Chart(evals.filter(pl.col("samples") > 0)).encode(
+    x=alt.X("samples", axis=alt.Axis(format="~s")),
+    color=alt.Color("schedule", title=None, scale=alt.Scale(scheme="dark2")),
+    detail="seed",
+)
+for_a_talk(
+    lines.mark_line(strokeWidth=2).encode(
+        y=alt.Y("auc", title="validation AUC", scale=alt.Scale(zero=False))
+    )
+)
+
+# %%
+for_a_talk(lines.mark_line(strokeWidth=3).encode(y=alt.Y("lr", title="learning rate")), height=200)
+
+# %% [markdown]
+# ## W&B or not
+#
+# Each run folder has its offline W&B run, with the same numbers. `wandb leet RUN/wandb` shows it in
+# a terminal, `wandb sync RUN/wandb/offline-run-*` uploads it, and `tracker.mode=online` sends it as
+# it happens. Nothing below needs any of that.
+
+# %%
+[mirror] = (work / "sweep/0/wandb").glob("offline-run-*/*.wandb")
+print(mirror.name.startswith("run-"), f"{mirror.stat().st_size / 1000:.0f} kB")
+
+# %% [markdown]
+# ## bsscale's own comparison
+#
+# The censored medians, the intervals and the verdicts are made by `task=report` from the same
+# files; `report.csv` and `report.json` are for notebooks.
+
+# %%
+bsscale("task=report", "task.runs=sweep", "task.out=report")
+pl.read_csv(work / "report/report.csv").select(
+    pl.col("arm").str.split(" ").list.first(),
+    "reached", "runs", "median_samples_to_target", "ratio_to_baseline",
+)  # fmt: skip
