@@ -44,6 +44,7 @@ log = logging.getLogger("bsscale")
 # In a wheel the YAML files lie inside the package, in a checkout beside it.
 _PACKAGED = Path(__file__).with_name("conf")
 CONFIG_DIRECTORY = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "conf"
+SWEEPS_DIRECTORY = CONFIG_DIRECTORY.with_name("sweeps")
 
 SCHEMAS = {
     "config": schema.Config,
@@ -148,11 +149,18 @@ def _terminated(*_: object) -> None:
 
 
 def register_schemas() -> None:
-    """Store the typed configurations under a hidden group, where the YAML files refer to them."""
+    """Make known what does not lie below conf/: the typed configurations, and the sweeps.
+
+    The typed configurations go into a hidden group, where the YAML files refer to them.
+    """
     store = ConfigStore.instance()
     for path, node in SCHEMAS.items():
         group, _, name = path.rpartition("/")
         store.store(group="_schema/" + group if group else "_schema", name=name, node=node)
+    # (A second entry on Hydra's search path would make every folder beside sweeps/ a group.)
+    for sweep in sorted(SWEEPS_DIRECTORY.glob("*.yaml")):
+        file = OmegaConf.load(sweep)
+        store.store(group="sweeps", name=sweep.stem, node=file, package="_global_")
 
 
 def plan_job(cfg: DictConfig, load: Loader | None = None, devices: Devices | None = None) -> Job:

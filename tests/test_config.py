@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from bsscale.cli import CONFIG_DIRECTORY, register_schemas, typed_config
+from bsscale.cli import CONFIG_DIRECTORY, SWEEPS_DIRECTORY, register_schemas, typed_config
 from bsscale.config import Config
 from bsscale.launcher import register_launcher
 
@@ -92,7 +92,13 @@ def test_every_experiment_composes_and_says_what_it_is(name: str) -> None:
     assert composed(f"experiment={name}", "gpus=8").gpus == 8
 
 
-def test_the_help_names_every_experiment() -> None:
+@pytest.mark.parametrize(
+    ("key", "folder"),
+    [("experiment", CONFIG_DIRECTORY / "experiment"), ("+sweeps", SWEEPS_DIRECTORY)],
+)
+def test_the_help_names_every_experiment_and_sweep(key: str, folder: Path) -> None:
     help_file = Path(CONFIG_DIRECTORY, "hydra", "help", "bsscale.yaml").read_text()
-    [line] = [x for x in help_file.splitlines() if x.strip().startswith("experiment=")]
-    assert sorted(line.split("=", 1)[1].replace(" ", "").split("|")) == EXPERIMENTS
+    lines = re.sub(r"\n\s*\|", " |", help_file).splitlines()
+    [line] = [x for x in lines if x.strip().startswith(f"{key}=")]
+    shown = line.split("=", 1)[1].replace(" ", "").split("|")
+    assert sorted(shown) == sorted(path.stem for path in folder.glob("*.yaml"))

@@ -28,8 +28,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_holds_every_configuration_file(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {f"bsscale/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
-    assert wanted and wanted <= names
+    for folder in ("conf", "sweeps"):
+        wanted = {f"bsscale/{path.relative_to(ROOT)}" for path in (ROOT / folder).rglob("*.yaml")}
+        assert wanted and wanted <= names
     assert {"bsscale/py.typed", "bsscale/baselines.json"} <= names
     assert {f"bsscale/report/page.{ending}" for ending in ("html.j2", "css", "js")} <= names
     assert not [name for name in names if name.startswith(("tests", "outputs"))]
@@ -49,6 +50,14 @@ def test_a_run_from_the_wheel_in_a_directory_with_a_space(wheel: Path, tmp_path:
     assert done.returncode == 0, done.stdout + done.stderr
     [run] = (here / "outputs").glob("*/*")
     assert read_run(run).environment["git_commit"] is None
+    sweep = subprocess.run(
+        [sys.executable, "-m", "bsscale", "+sweeps=stair_counts", "--cfg=hydra"],
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+    )
+    assert "schedule.cycle_first_stair_count: 0,1" in sweep.stdout, sweep.stdout + sweep.stderr
     check = "import bsscale, bsscale.cli as c; print(bsscale.__file__, c.CONFIG_DIRECTORY)"
     where = subprocess.run(
         [sys.executable, "-c", check],

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bsscale.cli import CONFIG_DIRECTORY, register_schemas, typed_config
 from bsscale.launcher import register_launcher
@@ -32,13 +34,11 @@ def hydra() -> Iterator[None]:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_composes(command: str) -> None:
     words = [word for word in shlex.split(command) if not word.startswith("-")]
-    choices: list[list[str]] = [[]]
-    for word in words:
-        key, _, value = word.partition("=")
-        values = [value] if value.startswith("[") else value.split(",")
-        choices = [[*chosen, f"{key}={v}"] for chosen in choices for v in values]
-    for overrides in choices:
-        typed_config(compose("config", overrides=overrides))
+    parsed = OverridesParser.create().parse_overrides(words)
+    # (A seed is as good as another, and a hundred of them take a minute.)
+    [jobs] = BasicSweeper.split_arguments([o for o in parsed if o.key_or_group != "seed"], None)
+    for overrides in jobs:
+        typed_config(compose("config", overrides=list(overrides)))
 
 
 def test_there_are_commands() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from bsscale.errors import RecordsError
 from bsscale.report import matching, write_report
+from bsscale.report.charts import figures
 from bsscale.report.read import find
 from bsscale.report.summarize import Comparison, summarize
 from bsscale.report.tables import arms_table, headline, plan_followed
@@ -220,6 +221,27 @@ def test_labels_leave_out_what_all_arms_share(tmp_path: Path) -> None:
         "cycle_first_stair_count=0", "cycle_first_stair_count=5", "cycle_first_stair_count=20",
     ]  # fmt: skip
     assert all("base_lr=0.2" in arm.arm and "base_lr" not in arm.short for arm in made.arms)
+
+
+def test_long_labels_keep_what_tells_arms_apart(tmp_path: Path) -> None:
+    counts = [(first, second) for first in (0, 20) for second in (0, 20)]
+    for job, (first, second) in enumerate(counts):
+        own = f"schedule.cycle_first_stair_count={first} schedule.cycle_second_stair_count={second}"
+        arm, schedule = (
+            f"onecycle gpus=8 {own}",
+            {
+                "name": "onecycle",
+                "cycle_first_stair_count": first,
+            },
+        )
+        write_run_of(tmp_path / str(job), arm, 0, 1000.0, schedule=schedule)
+    made = summary(tmp_path)
+    assert [arm.short for arm in made.arms] == [
+        f"cycle_first_stair_count={first} cycle_second_stair_count={second}"
+        for first, second in counts
+    ]
+    [stairs] = [each for each in figures(made, [], []) if each.name == "stairs"]
+    assert stairs.keys == ("cycle_second_stair_count=0", "cycle_second_stair_count=20")
 
 
 def test_markdown_and_csv_hold_no_markup_and_no_formula(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def _arm_encodings(names: Sequence[str], *, dashed: bool = True) -> dict[str, An
         orient="bottom",
         columns=1,
         title=None,
-        labelLimit=270,
+        labelLimit=310,
         symbolType="stroke",
         symbolSize=700,
         symbolStrokeWidth=2,
@@ -199,7 +199,7 @@ def _samples_to_target(comparison: Comparison) -> Figure | None:
     color = _arm_encodings(names, dashed=False)["color"]
     color.legend = None
     rows = alt.Chart(inline([{"arm": name} for name in names]))
-    titles = rows.mark_text(align="left", baseline="bottom", dy=-15, limit=280, fontSize=12).encode(
+    titles = rows.mark_text(align="left", baseline="bottom", dy=-15, limit=330, fontSize=12).encode(
         x=alt.value(0), y=y, text="arm:N"
     )
     interval = alt.Chart(inline(spans)).mark_rule(strokeWidth=7, opacity=0.35).encode(
@@ -437,7 +437,7 @@ def _stairs(comparison: Comparison) -> Figure | None:
         count = schedule.get(STAIRS) if isinstance(schedule, dict) else None
         if isinstance(count, int) and not isinstance(count, bool) and arm.seeds:
             words = [word for word in arm.short.split() if STAIRS not in word]
-            counted.append((count, " ".join(words), arm))
+            counted.append((count, " ".join(words) or arm.record.schedule, arm))
     counts = sorted({count for count, _, _ in counted})
     if len(counts) < 2:
         return None
@@ -471,11 +471,14 @@ def _stairs(comparison: Comparison) -> Figure | None:
         axis=alt.Axis(labelAngle=0),
     )
     y = alt.Y("samples:Q", title="samples to the target", axis=alt.Axis(format="~s"))
+    # Side by side, or the points of several lines hide each other.
+    beside = alt.XOffset("arm:N", scale=alt.Scale(domain=names, paddingOuter=0.3))
     dots = (
         alt.Chart(inline(points))
-        .mark_point(size=45, filled=True, opacity=0.7)
+        .mark_point(size=30, filled=True, opacity=0.7)
         .encode(
             x=x,
+            xOffset=beside,
             y=y,
             color=encodings["color"],
             shape=alt.Shape(
@@ -490,7 +493,7 @@ def _stairs(comparison: Comparison) -> Figure | None:
     line = (
         alt.Chart(inline(medians))
         .mark_line(strokeWidth=2)
-        .encode(x=x, y=y, opacity=faint, **encodings)
+        .encode(x=x, xOffset=beside, y=y, opacity=faint, **encodings)
         .add_params(chosen)
     )
     said = "; ".join(f"{row[0]} stairs, {row[1]}: {row[2]}" for row in table)

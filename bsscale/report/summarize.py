@@ -31,6 +31,8 @@ __all__ = ["ArmSummary", "Comparison", "CurvePoint", "SeedResult", "compare", "s
 STATUSES = ("reached", "exhausted", "diverged", "failed")
 # From so many runs on, a band is the middle half of them; of fewer, all.
 QUARTILES_FROM = 4
+# In letters: what a legend has room for on a telephone.
+LONGEST_LABEL = 44
 
 
 @dataclass(frozen=True)
@@ -292,6 +294,13 @@ def _labels(
         )
         for key, label in full.items()
     }
+    if max(map(len, short.values()), default=0) > LONGEST_LABEL:
+        # What tells arms apart must not be what is cut off.
+        rest = {
+            key: " ".join(word for word in label.split() if word not in common)
+            for key, label in short.items()
+        }
+        short = rest if all(rest.values()) else short
     if len(set(short.values())) < len(short):
         short = full
     return {key: (full[key], short[key] or full[key]) for key in groups}
