@@ -107,7 +107,7 @@ start() {
   # Its configuration has to lie beside slurm.conf.
   slurmdbd
   await sacctmgr -n list cluster
-  sacctmgr -n list cluster format=cluster | grep -qw bsscale || sacctmgr -iQ add cluster bsscale >&2
+  sacctmgr -n list cluster format=cluster | grep -qw bsscale || sacctmgr -iQ add cluster bsscale >/dev/null
   slurmctld
   await scontrol ping
   slurmd -N n1
