@@ -180,7 +180,13 @@ def torchrun(
     return subprocess.Popen(
         [*before, sys.executable, "-m", "torch.distributed.run", *options, "-m", "bsscale", *LONG],
         cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            # A node that comes back waits for ever otherwise: github.com/pytorch/pytorch/issues/135712
+            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+            **environment,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
