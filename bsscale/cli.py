@@ -33,7 +33,7 @@ from bsscale.world import World
 if TYPE_CHECKING:
     from bsscale.data import Dataset
     from bsscale.plan import Devices, Plan
-    from bsscale.run import RunSpec
+    from bsscale.recorded_run import RunSpec
 
 __all__ = ["check_job", "main", "prepare_run", "remembering_datasets"]
 
@@ -294,7 +294,7 @@ def prepare_run(
         As `plan_job`.
     """
     from bsscale.display import describe_plan
-    from bsscale.run import RunSpec
+    from bsscale.recorded_run import RunSpec
 
     job = plan_job(cfg, load)
     spec = RunSpec(

@@ -23,8 +23,9 @@ from bsscale.lr_range import Curve, Estimates, Suggestion, estimates, suggest
 from bsscale.metrics import chance_auc_bound, label_entropy
 from bsscale.optimizers import SGDConfig
 from bsscale.plan import Devices, make_plan
+from bsscale.recorded_run import RunSpec
 from bsscale.records import read_evals, write_json
-from bsscale.run import RunSpec, run, run_together
+from bsscale.run import run, run_together
 from bsscale.schedule_config import OneCycleConfig
 
 __all__ = ["range_test"]

@@ -1,90 +1,34 @@
-"""One run from its specification to its records, in this process or over many."""
+"""Runs from their specification to their records: together in this process, or one over many."""
 
 from __future__ import annotations
 
 import logging
-import logging.config
-import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
-from bsscale.arms import arm_hash
-from bsscale.checkpoints import (
-    Checkpoint,
-    newest_checkpoint,
-    read_checkpoint,
-    remove_checkpoints,
-    write_checkpoint,
-)
 from bsscale.config import Config
-from bsscale.data import Dataset, load_dataset
-from bsscale.display import describe_result_briefly
-from bsscale.environment import describe_environment
-from bsscale.errors import BsscaleError, ConfigError, NotStackableError, RankError, RecordsError
+from bsscale.data import Dataset
+from bsscale.errors import ConfigError, NotStackableError, RankError
 from bsscale.plan import Plan
 from bsscale.progress import Progress
-from bsscale.records import (
-    EvalPoint,
-    Records,
-    RunRecord,
-    cannot_go_on,
-    read_evals,
-    read_run,
-    refuse_occupied,
-    write_run,
+from bsscale.recorded_run import (
+    INTERRUPTED,
+    RecordedRun,
+    RunSpec,
+    first_line,
+    leave_alone,
+    record_failure,
+    say_how_to_go_on,
 )
-from bsscale.resume import Start, continued, find_start
+from bsscale.records import RunRecord, read_run
+from bsscale.resume import find_start
 from bsscale.stacking import Stack, make_stacks, split
-from bsscale.tracking import NoTracker, WandbTracker, make_tracker
-from bsscale.trainer import Engine, Observer, Outcome, train
+from bsscale.trainer import Engine, train
 from bsscale.world import World
 
-__all__ = ["RunSpec", "make_engine", "run", "run_together"]
-
-INTERRUPTED = "interrupted by Ctrl-C"
+__all__ = ["make_engine", "run", "run_together"]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RunSpec:
-    """Everything a run is made from; travels to other processes.
-
-    Attributes
-    ----------
-    config
-        The run as the user wrote it.
-    plan
-        Its numbers.
-    directory
-        Where its records go.
-    arm
-        The arm's label.
-    group
-        What groups it with other runs in W&B: a multirun's directory; None for a single run.
-    logging
-        A logging configuration for a process that this one starts; None leaves logging alone.
-    study
-        Hash of the study that the run belongs to.
-    """
-
-    config: Config
-    plan: Plan
-    directory: Path
-    arm: str
-    group: str | None = None
-    logging: Mapping[str, Any] | None = None
-    study: str | None = None
-
-    def resolved_config(self) -> dict[str, Any]:
-        """The configuration with what the plan settled filled in, as plain containers."""
-        plan = self.plan
-        return asdict(
-            replace(self.config, gpus=plan.gpus, base_lr=plan.base_lr, target=plan.target)
-        )
 
 
 def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
@@ -116,35 +60,36 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
             raise result
         return result
     from bsscale.engines.ddp import join, launch, lost_a_peer
+    from bsscale.ranks import start_rank, train_rank
 
     if (world := World.here()) is not None:
         try:
             with join(world, spec.plan):
-                return _train_rank(world, spec, dataset)
+                return train_rank(world, spec, dataset)
         except Exception as error:
             if world.rank == 0:
-                _record_failure(spec, _reason(error))
+                record_failure(spec, first_line(error))
             if lost_a_peer(error):
                 raise RankError(
-                    f"rank {world.rank} of {world.size} lost another one: {_reason(error)}",
+                    f"rank {world.rank} of {world.size} lost another one: {first_line(error)}",
                     "the other one's own error says why; started again, the run goes on from its "
                     "last checkpoint",
                 ) from error
             raise
     start = find_start(spec.directory, spec.config, spec.plan, spec.resolved_config())
     if start.finished is not None:
-        return _left_alone(spec, start.finished)
+        return leave_alone(spec, start.finished)
     try:
-        launch(_start_rank, spec, spec.plan)
+        launch(start_rank, spec, spec.plan)
     except KeyboardInterrupt:
-        _record_failure(spec, INTERRUPTED)
-        _say_how_to_go_on(spec)
+        record_failure(spec, INTERRUPTED)
+        say_how_to_go_on(spec)
         raise
     except SystemExit:
-        _say_how_to_go_on(spec)
+        say_how_to_go_on(spec)
         raise
     except Exception as error:
-        _record_failure(spec, _reason(error))
+        record_failure(spec, first_line(error))
         raise
     return read_run(spec.directory)
 
@@ -180,7 +125,7 @@ def run_together(
             for number, s in enumerate(specs)
         ]
     )
-    all_runs = [_Recorded(spec, dataset, progress, number) for number, spec in enumerate(specs)]
+    all_runs = [RecordedRun(spec, dataset, progress, number) for number, spec in enumerate(specs)]
     runs = [run_ for number, run_ in enumerate(all_runs) if number not in finished]
     for run_ in runs:
         run_.find_start()
@@ -197,12 +142,12 @@ def run_together(
     except KeyboardInterrupt:
         for run_ in waiting:
             run_.interrupt()
-        _say_how_to_go_on(*specs)
+        say_how_to_go_on(*specs)
         raise
     except SystemExit:
         for run_ in waiting:
             run_.pause()
-        _say_how_to_go_on(*specs)
+        say_how_to_go_on(*specs)
         raise
     except Exception as error:
         for run_ in waiting:
@@ -254,383 +199,3 @@ def make_engine(config: Config, plan: Plan, dataset: Dataset, stack: Stack) -> E
     from bsscale.engines.eager import EagerEngine
 
     return EagerEngine(plan, dataset)
-
-
-def _start_rank(world: World, spec: RunSpec) -> None:
-    """What each process runs that bsscale starts."""
-    if world.rank == 0 and spec.logging is not None:
-        logging.config.dictConfig(dict(spec.logging))
-    _train_rank(world, spec, load_dataset(spec.config.dataset))
-
-
-def _train_rank(world: World, spec: RunSpec, dataset: Dataset) -> RunRecord | None:
-    """What each data-parallel process does. Only rank 0 owns records, log and W&B."""
-    from bsscale.engines.ddp import DDPEngine
-
-    plan = spec.plan
-    job: _Recorded | _Unrecorded
-    if world.rank > 0:
-        job = _Unrecorded(spec.config, plan)
-        if not _follow(world, job):
-            return None
-    else:
-        job = _Recorded(spec, dataset, Progress([(spec.arm, plan.budget_samples)]))
-        _lead(world, job)
-        if job.result is not None:
-            return job.outcome()
-    engine = DDPEngine(plan, dataset, world.rank, world.local_rank)
-    try:
-        train([[job]], engine, dataset.validation, dataset.test)
-    except KeyboardInterrupt:
-        job.interrupt()
-        raise
-    except SystemExit:
-        job.pause()
-        raise
-    finally:
-        engine.close()
-    return job.outcome()
-
-
-# What rank 0 tells the others before training.
-_BEGIN, _STOP, _GO_ON = b"begin", b"stop", b"go on"
-
-
-def _lead(world: World, job: _Recorded) -> None:
-    """Find out where the run begins, and tell the other ranks, who may not see its directory."""
-    from bsscale.engines.ddp import broadcast
-
-    job.find_start()
-    broadcast(_STOP if job.result else _GO_ON if job.start.path else _BEGIN, world)
-    if job.result is None and job.start.path is not None:
-        broadcast(job.start.path.read_bytes(), world)
-
-
-def _follow(world: World, job: _Unrecorded) -> bool:
-    """Begin where rank 0 does; False where there is nothing to train."""
-    from bsscale.engines.ddp import broadcast
-
-    told = broadcast(None, world)
-    if told == _GO_ON:
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory, "checkpoint.safetensors")
-            path.write_bytes(broadcast(None, world))
-            job.checkpoint = read_checkpoint(path)
-        job.plan = continued(job.config, job.plan, job.checkpoint, "rank 0's")
-    return told != _STOP
-
-
-def _left_alone(spec: RunSpec, record: RunRecord) -> RunRecord:
-    log.info(
-        "%s holds this run, and it has ended (%s): nothing is trained",
-        spec.directory,
-        record.status,
-    )
-    return record
-
-
-class _Unrecorded:
-    """The run as the ranks above 0 take part in it."""
-
-    def __init__(self, config: Config, plan: Plan) -> None:
-        self.config, self.plan = config, plan
-        self.checkpoint: Checkpoint | None = None
-        self._error: Exception | None = None
-
-    def begin(self) -> Sequence[Observer]:
-        return ()
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Rank 0 does."""
-
-    def end(self, outcome: Outcome, model: Any) -> None:
-        """Nothing is written."""
-
-    def fail(self, error: Exception) -> None:
-        self._error = error
-
-    def interrupt(self) -> None:
-        """Nothing is written."""
-
-    def pause(self) -> None:
-        """Nothing is written."""
-
-    def outcome(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-
-class _Recorded:
-    """A run with its records, its W&B run, its log and its share of the progress display."""
-
-    def __init__(
-        self, spec: RunSpec, dataset: Dataset, progress: Progress, number: int = 0
-    ) -> None:
-        self.spec, self.config, self.plan = spec, spec.config, spec.plan
-        self.start = Start(spec.plan)
-        self.checkpoint: Checkpoint | None = None
-        self.result: RunRecord | Exception | None = None
-        self.width = 1
-        self._dataset, self._progress, self._number = dataset, progress, number
-        self._records: Records | None = None
-        self._tracker: NoTracker | WandbTracker = NoTracker()
-        # In a multirun the log is the sweep's; alone it is the run's own already.
-        self._log = own_log(spec.logging if spec.group is not None else None)
-        self._step = 0
-        self._said_unwritable = False
-
-    def find_start(self) -> None:
-        """Begin, go on or leave alone what the directory holds."""
-        spec = self.spec
-        try:
-            self.start = find_start(spec.directory, spec.config, spec.plan, spec.resolved_config())
-        except BsscaleError as error:
-            self.fail(error)
-            return
-        if self.start.finished is not None:
-            self.result = _left_alone(spec, self.start.finished)
-            self._progress.ended(self._number, self.result.status)
-            return
-        self.plan, self.checkpoint = self.start.plan, self.start.checkpoint
-        self.spec = replace(spec, plan=self.plan)
-        if self.checkpoint is not None:
-            with self._log():
-                log.info(
-                    "going on after %s samples, from %s",
-                    f"{self.checkpoint.step * self.plan.global_batch:,}",
-                    self.start.path,
-                )
-
-    def outcome(self) -> RunRecord:
-        """The record; raises what ended the run."""
-        if isinstance(self.result, Exception):
-            raise self.result
-        assert self.result is not None
-        return self.result
-
-    def begin(self) -> Sequence[Observer]:
-        spec = self.spec
-        with self._log():
-            kept = self.checkpoint.evals if self.checkpoint is not None else ()
-            self._records = Records(spec.directory, None if self.config.resume == "never" else kept)
-            self._tracker = make_tracker(
-                spec.config.tracker,
-                spec.directory,
-                name=f"{spec.arm} seed={spec.plan.seed}",
-                group=spec.group,
-                job_type=spec.arm,
-                tags=[
-                    str(spec.config.model["name"]),
-                    str(spec.config.dataset["name"]),
-                    f"gpus={spec.plan.gpus}",
-                ],
-                run_config=spec.resolved_config(),
-            )
-        return [self]
-
-    def on_step(self, step: int) -> None:
-        self._progress.advance(self._number, (step - self._step) * self.plan.global_batch)
-        self._step = step
-
-    def on_eval(self, point: EvalPoint) -> None:
-        with self._log():
-            assert self._records is not None
-            self._records.on_eval(point)
-            self._tracker.on_eval(point)
-        self._progress.evaluated(self._number, point)
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        try:
-            write_checkpoint(self.spec.directory, checkpoint)
-        except OSError as error:  # the run itself may well go on
-            if not self._said_unwritable:
-                with self._log(), self._progress.printing():
-                    log.warning("warning: the checkpoint could not be written: %s", error)
-            self._said_unwritable = True
-        else:
-            self._said_unwritable = False
-
-    def end(self, outcome: Outcome, model: Any) -> None:
-        with self._log(), self._progress.printing():
-            record = _record(self.spec, self._dataset, outcome, self.width)
-            assert self._records is not None
-            try:
-                _save_weights(model, self.spec.directory / "model.safetensors")
-                self._records.finish(record)
-            except OSError as error:
-                raise cannot_go_on(self.spec.directory, error) from error
-            self._records.close()
-            remove_checkpoints(self.spec.directory)
-            self._tracker.finish()
-            self._progress.ended(self._number, record.status)
-            self.result = record
-            if self.spec.group is not None:
-                log.info("%s", describe_result_briefly(record))
-
-    def fail(self, error: Exception) -> None:
-        self.result = error
-        self._progress.ended(self._number, "failed")
-        with self._log(), self._progress.printing():
-            self._give_up(_reason(error))
-            if self.spec.group is not None:
-                log.error("error: %s", error, exc_info=not isinstance(error, BsscaleError))
-
-    def interrupt(self) -> None:
-        """Record that the user ended the run, if it had begun and not ended."""
-        if self.result is None and self._records is not None:
-            self._give_up(INTERRUPTED)
-
-    def pause(self) -> None:
-        """Let go of the run, which a later start goes on with; so does its W&B run."""
-        if self.result is None and self._records is not None:
-            self._records.close()
-
-    def _give_up(self, reason: str) -> None:
-        if self._records is not None:
-            self._records.close()
-        else:
-            try:
-                refuse_occupied(self.spec.directory)
-            except RecordsError:  # another run's directory: its records are not touched
-                return
-        _record_failure(self.spec, reason)
-        self._tracker.finish()
-
-
-class _RunLog(logging.FileHandler):
-    """A log file that may be unwritable: the console has what is said, and the run its error."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):
-            super().emit(record)
-
-
-def own_log(
-    settings: Mapping[str, Any] | None,
-) -> Callable[[], AbstractContextManager[None]]:
-    """What sends messages to a run's own log file as well, where one process trains many runs.
-
-    Parameters
-    ----------
-    settings
-        The run's logging configuration, whose handler ``file`` is used; None: no such file.
-    """
-    file = (settings or {}).get("handlers", {}).get("file")
-    if settings is None or file is None:
-        return nullcontext
-    handler = _RunLog(file["filename"], delay=True, encoding="utf-8")
-    handler.setFormatter(logging.Formatter(settings["formatters"][file["formatter"]]["format"]))
-
-    @contextmanager
-    def attached() -> Iterator[None]:
-        root = logging.getLogger()
-        # A job with a process of its own logs to this file already.
-        if any(getattr(h, "baseFilename", None) == handler.baseFilename for h in root.handlers):
-            yield
-            return
-        root.addHandler(handler)
-        try:
-            yield
-        finally:
-            root.removeHandler(handler)
-            handler.close()  # (opens again when it is written to)
-
-    return attached
-
-
-def _record(spec: RunSpec, dataset: Dataset | None, outcome: Outcome, width: int = 1) -> RunRecord:
-    config, plan = spec.config, spec.plan
-    resolved = spec.resolved_config()
-    crossing = outcome.crossing
-    training_s = outcome.wall_s - outcome.eval_s
-    return RunRecord(
-        status=outcome.status,
-        reason=outcome.reason,
-        arm=spec.arm,
-        arm_hash=arm_hash(resolved),
-        study=spec.study,
-        target=plan.target,
-        samples_to_target_interval=None if crossing is None else crossing.interval,
-        samples_to_target=None if crossing is None else crossing.samples,
-        best_auc=outcome.best_auc,
-        final_auc=outcome.final_auc,
-        test_auc=outcome.test_auc,
-        best_possible_auc=None if dataset is None else dataset.best_possible_auc,
-        samples_seen=outcome.samples_seen,
-        budget_samples=plan.budget_samples,
-        eval_interval_samples=plan.eval_interval_samples,
-        steps=outcome.steps,
-        gpus=plan.gpus,
-        micro_batch=plan.micro_batch,
-        grad_accum=plan.grad_accum,
-        global_batch=plan.global_batch,
-        schedule=config.schedule.name,
-        optimizer=config.optimizer.name,
-        model=str(config.model["name"]),
-        dataset=str(config.dataset["name"]),
-        executor=plan.executor,
-        seed=plan.seed,
-        base_lr=plan.base_lr,
-        samples_per_s=outcome.samples_seen / training_s if training_s > 0 else None,
-        eval_share=outcome.eval_s / outcome.wall_s if outcome.wall_s > 0 else None,
-        wall_s=outcome.wall_s,
-        environment={**describe_environment(plan.device), "stack_width": width},
-        config=resolved,
-    )
-
-
-def _record_failure(spec: RunSpec, reason: str) -> None:
-    """run.json of a run that an error ended; what it had evaluated is in evals.jsonl."""
-    if (spec.directory / "run.json").exists():  # the process that failed has written it itself
-        return
-    try:
-        points = read_evals(spec.directory)
-    except RecordsError:
-        points = []
-    aucs = [point.auc for point in points if point.auc is not None]
-    last = points[-1] if points else None
-    outcome = Outcome(
-        status="failed",
-        reason=reason,
-        crossing=None,
-        best_auc=max(aucs, default=None),
-        final_auc=last.auc if last else None,
-        test_auc=None,
-        steps=last.step if last else 0,
-        samples_seen=last.samples if last else 0,
-        wall_s=last.wall_s if last else 0.0,
-        eval_s=0.0,
-    )
-    record = replace(_record(spec, None, outcome), samples_per_s=None, eval_share=None)
-    try:
-        spec.directory.mkdir(parents=True, exist_ok=True)
-        write_run(spec.directory, record)
-    except OSError as error:
-        log.warning("run.json of the failed run could not be written: %s", error)
-
-
-def _say_how_to_go_on(*specs: RunSpec) -> None:
-    """After Ctrl-C or a signal; a sweep or a study knows by itself."""
-    if len(specs) > 1 or specs[0].group is not None or specs[0].study is not None:
-        return
-    directory = specs[0].directory
-    newest = newest_checkpoint(directory)
-    if newest is not None:
-        log.info("stopped; the same command with hydra.run.dir=%s goes on from here", directory)
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-
-
-def _save_weights(model: Any, path: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_model
-
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        save_model(model, str(temporary))
-    except SafetensorError as error:  # (a full disk, among others)
-        raise OSError(str(error)) from error
-    temporary.chmod(0o644)
-    temporary.replace(path)

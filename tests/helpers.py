@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bsscale.checkpoints import Checkpoint
@@ -108,3 +112,37 @@ def require_slurm() -> None:
         if listed.returncode == 0 and listed.stdout:
             return
     pytest.skip("no SLURM: export SLURM_CONF=$(tests/clusters/slurm.sh start), as root on Debian")
+
+
+class Bomb:
+    """A pickle that leaves a directory behind if anyone loads it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return (os.mkdir, (str(self.path),))
+
+
+def damaged(content: bytes, rng: np.random.Generator, bomb: Bomb) -> bytes:
+    """One of the ways in which a file can be damaged."""
+    where = int(rng.integers(len(content)))
+    if rng.random() < 0.3:  # most of a file is its header and its end
+        where = int(rng.choice([where % 400, len(content) - 1 - where % 400]))
+    match rng.integers(6):
+        case 0:
+            return content[:where]
+        case 1:
+            return (
+                content[:where]
+                + bytes([content[where] ^ 1 << rng.integers(8)])
+                + (content[where + 1 :])
+            )
+        case 2:
+            return content + rng.bytes(int(rng.integers(1, 100)))
+        case 3:
+            return pickle.dumps(bomb)
+        case 4:
+            return content[:where] + pickle.dumps(bomb) + content[where:]
+        case _:
+            return rng.bytes(len(content))

@@ -20,6 +20,7 @@ from bsscale.engines.ddp import DDPEngine, launch
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.errors import RankError
+from bsscale.models import Logistic
 from bsscale.optimizers import (
     AdagradConfig,
     AdamConfig,
@@ -28,6 +29,8 @@ from bsscale.optimizers import (
     SGDConfig,
 )
 from bsscale.plan import Plan
+from bsscale.recorded_run import RunSpec
+from bsscale.run import run
 from bsscale.schedule_config import OneCycleConfig
 from bsscale.world import World
 from tests.helpers import MODELS, prepare, small_config
@@ -254,3 +257,24 @@ def test_no_process_is_left_when_one_fails_and_another_hangs(tmp_path: Path) -> 
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+class BrokenOnRank1(Logistic):
+    """A model whose gradient is not finite on one rank, after a while."""
+
+    def forward(self, categorical: torch.Tensor, numeric: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(categorical, numeric)
+        self.seen = getattr(self, "seen", 0) + self.training
+        broken = torch.distributed.get_rank() == 1 and self.seen > 100
+        return logits * torch.nan if broken and self.training else logits
+
+
+@pytest.mark.slow
+def test_a_non_finite_gradient_on_one_rank_ends_all_alike(tmp_path: Path) -> None:
+    model = {"_target_": "tests.test_engines.BrokenOnRank1", "name": "broken"}
+    config = small_config(gpus=2, executor=DDP, model=model)
+    plan, dataset = prepare(config)
+    record = run(RunSpec(config, plan, tmp_path, arm="an arm"), dataset)
+    assert record is not None
+    assert (record.status, record.reason) == ("diverged", "non-finite training loss")
+    assert 100 < record.steps < plan.steps

@@ -178,10 +178,19 @@ def test_a_killed_rank_ends_the_run_which_goes_on_when_started_again(
 
 
 @pytest.mark.slow
-def test_ranks_end_with_the_process_that_started_them(tmp_path: Path) -> None:
+def test_ranks_listen_on_the_loopback_and_end_with_the_process_that_started_them(
+    tmp_path: Path,
+) -> None:
     with start(tmp_path, *DDP) as process:
         wait_for(process, lambda: has_checkpoint(tmp_path))
         ranks = ranks_of(process)
+        listening = [
+            connection.laddr.ip
+            for each in (psutil.Process(process.pid), *ranks)
+            for connection in each.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+        assert listening and set(listening) == {"127.0.0.1"}
         process.kill()  # (this one alone)
         gone, alive = psutil.wait_procs(ranks, timeout=30)
         assert not alive and len(gone) == 2

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
-import pickle
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +24,12 @@ from bsscale.models import MLP
 from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, SGDConfig
 from bsscale.plan import Plan
 from bsscale.progress import Progress
+from bsscale.recorded_run import RunSpec
 from bsscale.records import RunRecord, read_evals
-from bsscale.run import RunSpec, run, run_together
+from bsscale.run import run, run_together
 from bsscale.schedule_config import LinearScalingConfig, OneCycleConfig
 from bsscale.trainer import train
-from tests.helpers import MODELS, Watched, prepare, small_config
+from tests.helpers import MODELS, Bomb, Watched, damaged, prepare, small_config
 
 ONECYCLE = OneCycleConfig(cycle_first_step_size=60, cycle_second_step_size=60)
 OPTIMIZERS: dict[str, OptimizerConfig] = {
@@ -351,40 +350,6 @@ def test_a_checkpoint_that_cannot_be_written_stops_nothing(
     record = carried_out(CONFIG, tmp_path)
     assert record.status == "exhausted"
     assert caplog.text.count("the checkpoint could not be written") == 1
-
-
-class Bomb:
-    """A pickle that leaves a directory behind if anyone loads it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return (os.mkdir, (str(self.path),))
-
-
-def damaged(content: bytes, rng: np.random.Generator, bomb: Bomb) -> bytes:
-    """One of the ways in which a file can be damaged."""
-    where = int(rng.integers(len(content)))
-    if rng.random() < 0.3:  # most of a file is its header and its end
-        where = int(rng.choice([where % 400, len(content) - 1 - where % 400]))
-    match rng.integers(6):
-        case 0:
-            return content[:where]
-        case 1:
-            return (
-                content[:where]
-                + bytes([content[where] ^ 1 << rng.integers(8)])
-                + (content[where + 1 :])
-            )
-        case 2:
-            return content + rng.bytes(int(rng.integers(1, 100)))
-        case 3:
-            return pickle.dumps(bomb)
-        case 4:
-            return content[:where] + pickle.dumps(bomb) + content[where:]
-        case _:
-            return rng.bytes(len(content))
 
 
 def test_no_corruption_goes_unnoticed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -32,8 +32,9 @@ from bsscale.optimizers import (
     SGDConfig,
 )
 from bsscale.plan import Devices, Plan, make_plan
+from bsscale.recorded_run import RunSpec
 from bsscale.records import RunRecord, read_evals
-from bsscale.run import RunSpec, make_engine, run_together
+from bsscale.run import make_engine, run_together
 from bsscale.schedule_config import (
     CosineConfig,
     FixedConfig,

@@ -183,7 +183,7 @@ def torchrun(
         env={
             **os.environ,
             "PYTHONPATH": str(ROOT),
-            # A node that comes back waits for ever otherwise: github.com/pytorch/pytorch/issues/135712
+            # Otherwise a node that comes back waits for ever: pytorch's issue 135712.
             "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
             **environment,
         },

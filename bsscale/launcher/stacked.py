@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
 
     from bsscale.data import Dataset
-    from bsscale.run import RunSpec
+    from bsscale.recorded_run import RunSpec
 
 __all__ = ["StackedLauncher"]
 

@@ -31,8 +31,8 @@ from bsscale.display import render_table
 from bsscale.errors import ConfigError
 from bsscale.metrics import crossing
 from bsscale.plan import Devices
+from bsscale.recorded_run import RunSpec
 from bsscale.records import RunRecord, read_evals
-from bsscale.run import RunSpec
 from bsscale.schedule_config import FixedConfig, OneCycleConfig, ScheduleConfig
 from bsscale.stacking import make_stacks
 from bsscale.study.presets import range_test_of_study, suggested

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from bsscale.data import Dataset
 from bsscale.errors import BsscaleError, RecordsError
+from bsscale.recorded_run import INTERRUPTED, RunSpec
 from bsscale.records import RunRecord, read_run
-from bsscale.run import INTERRUPTED, RunSpec, run, run_together
+from bsscale.run import run, run_together
 from bsscale.stacking import Stack, make_stacks
 from bsscale.study.work import Jobs, Work, describe, write_work
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from bsscale.config import Config, TrackerConfig
 from bsscale.plan import Devices, Plan, make_plan
-from bsscale.run import RunSpec
+from bsscale.recorded_run import RunSpec
 from bsscale.schedule_config import FixedConfig, ScheduleConfig
 
 __all__ = ["Specs"]

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 from bsscale.config import TrackerConfig
 from bsscale.errors import RecordsError
 from bsscale.plan import Devices, Plan
+from bsscale.recorded_run import RunSpec
 from bsscale.records import write_json
-from bsscale.run import RunSpec
 from bsscale.stacking import make_stacks
 from bsscale.study.registration import given_options, make_schedule
 from bsscale.study.specs import Specs

@@ -15,6 +15,7 @@ import safetensors.numpy
 
 from bsscale.data import ArrayStream, Dataset, table
 from bsscale.data import cache as cache_module
+from tests.helpers import Bomb, damaged
 
 
 @pytest.fixture
@@ -91,16 +92,6 @@ def test_a_new_preparation_version_prepares_anew(
     monkeypatch.setattr(cache_module, "PREPARATION_VERSION", 10**6)
     load(source)
     assert len(list(cache.glob("*.safetensors"))) == 2
-
-
-class Bomb:
-    """A pickle that leaves a file behind if anyone loads it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return (os.mkdir, (str(self.path),))
 
 
 def rewrite(
@@ -304,3 +295,21 @@ def test_of_many_processes_one_prepares(tmp_path: Path, cache: Path) -> None:
     assert [err for _, err in finished] == [""] * PROCESSES
     assert len(list(tmp_path.glob("prepared-*"))) == 1
     assert len(list(cache.glob("*.safetensors"))) == 1
+
+
+def test_no_corruption_is_executed_or_goes_unnoticed(
+    source: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = load(source)
+    path = only_file(cache)
+    content = path.read_bytes()
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        caplog.clear()
+        damage = damaged(content, rng, Bomb(cache / "exploded"))
+        if damage == content:
+            continue
+        path.write_bytes(damage)
+        assert_equal(load(source), first)
+        assert len(warnings_of(caplog)) == 1
+    assert not (cache / "exploded").exists()
