@@ -19,8 +19,8 @@ __all__ = ["Curve", "Edge", "Estimates", "Suggestion", "estimates", "find_edge",
 # Evaluations that a rise must last, and how many times the noise it must be.
 RISE_LASTS = 3
 RISE_OF_NOISE = 4.0
-# The share of the lowest edge that is suggested as the peak, and of the peak as the minimum. The
-# README lists what else was tried, and what each gave on fresh seeds.
+# The share of the lowest edge that is suggested as the peak, and of the peak as the minimum.
+# docs/choosing_the_cycle.md lists what else was tried, and what each gave on fresh seeds.
 PEAK_OF_EDGE = 1 / 2
 MIN_OF_PEAK = 1 / 10
 # The cycle's length in passes over the training split, and the share of its rising half.

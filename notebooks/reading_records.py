@@ -151,7 +151,7 @@ pl.read_csv(work / "report/report.csv").select(
 # ## Records of a question: does the number of stairs matter?
 #
 # `python -m bsscale -m +sweeps=stair_counts` trains a 1-Cycle in 25 stair counts on 10 seeds
-# (README has the commands). Its reports are kept in `docs/studies`. A cell is the ratio of medians
+# (see `docs/stair_counts.md`). Its reports are in `docs/studies`. A cell is the ratio of medians
 # to the continuous cycle, in bold where the 95% interval excludes 1. With 24 comparisons a panel,
 # one or so would by chance.
 

@@ -28,13 +28,13 @@ Bsscale = Callable[..., Finished]
 
 pytestmark = pytest.mark.slow
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parent.parent / "docs" / "many_devices.md").read_text(encoding="utf-8")
 
 
 def example(launcher: str) -> tuple[str, ...]:
-    """README's command for a launcher, made small: four runs, schedules x seeds."""
+    """The documented command for a launcher, made small: four runs, schedules x seeds."""
     [words] = re.findall(
-        rf"python -m bsscale (-m hydra/launcher={launcher} executor=[^`\n]*)", README
+        rf"python -m bsscale (-m hydra/launcher={launcher} executor=[^`\n]*)", PAGE
     )
     return (*words.split(), *SMALL, "hydra.sweep.dir=sweep")
 

@@ -19,7 +19,11 @@ from tests.conftest import Finished
 
 README = Path(__file__).parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-COMMANDS = re.findall(r"python -m bsscale ([^`\n|]*)", TEXT)
+PAGES = [
+    TEXT,
+    *(path.read_text(encoding="utf-8") for path in (README.parent / "docs").glob("*.md")),
+]
+COMMANDS = sorted({c for page in PAGES for c in re.findall(r"python -m bsscale ([^`\n|]*)", page)})
 
 
 @pytest.fixture

@@ -144,11 +144,18 @@ LONG = [argument for argument in SMALL if not argument.startswith("budget")] + [
 NODES = {"bsscale-n0": "10.213.77.1", "bsscale-n1": "10.213.77.2"}
 
 
+def remove_namespaces() -> None:
+    if shutil.which("ip") is not None:
+        for node in NODES:
+            subprocess.run(["ip", "netns", "del", node], capture_output=True)
+
+
 def namespaces() -> bool:
     """Two network namespaces with a wire between them; False where they cannot be made."""
     if shutil.which("ip") is None:
         return False
     first, second = NODES
+    remove_namespaces()  # of a test that was killed
     commands = [
         *(f"ip netns add {node}" for node in NODES),
         f"ip link add wire netns {first} type veth peer name wire netns {second}",
@@ -170,8 +177,7 @@ def nodes() -> Iterator[list[tuple[list[str], str, dict[str, str]]]]:
         ]
     else:  # two agents side by side on the loopback
         yield [([], "127.0.0.1", {"GLOO_SOCKET_IFNAME": "lo"})] * 2
-    for node in NODES:
-        subprocess.run(["ip", "netns", "del", node], capture_output=True)
+    remove_namespaces()
 
 
 def torchrun(

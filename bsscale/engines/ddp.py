@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -45,6 +44,8 @@ __all__ = ["DDPEngine", "broadcast", "join", "launch", "lost_a_peer"]
 COLLECTIVE_TIMEOUT_S = 300
 # How long the surviving ranks may take to report before they are ended.
 SETTLE_S = 5.0
+# How often a rank looks whether torchrun's agent is still there.
+WATCH_S = 0.5
 # How long ranks that were asked to end may take over a checkpoint.
 STOP_S = 30.0
 # Exit code of a rank that was asked to end: that of a process ended by SIGTERM.
@@ -187,8 +188,7 @@ def join(world: World, plan: Plan) -> Iterator[None]:
     """
     torch.set_num_threads(plan.threads)
     if world.source == "torchrun":  # its agent starts them in sessions of their own
-        agent = psutil.Process(os.getppid())
-        threading.Thread(target=_end_after, args=(agent.wait,), daemon=True).start()
+        threading.Thread(target=_end_after, args=(_wait_for_agent,), daemon=True).start()
     if world.on_one_host:  # nothing needs to be reached from elsewhere
         _talk_on_loopback()
     with _process_group(world, plan, None if world.store is None else _meet(*world.store, world)):
@@ -305,6 +305,13 @@ def _loopback() -> Iterator[socket.socket]:
 def _talk_on_loopback() -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
+
+
+def _wait_for_agent() -> None:
+    """Wait until the process that started this one is gone, be it still a zombie."""
+    agent = os.getppid()
+    while os.getppid() == agent:
+        time.sleep(WATCH_S)
 
 
 def _end_after(wait: Callable[[], object]) -> None:
