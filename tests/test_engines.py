@@ -120,7 +120,7 @@ def test_virtual_equals_ddp_in_float64_after_100_steps(model: str, tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ranks", [4, 8])
+@pytest.mark.parametrize("ranks", [2, 4, 8])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_and_optimizer_over_more_ranks(
