@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +19,11 @@ from bsscale.engines.stacked import StackedEngine
 from bsscale.metrics import roc_auc
 from bsscale.optimizers import SPARSE_ROWS, AdamConfig, OptimizerConfig, SGDConfig
 from bsscale.plan import Devices, make_plan
+from bsscale.records import read_run
+from tests.conftest import SMALL, Finished
 from tests.helpers import MODELS, SYNTHETIC, small_config
+from tests.test_faults import has_checkpoint, start, wait_for
+from tests.test_resume import assert_same
 
 pytestmark = pytest.mark.gpu
 
@@ -87,3 +95,27 @@ def test_bf16_trains_on_cuda() -> None:
     engine.advance(UPDATES)
     assert {value.dtype for value in engine.model(0).parameters()} == {torch.float32}
     assert roc_auc(dataset.validation.label, engine.score(dataset.validation)[0]) > 0.6
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_one_nccl_rank_trains_and_goes_on_from_its_checkpoint(
+    precision: str, tmp_path: Path, bsscale: Callable[..., Finished]
+) -> None:
+    small = [argument for argument in SMALL if not argument.startswith("budget")]
+    command = [
+        *small, "executor=ddp", "gpus=2", f"precision={precision}", "budget_passes=20",
+        "checkpoint_interval_samples=10000",
+    ]  # fmt: skip
+    done = bsscale(*command, "hydra.run.dir=run")
+    assert done.code == 0, done.text
+    record = read_run(tmp_path / "run")
+    assert record.executor == "ddp" and record.config["precision"] == precision
+
+    (tmp_path / "killed").mkdir()
+    with start(tmp_path / "killed", *command) as process:
+        wait_for(process, lambda: has_checkpoint(tmp_path / "killed"))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    again = bsscale(*command, "hydra.run.dir=run", cwd=tmp_path / "killed")
+    assert again.code == 0 and "going on after" in again.out, again.text
+    assert_same(tmp_path / "run", tmp_path / "killed" / "run")
