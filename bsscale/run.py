@@ -66,6 +66,10 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
         try:
             with join(world, spec.plan):
                 return train_rank(world, spec, dataset)
+        except (KeyboardInterrupt, SystemExit):
+            if world.rank == 0:
+                say_how_to_go_on(spec)
+            raise
         except Exception as error:
             if world.rank == 0:
                 record_failure(spec, first_line(error))
