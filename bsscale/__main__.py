@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 
@@ -13,6 +14,10 @@ def main() -> None:
 
         carry_out()
     except KeyboardInterrupt:
+        logging.disable()  # (torch would log its statistics at the end)
+        # Where it came within exec() of a text, as dataclasses do, CPython remembers it until the
+        # next one, and would end by the signal instead of with 130.
+        exec("")
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
