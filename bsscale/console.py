@@ -1,12 +1,18 @@
-"""What is printed reaches the terminal whatever its encoding: nothing that is said may raise."""
+"""What is printed reaches the terminal whatever its encoding: nothing that is said may raise.
+
+Nor does it raise where nobody listens any more.
+"""
 
 from __future__ import annotations
 
 import codecs
 import io
+import logging
+import os
 import sys
+from typing import TextIO
 
-__all__ = ["print_anything"]
+__all__ = ["ConsoleHandler", "print_anything"]
 
 _NAME = "bsscale.printable"
 
@@ -34,3 +40,15 @@ def _printable(error: UnicodeError) -> tuple[bytes, int]:
         for code in codes
     ]
     return b"".join(pieces), error.end
+
+
+class ConsoleHandler(logging.StreamHandler[TextIO]):
+    """Messages for a person who may have seen enough: ``| head`` ends them, not the training."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+        else:
+            super().handleError(record)

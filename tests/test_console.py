@@ -14,6 +14,8 @@ from bsscale.console import print_anything
 from bsscale.display import render_table
 from bsscale.figures import draw_lines
 from bsscale.progress import Progress
+from bsscale.records import read_run
+from tests.conftest import SMALL
 
 ROOT = Path(__file__).parent.parent
 
@@ -88,6 +90,22 @@ def test_the_end_of_a_run_is_not_written_behind_the_bar(monkeypatch: pytest.Monk
         progress.ended(0, "reached")
         assert len(terminal.getvalue()) == cleared
     progress.close()
+
+
+def test_who_stops_reading_stops_no_training(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "bsscale", *SMALL, "hydra.run.dir=run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert read_run(tmp_path / "run").status == "exhausted"
 
 
 def test_ctrl_c_while_modules_are_imported_is_one_word(tmp_path: Path) -> None:
