@@ -4,11 +4,16 @@
 values), `bsscale.metrics` (exact ROC AUC, samples-to-target) and `bsscale.data`.
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
-try:
-    __version__ = version("bsscale")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+unknown"
-
 __all__ = ["__version__"]
+
+
+def __getattr__(name: str) -> str:
+    """``__version__``, looked up when it is asked for: that takes longer than all else here."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("bsscale")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "0+unknown"

@@ -23,9 +23,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+import bsscale
 from bsscale import config as schema
 from bsscale import optimizers, schedule_config
+from bsscale.arguments import check_arguments
 from bsscale.arms import arm_label
+from bsscale.console import print_anything
 from bsscale.errors import BsscaleError, ConfigError
 from bsscale.launcher import register_launcher
 from bsscale.world import World
@@ -75,10 +78,15 @@ class Job:
 
 
 def main() -> None:
-    """Entry point of ``python -m bsscale`` and of the console script."""
+    """Carry out the command line; Ctrl-C is for `bsscale.__main__` to catch."""
+    print_anything()
     register_schemas()
     register_launcher()
+    if sys.argv[1:] == ["--version"]:  # (Hydra's flag gives its own)
+        print(f"bsscale {bsscale.__version__}")
+        return
     try:
+        check_arguments(sys.argv[1:], choices())
         sys.argv[1:] = own_overrides(sys.argv[1:], World.here())
     except BsscaleError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -88,11 +96,7 @@ def main() -> None:
         sys.path.insert(0, here)
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _terminated)
-    try:
-        _hydra_main()
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    _hydra_main()
 
 
 def own_overrides(arguments: Sequence[str], world: World | None) -> list[str]:
@@ -161,6 +165,16 @@ def register_schemas() -> None:
     for sweep in sorted(SWEEPS_DIRECTORY.glob("*.yaml")):
         file = OmegaConf.load(sweep)
         store.store(group="sweeps", name=sweep.stem, node=file, package="_global_")
+
+
+def choices() -> dict[str, set[str]]:
+    """What each group of files offers, by the group's name."""
+    folders = [each for each in CONFIG_DIRECTORY.iterdir() if each.is_dir()]
+    return {
+        folder.name: {file.stem for file in folder.glob("*.yaml")}
+        for folder in [*folders, SWEEPS_DIRECTORY]
+        if folder.name != "hydra"
+    }
 
 
 def plan_job(cfg: DictConfig, load: Loader | None = None, devices: Devices | None = None) -> Job:

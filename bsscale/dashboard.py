@@ -136,7 +136,7 @@ def _library() -> tuple[Any, Any, Any]:
     except ImportError:
         raise ConfigError(
             "task=dashboard needs wandb-workspaces, which is not installed",
-            "pip install -c constraints.txt -e '.[dashboard]'",
+            "pip install 'bsscale[dashboard]', from a checkout pip install -e '.[dashboard]'",
         ) from None
     return reports, workspaces, expressions
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 # The second cue beside the colour; five against seven colours make 35 pairs.
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4]]
 GREY = "#6B6B6B"
+_HEIGHT = 13  # lines of a terminal's figure: odd, so that there is a middle one
 Points = Sequence[Mapping[str, Any]]
 
 
@@ -56,19 +58,35 @@ def draw_lines(
     from uniplot import plot_to_string
 
     colored = sys.stdout.isatty()
+    width = max(20, min(shutil.get_terminal_size((80, 24)).columns, 100) - 12)
+    y = [value for _, values in curves.values() for value in values]
+    low, high = min(y), max(y)
+    if low == high:  # a line in the middle
+        low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
     text: str = plot_to_string(
         xs=[list(x) for x, _ in curves.values()],
         ys=[list(y) for _, y in curves.values()],
-        legend_labels=list(curves),
+        # A label that is longer than a line goes on in the next one.
+        legend_labels=[textwrap.fill(label, width, subsequent_indent="   ") for label in curves],
+        legend_placement="vertical",
         title=title,
         lines=True,
         x_as_log=log_x,
+        y_min=low,
+        y_max=high,
+        y_labels=False,  # (they are rounded until they are wrong: 0.25 and 0.75 to 0 and 1)
         color=colored,
         # Without colour, curves are told apart by their characters.
         character_set="braille" if colored else "ascii",
-        width=max(20, min(shutil.get_terminal_size((80, 24)).columns, 100) - 12),
-        height=12,
+        width=width,
+        height=_HEIGHT,
     )
+    lines = text.splitlines()
+    top = next(number for number, line in enumerate(lines) if line.startswith("┌")) + 1
+    for row in (0, _HEIGHT // 2, _HEIGHT - 1):
+        value = high - (high - low) * row / (_HEIGHT - 1)
+        lines[top + row] = f"{lines[top + row].rstrip()} {value:.3g}"
+    text = "\n".join(line.rstrip() for line in lines)
     if not (sys.stdout.encoding or "ascii").lower().startswith("utf"):
         text = text.translate(str.maketrans("┌┐└┘─│", "++++-|")).encode("ascii", "replace").decode()
     return text

@@ -76,8 +76,8 @@ class Progress:
         """A run has ended; what it has not trained on, nobody will."""
         self._statuses[run] = status
         if self._bar is not None:
+            # (Not drawn again here: what ends a run is being printed.)
             self._bar.total = self._done + sum(self._left) - self._left[run]
-            self._bar.refresh()
         self._left[run] = 0
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bsscale.checkpoints import Checkpoint, read_checkpoint
 from bsscale.config import Config
+from bsscale.console import print_anything
 from bsscale.data import Dataset, load_dataset
 from bsscale.engines.ddp import DDPEngine, broadcast
 from bsscale.plan import Plan
@@ -29,6 +30,7 @@ _BEGIN, _STOP, _GO_ON = b"begin", b"stop", b"go on"
 
 def start_rank(world: World, spec: RunSpec) -> None:
     """What each process runs that bsscale starts."""
+    print_anything()
     if world.rank == 0 and spec.logging is not None:
         logging.config.dictConfig(dict(spec.logging))
     train_rank(world, spec, load_dataset(spec.config.dataset))

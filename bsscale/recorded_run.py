@@ -258,7 +258,7 @@ def own_log(
     file = (settings or {}).get("handlers", {}).get("file")
     if settings is None or file is None:
         return nullcontext
-    handler = _RunLog(file["filename"], delay=True, encoding="utf-8")
+    handler = _RunLog(file["filename"], delay=True, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter(settings["formatters"][file["formatter"]]["format"]))
 
     @contextmanager

@@ -11,7 +11,7 @@ PACKAGE = Path(bsscale.__file__).parent
 
 # From the bottom up; a module may import from its own line and from the lines before it.
 LAYERS = [
-    ["errors"],
+    ["console", "errors"],
     ["schedules", "scaling", "metrics", "stats", "divergence", "arms", "lr_range"],
     ["optimizers", "schedule_config"],
     ["checked_file", "config", "records", "signals", "world"],
@@ -26,7 +26,7 @@ LAYERS = [
     ["ranks", "run"],
     ["range_test", "multirun", "dashboard"],
     ["study"],
-    ["cli", "launcher", "callbacks"],
+    ["arguments", "cli", "launcher", "callbacks"],
     ["__main__"],
 ]
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names}

@@ -106,7 +106,7 @@ def test_the_tutorials_section_gives_deepspeeds_learning_rates(
 @pytest.mark.parametrize(
     ("arguments", "facts"),
     [
-        (["schedule=onecycel"], ["schedule/onecycel", "onecycle"]),
+        (["schedule=onecycel"], ["schedule=onecycel", "schedule=onecycle?"]),
         (["schedul=onecycle"], ["schedul"]),
         (["gpus=eight"], ["eight", "gpus"]),
         (["model.hiden=3"], ["model.hiden"]),

@@ -108,7 +108,9 @@ def test_the_task_writes_both_and_needs_no_network(
 
 def test_without_wandb_workspaces_the_command_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
-    with pytest.raises(ConfigError, match=r"pip install -c constraints.txt -e '\.\[dashboard\]'"):
+    with pytest.raises(
+        ConfigError, match=r"pip install 'bsscale\[dashboard\]', .* -e '\.\[dashboard\]'"
+    ):
         build_dashboard("", "bsscale")
 
 

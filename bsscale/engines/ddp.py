@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,8 @@ def launch(function: Callable[[World, Any], None], argument: Any, plan: Plan) ->
     """
     # A fork server that has torch loaded starts eight ranks in about a second; spawn takes ten.
     mp.set_forkserver_preload(["torch", "bsscale.engines.ddp"])
+    with _ctrl_c_is_ours():
+        forkserver.ensure_running()
     with tempfile.TemporaryDirectory(prefix="bsscale-ranks-") as errors, _loopback() as listening:
         store = TCPStore(
             "127.0.0.1",
@@ -173,6 +176,16 @@ def launch(function: Callable[[World, Any], None], argument: Any, plan: Plan) ->
                     process.kill()
             for process in processes:
                 process.join()
+
+
+@contextmanager
+def _ctrl_c_is_ours() -> Iterator[None]:
+    """What is started meanwhile never sees a Ctrl-C, which a terminal sends to all."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -1,0 +1,57 @@
+"""What people type wrongly is answered in their words, before Hydra sees it."""
+
+from __future__ import annotations
+
+import pytest
+
+from bsscale.arguments import check_arguments
+from bsscale.cli import choices
+from bsscale.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("line", "fact", "remedy"),
+    [
+        ("schedule=one_cycle", "no schedule=one_cycle", "did you mean schedule=onecycle?"),
+        ("-m schedule=fixed,onecycel", "no schedule=onecycel", "there are cosine, deepspeed"),
+        ("model=resnet", "no model=resnet", "there are custom, deepfm, dlrm, logistic, mlp"),
+        ("task=trian", "no task=trian", "did you mean task=train?"),
+        ("+sweeps=stair", "no sweeps=stair", "stair_counts"),
+        ("--gpus 8", "no flag --gpus", "gpus=8;"),
+        ("-m --gpus=8 seed=0,1", "no flag --gpus=8", "gpus=8;"),
+        ("--cfg jop", "invalid choice: 'jop'", "--help"),
+        ("taks=study", "no option taks", "did you mean task?"),
+        ("scheduler.cycle_max_lr=1", "no option scheduler.cycle_max_lr", "--help"),
+        ("lr=0.1", "no option lr", "did you mean base_lr?"),
+        ("sweeps=gpus -m", "lacks a plus sign", "+sweeps=gpus"),
+        ("gpus", "'gpus' is not key=value", "gpus=8"),
+        ("schedule=onecycle gpus= 8", "'8' is not key=value", "without spaces"),
+        ("task=train,study", "several values", "-m task=train,study"),
+        ("hydra.run.dir=größe", "cannot be read", "'hydra.run.dir=\"größe\"'"),
+    ],
+)
+def test_each_has_its_fact_and_its_remedy(line: str, fact: str, remedy: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_arguments(line.split(" "), choices())
+    assert fact in caught.value.fact and remedy in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "--help",
+        "--cfg job --resolve",
+        "-m schedule=onecycle,fixed gpus=8 seed=range(0,3)",
+        "+sweeps=gpus seed=0,1",
+        "hydra.mode=MULTIRUN seed=0,1",
+        "-sc install=bash",
+        "--config-dir mine model=my_net",
+        "hydra.searchpath=[mine] model=my_net",
+        "task=study experiment=quick ~task.arms.fixed +task.arms.mine={schedule:{name:cosine}}",
+        "++gpus=8 hydra/launcher=basic experiment=null dataset@dataset=synthetic",
+        "schedule=onecycle schedule.cycle_first_stair_count=100 dataset.path=a.csv",
+    ],
+)
+def test_what_hydra_understands_is_left_to_it(line: str) -> None:
+    check_arguments(line.split(" ") if line else [], choices())
