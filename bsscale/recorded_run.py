@@ -357,7 +357,9 @@ def say_how_to_go_on(*specs: RunSpec) -> None:
     elif spec.group is not None:
         log.info("stopped; the same command with hydra.sweep.dir=%s goes on from here", spec.group)
     elif newest_checkpoint(spec.directory) is not None:
-        log.info("stopped; the same command with hydra.run.dir=%s goes on from here", spec.directory)
+        log.info(
+            "stopped; the same command with hydra.run.dir=%s goes on from here", spec.directory
+        )
 
 
 def first_line(error: Exception) -> str:
