@@ -350,13 +350,16 @@ def record_failure(spec: RunSpec, reason: str) -> None:
 
 
 def say_how_to_go_on(*specs: RunSpec) -> None:
-    """After Ctrl-C or a signal; a sweep or a study knows by itself."""
-    if len(specs) > 1 or specs[0].group is not None or specs[0].study is not None:
-        return
-    directory = specs[0].directory
-    newest = newest_checkpoint(directory)
-    if newest is not None:
-        log.info("stopped; the same command with hydra.run.dir=%s goes on from here", directory)
+    """After Ctrl-C or a signal."""
+    spec = specs[0]
+    if spec.study is not None:
+        log.info("stopped; the same command goes on from here")
+    elif spec.group is not None:
+        log.info("stopped; the same command with hydra.sweep.dir=%s goes on from here", spec.group)
+    elif newest_checkpoint(spec.directory) is not None:
+        log.info(
+            "stopped; the same command with hydra.run.dir=%s goes on from here", spec.directory
+        )
 
 
 def first_line(error: Exception) -> str:

@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from bsscale.cli import CONFIG_DIRECTORY
 from bsscale.console import print_anything
 from bsscale.display import render_table
 from bsscale.figures import draw_lines
@@ -118,3 +120,9 @@ def test_ctrl_c_while_modules_are_imported_is_one_word(tmp_path: Path) -> None:
         text=True,
     )
     assert (done.returncode, done.stderr, done.stdout) == (130, "interrupted\n", "")
+
+
+def test_help_is_one_screen() -> None:
+    screen = OmegaConf.load(CONFIG_DIRECTORY / "hydra" / "help" / "bsscale.yaml")
+    lines = (screen.header + screen.footer).splitlines()
+    assert len(lines) <= 45 and max(map(len, lines)) <= 100

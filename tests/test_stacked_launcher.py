@@ -146,6 +146,7 @@ def test_ctrl_c_ends_every_run_that_has_begun(tmp_path: Path) -> None:
     output, _ = process.communicate()
     assert process.returncode == 130, output
     assert "Traceback" not in output and "interrupted" in output
+    assert "the same command with hydra.sweep.dir=sweep goes on" in output
     # Six runs are three at a time, twice.
     for directory in directories(tmp_path, 6)[:3]:
         record = read_run(directory)
