@@ -9,12 +9,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from bsscale.errors import RecordsError
-
-if TYPE_CHECKING:
-    from filelock import FileLock
+from bsscale.locks import hold
 
 __all__ = [
     "FORMAT_VERSION",
@@ -128,7 +126,7 @@ class Records:
             refuse_occupied(directory)
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(directory)
+            self._lock = hold(directory / LOCK, _busy(directory))
             (directory / "run.json").unlink(missing_ok=True)
             _replace(directory / "evals.jsonl", "".join(_line(point) for point in kept or ()))
             self._evals = (directory / "evals.jsonl").open("ab", buffering=0)
@@ -183,6 +181,13 @@ def refuse_occupied(directory: Path) -> None:
                 f"{directory} already holds a run ({name} exists)",
                 "give another directory (hydra.run.dir=PATH), or move the old one away",
             )
+
+
+def _busy(directory: Path) -> RecordsError:
+    return RecordsError(
+        f"another process is writing a run to {directory}",
+        "let it end, or give another directory (hydra.run.dir=PATH)",
+    )
 
 
 def unwritable(directory: Path, error: OSError) -> RecordsError:
@@ -279,23 +284,6 @@ def _replace(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-
-
-def _lock(directory: Path) -> FileLock | None:
-    """Hold the directory as long as this process lives; None on a file system without locks."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(directory / LOCK, blocking=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise RecordsError(
-            f"another process is writing a run to {directory}",
-            "let it end, or give another directory (hydra.run.dir=PATH)",
-        ) from None
-    except (OSError, NotImplementedError):  # a file system without locks, or not writable at all
-        return None
-    return lock
 
 
 def plain(value: Any) -> Any:

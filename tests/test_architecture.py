@@ -14,7 +14,7 @@ LAYERS = [
     ["console", "errors"],
     ["schedules", "scaling", "metrics", "stats", "divergence", "arms", "lr_range"],
     ["optimizers", "schedule_config"],
-    ["checked_file", "config", "records", "signals", "world"],
+    ["checked_file", "config", "locks", "records", "signals", "world"],
     ["baselines", "checkpoints", "environment"],
     ["plan", "stacking"],
     ["resume"],

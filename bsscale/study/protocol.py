@@ -23,12 +23,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from bsscale.config import Config, StudyTask
 from bsscale.data import Dataset
 from bsscale.display import render_table
 from bsscale.errors import ConfigError
+from bsscale.locks import hold
 from bsscale.metrics import crossing
 from bsscale.plan import Devices
 from bsscale.recorded_run import RunSpec
@@ -124,21 +123,16 @@ class _Study:
                 f"the study's directory {self.directory} cannot be written: {error.strerror}",
                 "give task.directory=PATH",
             ) from error
-        # The lock goes with its process, however that ends.
-        lock = FileLock(self.directory / ".lock", blocking=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise ConfigError(
-                f"another process is carrying out the study in {self.directory}",
-                "let it end, or give task.directory=PATH",
-            ) from None
-        except (OSError, NotImplementedError) as error:  # a file system without locks
-            log.warning("warning: the study's directory cannot be locked: %s", error)
+        busy = ConfigError(
+            f"another process is carrying out the study in {self.directory}",
+            "let it end, or give task.directory=PATH",
+        )
+        lock = hold(self.directory / ".lock", busy)
         try:
             return self._carry_out()
         finally:
-            lock.release()
+            if lock is not None:
+                lock.release()
 
     def _carry_out(self) -> StudyFile:
         self.file = open_study(

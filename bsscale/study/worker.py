@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from bsscale.config import Config, StudyTask
 from bsscale.data import Dataset
+from bsscale.locks import hold
 from bsscale.plan import Devices, Plan
 from bsscale.stacking import make_stacks
 from bsscale.study.presets import range_test_of_study
@@ -90,12 +89,9 @@ def _alone(directory: Path, what: str) -> Iterator[None]:
     """Wait until no other process is at the same."""
     locks = directory / "jobs" / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / hashlib.sha256(what.encode()).hexdigest()[:16])
-    try:
-        lock.acquire()
-    except (OSError, NotImplementedError) as error:  # a file system without locks
-        log.warning("warning: %s cannot be locked: %s", locks, error)
+    lock = hold(locks / hashlib.sha256(what.encode()).hexdigest()[:16], busy=None)
     try:
         yield
     finally:
-        lock.release()
+        if lock is not None:
+            lock.release()
