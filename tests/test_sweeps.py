@@ -27,6 +27,7 @@ from bsscale.cli import (
     remembering_datasets,
 )
 from bsscale.launcher import register_launcher
+from bsscale.records import read_run
 from bsscale.report import compare
 from bsscale.schedules import OneCycle
 from tests.conftest import Finished
@@ -125,6 +126,17 @@ def test_from_the_file_to_the_comparison(
     # A label says what sets an arm apart, and not what all have in common.
     shorts = [arm.short for arm in compare(sorted((tmp_path / "out").glob("[0-9]*"))).arms]
     assert len(set(shorts)) == arms and not any("sweeps" in short for short in shorts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["onecycle_flights", "onecycle_adam"])
+def test_an_experiment_reaches_its_target(
+    bsscale: Callable[..., Finished], tmp_path: Path, name: str
+) -> None:
+    done = bsscale(f"experiment={name}", "tracker=none", "hydra.run.dir=run")
+    assert done.code == 0, done.text
+    record = read_run(tmp_path / "run")
+    assert (record.status, record.gpus, record.schedule) == ("reached", 8, "onecycle")
 
 
 def test_as_many_stairs_as_steps_are_the_continuous_cycle() -> None:
