@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from bsscale.config import Config
 from bsscale.data import Dataset
-from bsscale.errors import ConfigError, NotStackableError, RankError
+from bsscale.errors import BsscaleError, ConfigError, NotStackableError, RankError
 from bsscale.plan import Plan
 from bsscale.progress import Progress
 from bsscale.recorded_run import (
@@ -71,7 +71,8 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
                 say_how_to_go_on(spec)
             raise
         except Exception as error:
-            if world.rank == 0:
+            # (what was refused, or has ended the run by itself, is said and recorded already)
+            if world.rank == 0 and not isinstance(error, BsscaleError):
                 record_failure(spec, first_line(error))
             if lost_a_peer(error):
                 raise RankError(

@@ -18,9 +18,12 @@ from bsscale.errors import ConfigError
 from bsscale.plan import Devices, make_plan
 from bsscale.records import read_evals, read_run
 from bsscale.world import World
-from tests.conftest import SMALL
+from tests.conftest import SMALL, Finished
 from tests.helpers import small_config
-from tests.test_resume import assert_same
+from tests.test_resume import CONFIG, assert_same, interrupted
+from tests.test_resume import terminated as terminated  # (SIGTERM ends this process as bsscale)
+
+Bsscale = Callable[..., Finished]
 
 ROOT = Path(__file__).parent.parent
 TORCHRUN = {
@@ -128,6 +131,19 @@ def test_only_rank_0_has_a_directory_and_a_log(monkeypatch: pytest.MonkeyPatch) 
 def test_a_sweep_is_not_started_once_a_process() -> None:
     with pytest.raises(ConfigError, match="each would sweep"):
         own_overrides(["-m", "seed=0,1"], world(8, rank=3))
+
+
+@pytest.mark.slow
+def test_what_is_refused_leaves_the_directory_as_it_is(bsscale: Bsscale, tmp_path: Path) -> None:
+    one = {**TORCHRUN, "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+    one |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29531"}
+    del one["TORCHELASTIC_RUN_ID"]
+    interrupted(CONFIG, tmp_path / "run")
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file()}
+    done = bsscale(*SMALL, "hydra.run.dir=run", **one)
+    assert done.code == 1 and "checkpoint of another training" in done.text, done.text
+    assert not (tmp_path / "run" / "run.json").exists()
+    assert before == {path: path.read_bytes() for path in before}
 
 
 # -- real agents -----------------------------------------------------------------------------------
