@@ -1,7 +1,7 @@
 """bsscale: what must happen to the learning rate when a training job grows from 1 GPU to N.
 
 ``python -m bsscale --help`` is the way in. As a library: `bsscale.schedules` (schedules as pure
-values), `bsscale.metrics` (exact ROC AUC, samples-to-target) and `bsscale.data`.
+values), `bsscale.objectives.binary` (exact ROC AUC, samples-to-target) and `bsscale.data`.
 """
 
 __all__ = ["__version__"]

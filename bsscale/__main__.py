@@ -10,7 +10,7 @@ import sys
 def main() -> None:
     """Carry out the command line; Ctrl-C ends with 130 and one word, from the first import on."""
     try:
-        from bsscale.cli import main as carry_out
+        from bsscale.cli.entry import main as carry_out
 
         carry_out()
     except KeyboardInterrupt:

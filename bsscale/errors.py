@@ -5,6 +5,7 @@
     ├── DataError          a data set that cannot be read, split or encoded
     ├── MetricError        scores or labels that a metric is not defined for   (also a ValueError)
     ├── RecordsError       a run directory that cannot be written or read back
+    │   └── FormatVersionError  records of another format version, which stay as they are
     ├── RankError          a data-parallel process that died
     └── NotStackableError  a model whose runs have to be trained one by one
 
@@ -18,6 +19,7 @@ __all__ = [
     "BsscaleError",
     "ConfigError",
     "DataError",
+    "FormatVersionError",
     "MetricError",
     "NotStackableError",
     "RankError",
@@ -59,6 +61,10 @@ class MetricError(BsscaleError, ValueError):
 
 class RecordsError(BsscaleError):
     """A run directory that cannot be written or read back."""
+
+
+class FormatVersionError(RecordsError):
+    """Records of a format version that is not read, or not continued; they stay as they are."""
 
 
 class RankError(BsscaleError):

@@ -32,7 +32,7 @@ from pathlib import Path
 import altair as alt
 import polars as pl
 
-from bsscale.figures import colors
+from bsscale.report.figures import colors
 
 work = Path(tempfile.mkdtemp(prefix="bsscale-"))
 os.environ.pop("FORCE_COLOR", None)  # Jupyter sets it: output would be full of escapes

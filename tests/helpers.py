@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bsscale.checkpoints import Checkpoint
 from bsscale.config import Config, ExecutorConfig, TaskConfig, TrackerConfig
 from bsscale.data import Dataset, load_dataset
 from bsscale.optimizers import SGDConfig
-from bsscale.plan import Devices, Plan, make_plan
-from bsscale.records import EvalPoint
-from bsscale.schedule_config import FixedConfig
-from bsscale.trainer import Outcome
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import Plan, make_plan
+from bsscale.records.checkpoints import Checkpoint
+from bsscale.records.evaluation import EvalPoint
+from bsscale.schedules.options import FixedConfig
+from bsscale.training.loop import Outcome
 
 SYNTHETIC: dict[str, Any] = {
     "_target_": "bsscale.data.synthetic.load",

@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bsscale.records import EvalPoint, Records
+from bsscale.records.evaluation import EvalPoint
+from bsscale.records.writer import Records
 from tests.test_records import RUN
 
 TARGET = 0.76

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bsscale.arguments import check_arguments
-from bsscale.cli import choices
+from bsscale.cli.arguments import check_arguments
+from bsscale.cli.entry import choices
 from bsscale.errors import ConfigError
 
 

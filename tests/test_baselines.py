@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from bsscale import baselines
-from bsscale.baselines import Baseline, default_target, find, settings_of, tune
-from bsscale.cli import CONFIG_DIRECTORY, register_schemas, typed_config
+from bsscale.cli.entry import CONFIG_DIRECTORY, register_schemas, typed_config
+from bsscale.cli.launchers import register_launcher
 from bsscale.config import Config
-from bsscale.launcher import register_launcher
+from bsscale.planning import baselines
+from bsscale.planning.baselines import Baseline, default_target, find, settings_of, tune
 from tests.conftest import SMALL, Finished
 from tests.helpers import small_config
 

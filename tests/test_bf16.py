@@ -13,9 +13,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from bsscale.engines.eager import EagerEngine
 from bsscale.models import build_model
 from bsscale.optimizers import AdamConfig
-from bsscale.run import make_engine
-from bsscale.stacking import make_stacks
-from bsscale.trainer import train
+from bsscale.planning.stacks import make_stacks
+from bsscale.training.loop import train
+from bsscale.training.run import make_engine
 from tests.helpers import MODELS, Watched, prepare, small_config
 from tests.test_engines import ddp, relative_distance
 

@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from bsscale.records import RunRecord, read_evals, read_run
+from bsscale.records.evaluation import read_evals
+from bsscale.records.run_record import RunRecord, read_run
 from tests.conftest import SMALL, Finished
 
 Bsscale = Callable[..., Finished]
@@ -278,7 +279,7 @@ def test_help_and_configuration_import_nothing_heavy(arguments: list[str], tmp_p
     code = (
         "import sys\n"
         f"sys.argv = ['bsscale', *{arguments!r}]\n"
-        "from bsscale.cli import main\n"
+        "from bsscale.cli.entry import main\n"
         "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code\n"
         "heavy = {'torch', 'wandb', 'polars', 'sklearn', 'scipy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"

@@ -13,8 +13,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from bsscale.engines.eager import EagerEngine
 from bsscale.models import build_model
 from bsscale.optimizers import AdagradConfig, OptimizerConfig, SGDConfig
-from bsscale.plan import Devices, make_plan
-from bsscale.schedule_config import FixedConfig, OneCycleConfig
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import make_plan
+from bsscale.schedules.options import FixedConfig, OneCycleConfig
 from tests.helpers import MODELS, prepare, small_config
 from tests.test_engines import ddp, virtual
 from tests.test_stacked import (

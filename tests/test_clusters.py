@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import torch
 
-from bsscale.records import read_run
+from bsscale.records.run_record import read_run
 from tests.conftest import SMALL, Finished
 from tests.helpers import require_slurm
 

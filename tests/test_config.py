@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from bsscale.cli import CONFIG_DIRECTORY, SWEEPS_DIRECTORY, register_schemas, typed_config
+from bsscale.cli.entry import CONFIG_DIRECTORY, SWEEPS_DIRECTORY, register_schemas, typed_config
+from bsscale.cli.launchers import register_launcher
 from bsscale.config import Config
-from bsscale.launcher import register_launcher
 
 GROUPS = ("task", "dataset", "model", "optimizer", "schedule", "executor", "tracker")
 CHOICES = [
@@ -64,7 +64,7 @@ def test_the_default_configuration() -> None:
 
 def test_a_schema_and_its_file_agree_on_the_defaults() -> None:
     """What the YAML shows is what a library user gets from the dataclass."""
-    from bsscale.cli import SCHEMAS
+    from bsscale.cli.entry import SCHEMAS
 
     for path, node in SCHEMAS.items():
         group, _, name = path.rpartition("/")

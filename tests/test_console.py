@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from bsscale.cli import CONFIG_DIRECTORY
-from bsscale.console import print_anything
-from bsscale.display import render_table
-from bsscale.figures import draw_lines
-from bsscale.progress import Progress
-from bsscale.records import read_run
+from bsscale.cli.entry import CONFIG_DIRECTORY
+from bsscale.records.run_record import read_run
+from bsscale.report.figures import draw_lines
+from bsscale.terminal.console import print_anything
+from bsscale.terminal.progress import Progress
+from bsscale.terminal.tables import render_table
 from tests.conftest import SMALL
 
 ROOT = Path(__file__).parent.parent

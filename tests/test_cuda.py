@@ -16,10 +16,12 @@ from bsscale.config import ExecutorConfig
 from bsscale.data import load_dataset
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
-from bsscale.metrics import roc_auc
-from bsscale.optimizers import SPARSE_ROWS, AdamConfig, OptimizerConfig, SGDConfig
-from bsscale.plan import Devices, make_plan
-from bsscale.records import read_run
+from bsscale.objectives.binary import roc_auc
+from bsscale.optimizers import AdamConfig, OptimizerConfig, SGDConfig
+from bsscale.optimizers.options import SPARSE_ROWS
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import make_plan
+from bsscale.records.run_record import read_run
 from tests.conftest import SMALL, Finished
 from tests.helpers import MODELS, SYNTHETIC, small_config
 from tests.test_faults import has_checkpoint, start, wait_for

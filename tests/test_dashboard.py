@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from bsscale.config import DashboardTask
-from bsscale.dashboard import build_dashboard
 from bsscale.errors import ConfigError
+from bsscale.tracking.dashboard import build_dashboard
+from bsscale.tracking.options import DashboardTask
 from tests.conftest import Finished
 
 GOLDEN = Path(__file__).with_name("golden") / "dashboard.json"

@@ -16,23 +16,18 @@ from safetensors.torch import load_file, save_file
 
 from bsscale.config import Config, ExecutorConfig
 from bsscale.data import Dataset, Samples, load_dataset
-from bsscale.engines.ddp import DDPEngine, launch
+from bsscale.engines.ddp import DDPEngine
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.errors import RankError
 from bsscale.models import Logistic
-from bsscale.optimizers import (
-    AdagradConfig,
-    AdamConfig,
-    AdamWConfig,
-    OptimizerConfig,
-    SGDConfig,
-)
-from bsscale.plan import Plan
-from bsscale.recorded_run import RunSpec
-from bsscale.run import run
-from bsscale.schedule_config import OneCycleConfig
-from bsscale.world import World
+from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, SGDConfig
+from bsscale.planning.plan import Plan
+from bsscale.planning.world import World
+from bsscale.schedules.options import OneCycleConfig
+from bsscale.training.processes import launch
+from bsscale.training.recorded_run import RunSpec
+from bsscale.training.run import run
 from tests.helpers import MODELS, prepare, small_config
 
 DDP = ExecutorConfig("ddp", "cpu")

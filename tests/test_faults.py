@@ -20,7 +20,8 @@ from typing import Any
 import psutil
 import pytest
 
-from bsscale.records import read_evals, read_run
+from bsscale.records.evaluation import read_evals
+from bsscale.records.run_record import read_run
 from tests.conftest import SMALL, Finished
 from tests.test_resume import assert_same
 

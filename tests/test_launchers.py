@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from bsscale.cli import CONFIG_DIRECTORY, register_schemas
+from bsscale.cli.entry import CONFIG_DIRECTORY, register_schemas
+from bsscale.cli.launchers import register_launcher
+from bsscale.cli.launchers.slurm import Resources, resources
 from bsscale.errors import ConfigError
-from bsscale.launcher import register_launcher
-from bsscale.launcher.slurm import Resources, resources
 from tests.conftest import SMALL, Finished
 
 Bsscale = Callable[..., Finished]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bsscale.lr_range import Curve, Edge, Estimates, estimates, find_edge, suggest
+from bsscale.stats.range_test import Curve, Edge, Estimates, estimates, find_edge, suggest
 
 ENTROPY, CHANCE = 0.6, 0.51
 LR = np.geomspace(1e-3, 10, 81)

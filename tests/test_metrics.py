@@ -16,14 +16,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import log_loss, roc_auc_score
 
 from bsscale.errors import MetricError
-from bsscale.metrics import (
-    Crossing,
-    binary_cross_entropy,
-    chance_auc_bound,
-    crossing,
-    label_entropy,
-    roc_auc,
-)
+from bsscale.objectives.binary import binary_cross_entropy, chance_auc_bound, label_entropy, roc_auc
+from bsscale.objectives.target import Crossing, crossing
 
 Array = NDArray[Any]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bsscale.records import read_run
+from bsscale.records.run_record import read_run
 from bsscale.stats import censored_median
 from tests.conftest import SMALL, Finished
 

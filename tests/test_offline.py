@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bsscale.records import read_run
+from bsscale.records.run_record import read_run
 from tests.conftest import SMALL
 
 LOOPBACK_UP = (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bsscale.records import read_run
+from bsscale.records.run_record import read_run
 from tests.conftest import SMALL
 
 ROOT = Path(__file__).parent.parent
@@ -58,7 +58,7 @@ def test_a_run_from_the_wheel_in_a_directory_with_a_space(wheel: Path, tmp_path:
         text=True,
     )
     assert "schedule.cycle_first_stair_count: 0,1" in sweep.stdout, sweep.stdout + sweep.stderr
-    check = "import bsscale, bsscale.cli as c; print(bsscale.__file__, c.CONFIG_DIRECTORY)"
+    check = "import bsscale, bsscale.cli.entry as c; print(bsscale.__file__, c.CONFIG_DIRECTORY)"
     where = subprocess.run(
         [sys.executable, "-c", check],
         cwd=here,
@@ -113,7 +113,7 @@ class Installed:
 def test_the_wheel_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     user = Installed(wheel, tmp_path)
     assert user.run(
-        "python", "-c", "import bsscale.cli as c; print(c.CONFIG_DIRECTORY)"
+        "python", "-c", "import bsscale.cli.entry as c; print(c.CONFIG_DIRECTORY)"
     ).stdout == (f"{next(tmp_path.glob('venv/lib/*'))}/site-packages/bsscale/conf\n")
     # The main job: the data that ship, W&B offline without an account.
     assert "reached" in user.bsscale("schedule=onecycle", "gpus=8", "hydra.run.dir=run")

@@ -9,9 +9,10 @@ import pytest
 from bsscale.config import ExecutorConfig
 from bsscale.errors import ConfigError
 from bsscale.optimizers import AdagradConfig, AdamConfig, SGDConfig
-from bsscale.plan import Devices, make_plan
-from bsscale.schedule_config import LinearScalingConfig, OneCycleConfig
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import make_plan
 from bsscale.schedules import Constant, OneCycle
+from bsscale.schedules.options import LinearScalingConfig, OneCycleConfig
 from tests.helpers import small_config
 
 PASS = 261_876

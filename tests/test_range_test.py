@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bsscale.config import RangeTestTask
 from bsscale.engines.eager import EagerEngine
-from bsscale.range_test import range_test
-from bsscale.records import read_evals, read_run
-from bsscale.schedule_config import RangeTestConfig
+from bsscale.records.evaluation import read_evals
+from bsscale.records.run_record import read_run
+from bsscale.schedules.options import RangeTestConfig
+from bsscale.study.options import RangeTestTask
+from bsscale.study.range_test import range_test
 from tests.conftest import SMALL, Finished
 from tests.helpers import MODELS, prepare, small_config
 

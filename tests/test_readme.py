@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from bsscale.cli import CONFIG_DIRECTORY, register_schemas, typed_config
-from bsscale.launcher import register_launcher
+from bsscale.cli.entry import CONFIG_DIRECTORY, register_schemas, typed_config
+from bsscale.cli.launchers import register_launcher
 from tests.conftest import Finished
 
 README = Path(__file__).parent.parent / "README.md"

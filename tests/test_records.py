@@ -11,15 +11,10 @@ from typing import Any
 import pytest
 
 from bsscale.errors import RecordsError
-from bsscale.records import (
-    EvalPoint,
-    Records,
-    RunRecord,
-    read_evals,
-    read_run,
-    write_json,
-    write_run,
-)
+from bsscale.files.replace import write_json
+from bsscale.records.evaluation import EvalPoint, read_evals
+from bsscale.records.run_record import RunRecord, read_run, write_run
+from bsscale.records.writer import Records
 
 POINT = EvalPoint(1, 128, 0.6, 0.5, 0.55, 0.1, 0.9, 0.25)
 RUN = RunRecord(

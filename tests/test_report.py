@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bsscale.arms import arm_hash, arm_label
-from bsscale.records import RunRecord, write_run
-from bsscale.report import Comparison, arms_table, compare
+from bsscale.records.identity import arm_hash, arm_label
+from bsscale.records.run_record import RunRecord, write_run
+from bsscale.report.summarize import Comparison, compare
+from bsscale.report.tables import arms_table
 from tests.test_records import RUN
 
 SEEDS = count()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bsscale.report import write_report
+from bsscale.report.write import write_report
 from tests.report_records import write_run_of, write_stairs, write_study
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from bsscale.errors import RecordsError
-from bsscale.report import matching, write_report
 from bsscale.report.charts import figures
-from bsscale.report.read import find
+from bsscale.report.read import find, matching
 from bsscale.report.summarize import Comparison, summarize
 from bsscale.report.tables import arms_table, headline, plan_followed
+from bsscale.report.write import write_report
 from tests.conftest import SMALL, Finished
 from tests.report_records import ARMS, write_run_of, write_stairs, write_study
 

@@ -15,20 +15,26 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bsscale.checkpoints import Checkpoint, newest_checkpoint, read_checkpoint, write_checkpoint
 from bsscale.config import Config, ExecutorConfig
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.errors import BsscaleError, ConfigError, RecordsError
 from bsscale.models import MLP
 from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, SGDConfig
-from bsscale.plan import Plan
-from bsscale.progress import Progress
-from bsscale.recorded_run import RunSpec
-from bsscale.records import RunRecord, read_evals
-from bsscale.run import run, run_together
-from bsscale.schedule_config import LinearScalingConfig, OneCycleConfig
-from bsscale.trainer import train
+from bsscale.planning.plan import Plan
+from bsscale.records.checkpoints import (
+    Checkpoint,
+    newest_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from bsscale.records.evaluation import read_evals
+from bsscale.records.run_record import RunRecord
+from bsscale.schedules.options import LinearScalingConfig, OneCycleConfig
+from bsscale.terminal.progress import Progress
+from bsscale.training.loop import train
+from bsscale.training.recorded_run import RunSpec
+from bsscale.training.run import run, run_together
 from tests.helpers import MODELS, Bomb, Watched, damaged, prepare, small_config
 
 ONECYCLE = OneCycleConfig(cycle_first_step_size=60, cycle_second_step_size=60)
@@ -391,7 +397,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_then_to_the_start
     ["[]", "{}", '{"format_version": 2}', "null", "no json"],
 )
 def test_a_checksum_alone_makes_no_checkpoint(tmp_path: Path, text: str) -> None:
-    from bsscale.checked_file import write_checked
+    from bsscale.files.checked import write_checked
 
     write_checked(tmp_path / "step-1.safetensors", {"x": np.zeros(3)}, text)
     with pytest.raises(RecordsError, match="damaged"):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsscale import scaling
 from bsscale.errors import ConfigError
+from bsscale.schedules import scaling
 
 Rule = Callable[[float, float], float]
 RULES: tuple[Rule, ...] = (scaling.unscaled, scaling.linear, scaling.sqrt)

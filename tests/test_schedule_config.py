@@ -11,13 +11,26 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from bsscale.cli import CONFIG_DIRECTORY, register_schemas, typed_config
+from bsscale.cli.entry import CONFIG_DIRECTORY, register_schemas, typed_config
+from bsscale.cli.launchers import register_launcher
 from bsscale.config import Config, ExecutorConfig
 from bsscale.errors import ConfigError
-from bsscale.launcher import register_launcher
 from bsscale.optimizers import AdagradConfig, AdamConfig, OptimizerConfig, SGDConfig
-from bsscale.plan import Devices, Plan, make_plan
-from bsscale.schedule_config import (
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import Plan, make_plan
+from bsscale.schedules import (
+    WSD,
+    Constant,
+    Cosine,
+    ExponentialRangeTest,
+    LinearWarmup,
+    OneCycle,
+    OneCycleTorch,
+    RangeTest,
+    Sequence,
+    WarmupCosineLR,
+)
+from bsscale.schedules.options import (
     SCHEDULES,
     CosineConfig,
     DeepSpeedConfig,
@@ -33,18 +46,6 @@ from bsscale.schedule_config import (
     SequenceConfig,
     SqrtScalingConfig,
     WSDConfig,
-)
-from bsscale.schedules import (
-    WSD,
-    Constant,
-    Cosine,
-    ExponentialRangeTest,
-    LinearWarmup,
-    OneCycle,
-    OneCycleTorch,
-    RangeTest,
-    Sequence,
-    WarmupCosineLR,
 )
 
 # 4 replicas of 25 samples, 100 steps a pass.

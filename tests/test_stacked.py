@@ -20,22 +20,18 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from bsscale.config import Config, ExecutorConfig
 from bsscale.data import Dataset, load_dataset
 from bsscale.engines.eager import EagerEngine
+from bsscale.engines.engine import Engine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.errors import ConfigError
 from bsscale.models import MLP, build_model
-from bsscale.optimizers import (
-    SPARSE_ROWS,
-    AdagradConfig,
-    AdamConfig,
-    AdamWConfig,
-    OptimizerConfig,
-    SGDConfig,
-)
-from bsscale.plan import Devices, Plan, make_plan
-from bsscale.recorded_run import RunSpec
-from bsscale.records import RunRecord, read_evals
-from bsscale.run import make_engine, run_together
-from bsscale.schedule_config import (
+from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, SGDConfig
+from bsscale.optimizers.options import SPARSE_ROWS
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.stacks import Stack, make_stacks, split
+from bsscale.records.evaluation import read_evals
+from bsscale.records.run_record import RunRecord
+from bsscale.schedules.options import (
     CosineConfig,
     FixedConfig,
     LinearWarmupConfig,
@@ -43,8 +39,9 @@ from bsscale.schedule_config import (
     OneCycleTorchConfig,
     WSDConfig,
 )
-from bsscale.stacking import Stack, make_stacks, split
-from bsscale.trainer import Engine, Outcome, train
+from bsscale.training.loop import Outcome, train
+from bsscale.training.recorded_run import RunSpec
+from bsscale.training.run import make_engine, run_together
 from tests.helpers import MODELS, SYNTHETIC, Watched, prepare, small_config
 
 Parameters = dict[str, Tensor]

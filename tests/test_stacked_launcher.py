@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from bsscale.records import read_evals, read_run
+from bsscale.records.evaluation import read_evals
+from bsscale.records.run_record import read_run
 from tests.conftest import SMALL, Finished
 from tests.test_tracking import history, leet
 

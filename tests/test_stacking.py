@@ -10,9 +10,11 @@ import pytest
 from bsscale.config import Config, ExecutorConfig
 from bsscale.errors import ConfigError
 from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, SGDConfig
-from bsscale.plan import Devices, Plan, make_plan
-from bsscale.schedule_config import LinearWarmupConfig, OneCycleConfig
-from bsscale.stacking import Stack, choose_training_step, make_stacks, split
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.stacks import Stack, make_stacks, split
+from bsscale.planning.training_step import choose_training_step
+from bsscale.schedules.options import LinearWarmupConfig, OneCycleConfig
 from tests.helpers import MODELS, SYNTHETIC, small_config
 
 CUSTOM = {"_target_": "some.Model", "name": "custom"}

@@ -19,16 +19,16 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from bsscale.cli import (
+from bsscale.cli.entry import (
     CONFIG_DIRECTORY,
     SWEEPS_DIRECTORY,
     check_job,
     register_schemas,
     remembering_datasets,
 )
-from bsscale.launcher import register_launcher
-from bsscale.records import read_run
-from bsscale.report import compare
+from bsscale.cli.launchers import register_launcher
+from bsscale.records.run_record import read_run
+from bsscale.report.summarize import compare
 from bsscale.schedules import OneCycle
 from tests.conftest import Finished
 

@@ -29,7 +29,7 @@ from bsscale.schedules import (
     RangeTest,
     Schedule,
 )
-from bsscale.torch_scheduler import ScheduleLR, apply_rates, attach
+from bsscale.schedules.torch_form import ScheduleLR, apply_rates, attach
 
 CYCLE = OneCycle(0.01, 0.1, 6, 5, decay_step_size=4, decay_lr_rate=0.5, decay_mom_rate=0.1)
 STEPS = 20

@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from bsscale.cli import own_overrides
+from bsscale.cli.entry import own_overrides
 from bsscale.errors import ConfigError
-from bsscale.plan import Devices, make_plan
-from bsscale.records import read_evals, read_run
-from bsscale.world import World
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import make_plan
+from bsscale.planning.world import World
+from bsscale.records.evaluation import read_evals
+from bsscale.records.run_record import read_run
 from tests.conftest import SMALL, Finished
 from tests.helpers import small_config
 from tests.test_resume import CONFIG, assert_same, interrupted

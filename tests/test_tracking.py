@@ -15,11 +15,15 @@ from typing import Any
 
 import pytest
 
-from bsscale import tracking
-from bsscale.config import TrackerConfig, WandbConfig
-from bsscale.records import EvalPoint, Records, RunRecord, read_evals, read_run, write_json
-from bsscale.report import compare
-from bsscale.tracking import Mirror, NoTracker, WandbTracker, make_tracker
+from bsscale.config import TrackerConfig
+from bsscale.files.replace import write_json
+from bsscale.records.evaluation import EvalPoint, read_evals
+from bsscale.records.run_record import RunRecord, read_run
+from bsscale.records.writer import Records
+from bsscale.report.summarize import compare
+from bsscale.tracking import tracker as tracking
+from bsscale.tracking.options import WandbConfig
+from bsscale.tracking.tracker import Mirror, NoTracker, WandbTracker, make_tracker
 from tests.conftest import SMALL, Finished
 from tests.report_records import write_run_of
 from tests.test_records import RUN

@@ -10,15 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bsscale.checked_file import Arrays
-from bsscale.checkpoints import Checkpoint
 from bsscale.config import Config
 from bsscale.data import Samples
-from bsscale.divergence import DivergenceDetector
+from bsscale.engines.engine import Engine
 from bsscale.engines.stacked import StackedEngine
-from bsscale.plan import Plan
-from bsscale.schedule_config import OneCycleConfig
-from bsscale.trainer import Engine, Outcome, train
+from bsscale.files.checked import Arrays
+from bsscale.objectives.divergence import DivergenceDetector
+from bsscale.planning.plan import Plan
+from bsscale.records.checkpoints import Checkpoint
+from bsscale.schedules.options import OneCycleConfig
+from bsscale.training.loop import Outcome, train
 from tests.helpers import MODELS, Watched, prepare, small_config
 
 LABEL = np.tile(np.array([0, 1], dtype=np.float32), 500)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bsscale.data.dataset import ArrayStream, Dataset, Samples, Schema, TrainStream
@@ -50,7 +51,7 @@ def load_dataset(config: Mapping[str, Any]) -> Dataset:
             f"dataset._target_={target} gave a {type(dataset).__name__}, not a Dataset",
             "return a bsscale.data.Dataset, for instance by Dataset.from_arrays",
         )
-    return dataset
+    return replace(dataset, arguments=arguments)
 
 
 def _unwrapped(error: BaseException) -> BaseException:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -133,18 +136,46 @@ class Dataset:
         The endless stream of training samples.
     validation, test
         The held-out splits.
-    best_possible_auc
-        The AUC on the validation split of the process that made the labels, where it is known.
+    best_possible
+        The metric on the validation split of the process that made the labels, where it is known.
     notes
         What a reader should know, one sentence each ("9,430 of 336,776 flights have no …").
+    arguments
+        What a stream was made with: part of its identity, since its samples have no end.
+    prepared_key
+        The `key` of arrays whose key was stored when they were prepared.
     """
 
     schema: Schema
     train: TrainStream
     validation: Samples
     test: Samples
-    best_possible_auc: float | None = None
+    best_possible: float | None = None
     notes: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    prepared_key: str | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of the data: SHA-256 of the schema and all arrays, 64 hexadecimal digits.
+
+        Of a stream, whose training samples have no end: of the schema, the arguments that it was
+        made with and the held-out arrays.
+        """
+        if self.prepared_key is not None:
+            return self.prepared_key
+        splits = {"validation": self.validation, "test": self.test}
+        arguments: Mapping[str, Any] = self.arguments
+        if isinstance(self.train, ArrayStream):
+            splits = {"train": self.train.samples, **splits}
+            arguments = {}
+        text = json.dumps([vars(self.schema), arguments], sort_keys=True, default=str)
+        digest = hashlib.sha256(text.encode())
+        for name, samples in splits.items():
+            for part, array in vars(samples).items():
+                digest.update(f"{name}.{part} {array.dtype} {array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        return digest.hexdigest()
 
     @classmethod
     def from_arrays(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from bsscale.data.dataset import Dataset, Samples, Schema
 from bsscale.data.encode import check_integer
 from bsscale.errors import DataError
-from bsscale.metrics import roc_auc
+from bsscale.objectives.binary import roc_auc
 
 __all__ = ["ClickStream", "load"]
 
@@ -74,7 +74,7 @@ def load(
     Returns
     -------
     Dataset
-        Its best_possible_auc is that of the teacher's own logit on the validation split.
+        Its best_possible is that of the teacher's own logit on the validation split.
 
     Raises
     ------

@@ -14,8 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bsscale.checked_file import Arrays
 from bsscale.errors import RecordsError
+from bsscale.files.checked import Arrays
 
 __all__ = ["LOSS_COUNT", "LOSS_SUM", "MODEL", "OPTIMIZER", "RANDOM", "restore"]
 

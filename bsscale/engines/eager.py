@@ -13,9 +13,6 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils import clip_grad_norm_
 
-from bsscale.checked_file import Arrays
-from bsscale.checkpoints import Checkpoint
-from bsscale.config import Config
 from bsscale.data import Dataset, Samples
 from bsscale.engines.checkpointed import (
     LOSS_COUNT,
@@ -25,10 +22,12 @@ from bsscale.engines.checkpointed import (
     RANDOM,
     restore,
 )
+from bsscale.files.checked import Arrays
 from bsscale.models import build_model
-from bsscale.optimizers import build_optimizer
-from bsscale.plan import Plan
-from bsscale.torch_scheduler import apply_rates
+from bsscale.optimizers.torch_form import build_optimizer
+from bsscale.planning.plan import Plan
+from bsscale.records.checkpoints import Checkpoint
+from bsscale.schedules.torch_form import apply_rates
 
 __all__ = ["EagerEngine"]
 
@@ -72,24 +71,23 @@ class EagerEngine:
         self.device = (
             torch.device(plan.device, local_rank) if plan.device == "cuda" else torch.device("cpu")
         )
-        torch.set_num_threads(plan.threads)
-        self.dtype = DTYPES[plan.precision]
-        self._mixed = plan.precision == "bf16"
+        torch.set_num_threads(plan.config.executor.threads)
+        self.dtype = DTYPES[plan.config.precision]
+        self._mixed = plan.config.precision == "bf16"
         self.updates_at_once = max(1, CHUNK_SAMPLES // plan.global_batch)
         self._dataset = dataset
 
-    def begin(
-        self, slot: int, config: Config, plan: Plan, checkpoint: Checkpoint | None = None
-    ) -> None:
+    def begin(self, slot: int, plan: Plan, checkpoint: Checkpoint | None = None) -> None:
         """Put a run into the one slot, at its start or where a checkpoint left it."""
         self.plan = plan
+        config = plan.config
         self._clip_grad_norm = config.clip_grad_norm
         self._step = 0
-        torch.manual_seed(plan.seed)
+        torch.manual_seed(plan.config.seed)
         self._module = build_model(config.model, self._dataset.schema)
         self._module.to(self.device, self.dtype)
         if self.rank > 0:  # ranks draw dropout masks of their own
-            torch.manual_seed((plan.seed + self.rank * 0x9E3779B97F4A7C15) % 2**63)
+            torch.manual_seed((plan.config.seed + self.rank * 0x9E3779B97F4A7C15) % 2**63)
         self.optimizer = build_optimizer(config.optimizer, self._module.parameters())
         self._forward: nn.Module = self._module
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -116,13 +114,6 @@ class EagerEngine:
         arrays[LOSS_SUM] = np.concatenate([loss for loss, *_ in ranks])
         arrays[LOSS_COUNT] = np.array(self._loss_count)
         return arrays
-
-    def agree(self, signal: int) -> int:
-        """The signal that all processes of the run act on, if one of them has received it."""
-        return signal
-
-    def go_on(self) -> None:
-        """Training goes on after a signal."""
 
     def end(self, slot: int) -> None:
         """Take the run out of its slot."""
@@ -201,7 +192,7 @@ class EagerEngine:
         for samples, synchronize in self._shares(step):
             with synchronize:
                 loss = self._loss(samples)
-                (loss / self.plan.grad_accum).backward()  # type: ignore[no-untyped-call]
+                (loss / self.plan.config.grad_accum).backward()  # type: ignore[no-untyped-call]
             self._loss_sum += loss.detach()
             self._loss_count += 1
         if self._clip_grad_norm is not None:
@@ -222,12 +213,12 @@ class EagerEngine:
     def _shares(self, step: int) -> Iterator[tuple[Samples, AbstractContextManager[None]]]:
         """The samples of each forward pass of one update, in stream order; this process's share."""
         plan = self.plan
-        rows = plan.micro_batch * plan.replicas_per_device
-        for index in range(plan.grad_accum):
-            first = step * plan.global_batch + index * plan.micro_batch * plan.gpus
+        rows = plan.config.micro_batch * plan.replicas_per_device
+        for index in range(plan.config.grad_accum):
+            first = step * plan.global_batch + index * plan.config.micro_batch * plan.gpus
             start = first + self.rank * rows
-            samples = self._dataset.train.read(plan.seed, start, start + rows)
-            yield samples, self._synchronization(last=index == plan.grad_accum - 1)
+            samples = self._dataset.train.read(plan.config.seed, start, start + rows)
+            yield samples, self._synchronization(last=index == plan.config.grad_accum - 1)
 
     def _synchronization(self, last: bool) -> AbstractContextManager[None]:
         return nullcontext()

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bsscale.figures import GREY, colors, dashes, inline, range_test_layers
-from bsscale.report.read import RangeTest
-from bsscale.report.study_file import Study, Tuning
+from bsscale.records.study_record import TuningRecord
+from bsscale.report.figures import GREY, colors, dashes, inline, range_test_layers
+from bsscale.report.read import RangeTest, Study
 from bsscale.report.summarize import QUARTILES_FROM, ArmSummary, Comparison, CurvePoint
 from bsscale.report.tables import (
     Table,
@@ -514,13 +514,13 @@ def _stairs(comparison: Comparison) -> Figure | None:
 
 def _tunings(studies: Sequence[Study]) -> list[Figure | None]:
     tunings = [
-        (f"{study.name}: {tuning.name}" if len(studies) > 1 else tuning.name, tuning)
+        (f"{study.record.name}: {tuning.name}" if len(studies) > 1 else tuning.name, tuning)
         for study in studies
-        for tuning in study.tunings
+        for tuning in study.record.tunings
         if tuning.trials
     ]
     return [
-        _tuning(tunings, "tuning", "best AUC", lambda trial: trial.best_auc),
+        _tuning(tunings, "tuning", "best AUC", lambda trial: trial.best_value),
         _tuning(
             tunings,
             "tuning_samples",
@@ -531,7 +531,7 @@ def _tunings(studies: Sequence[Study]) -> list[Figure | None]:
 
 
 def _tuning(
-    tunings: Sequence[tuple[str, Tuning]],
+    tunings: Sequence[tuple[str, TuningRecord]],
     name: str,
     quantity: str,
     value_of: Callable[[Any], float | None],
@@ -596,7 +596,12 @@ def _tuning(
 
 def _range_test(test: RangeTest, suffix: str) -> list[Figure | None]:
     rows = [
-        {"seed": seed, "lr": point.lr, "loss": point.loss, "auc": point.auc}
+        {
+            "seed": seed,
+            "lr": point.lr,
+            "loss": point.metrics.get("log_loss"),
+            "auc": point.metrics.get("auc"),
+        }
         for seed, points in test.curves.items()
         for point in _shown_points(points, len(test.curves))
         if point.lr is not None and point.lr > 0

@@ -8,11 +8,11 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from bsscale.figures import DASHES, GREY, PALETTE
 from bsscale.report.charts import Figure
+from bsscale.report.figures import DASHES, GREY, PALETTE
 
 if TYPE_CHECKING:
-    from bsscale.report.write import Contents
+    from bsscale.report.contents import Contents
 
 __all__ = ["render_page"]
 

@@ -20,39 +20,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-from bsscale.errors import RecordsError
-from bsscale.records import EvalPoint, RunRecord, read_evals, read_run
-from bsscale.report.study_file import Study, numbers_of, parse_study
+from bsscale.errors import FormatVersionError, RecordsError
+from bsscale.records.evaluation import EvalPoint, read_evals
+from bsscale.records.run_record import RunRecord, read_run
+from bsscale.records.study_record import StudyRecord, read_study
 
 __all__ = ["FoundRun", "LeftOut", "RangeTest", "Sources", "find", "matching", "read_runs"]
 
 _RUN = ("run.json", "evals.jsonl")
 # What else a run, a report or W&B leaves behind: no runs are in there.
 _PRUNED = {"wandb", ".hydra", "figures", "__pycache__"}
-_NUMBERS = (
-    "target",
-    "samples_to_target",
-    "best_auc",
-    "final_auc",
-    "test_auc",
-    "best_possible_auc",
-    "samples_per_s",
-    "eval_share",
-)
-_COUNTS = (
-    "samples_seen",
-    "budget_samples",
-    "eval_interval_samples",
-    "steps",
-    "gpus",
-    "micro_batch",
-    "grad_accum",
-    "global_batch",
-    "seed",
-    "base_lr",
-    "wall_s",
-)
-_STATUSES = ("reached", "exhausted", "diverged", "failed")
 
 
 @dataclass(frozen=True)
@@ -61,6 +38,14 @@ class LeftOut:
 
     directory: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, and where it lies."""
+
+    directory: Path
+    record: StudyRecord
 
 
 @dataclass(frozen=True)
@@ -227,16 +212,13 @@ def _walk(directory: Path, found: Sources, study: Study | None, seen: set[Path])
 
 
 def _add_study(directory: Path, found: Sources, seen: set[Path]) -> None:
-    path = directory / "study.json"
     study = None
     try:
-        study = parse_study(directory, json.loads(path.read_text(encoding="utf-8")))
+        study = Study(directory, read_study(directory))
         found.studies.append(study)
-        found.commands += study.commands
+        found.commands += study.record.commands
     except RecordsError as error:
-        found.leave_out(directory, error.fact)
-    except (OSError, ValueError, RecursionError) as error:
-        found.leave_out(directory, f"{path} cannot be read: {error}")
+        found.leave_out(directory, f"{error.fact}; {error.remedy}")
     for name in ("runs", "range_test"):
         if (directory / name).is_dir():
             _walk(directory / name, found, study, seen)
@@ -244,57 +226,23 @@ def _add_study(directory: Path, found: Sources, seen: set[Path]) -> None:
 
 def _add_run(directory: Path, found: Sources, study: Study | None) -> None:
     try:
-        record = _checked(read_run(directory), directory)
+        record = read_run(directory)
+    except FormatVersionError as error:
+        found.leave_out(directory, f"{error.fact}: {error.remedy}")
+        return
     except RecordsError as error:
         found.fail(directory, f"{error.fact}: {error.remedy}" if error.remedy else error.fact)
         return
-    except RecursionError:
-        found.fail(directory, f"{directory / 'run.json'} is nested too deeply")
-        return
     try:
-        evals = _checked_evals(read_evals(directory), directory)
-    except (RecordsError, RecursionError) as error:
+        evals = read_evals(directory)
+    except RecordsError as error:
         evals = []
         # A run that failed before its first evaluation has none, and is listed as failed.
         if record.status != "failed":
-            fact = error.fact if isinstance(error, RecordsError) else str(error)
-            found.leave_out(directory, f"its curve only: {fact}")
+            found.leave_out(directory, f"its curve only: {error.fact}")
     if record.status == "failed":
         found.fail(directory, record.reason)
     found.runs.append(FoundRun(directory, record, evals, study))
-
-
-def _checked(record: RunRecord, directory: Path) -> RunRecord:
-    """A record whose values have the types that the format says."""
-    values = {name: getattr(record, name) for name in (*_NUMBERS, *_COUNTS)}
-    wrong = [n for n in _NUMBERS if values[n] is not None and not _number(values[n])]
-    wrong += [n for n in _COUNTS if not _number(values[n])]
-    wrong += [n for n in ("arm", "arm_hash", "reason") if not isinstance(getattr(record, n), str)]
-    wrong += [n for n in ("config", "environment") if not isinstance(getattr(record, n), Mapping)]
-    if record.status not in _STATUSES:
-        wrong.append("status")
-    if not wrong and record.samples_to_target is not None and record.samples_to_target < 0:
-        wrong.append("samples_to_target")
-    if wrong:
-        raise RecordsError(
-            f"{directory / 'run.json'} has no valid {', '.join(wrong)}", "leave this run out"
-        )
-    return record
-
-
-def _checked_evals(points: list[EvalPoint], directory: Path) -> list[EvalPoint]:
-    for number, point in enumerate(points, start=1):
-        values = (point.auc, point.lr, point.momentum)
-        if not _number(point.samples) or not all(v is None or _number(v) for v in values):
-            raise RecordsError(
-                f"line {number} of {directory / 'evals.jsonl'} is not an evaluation",
-                "leave this run out",
-            )
-    return points
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _add_range_test(directory: Path, found: Sources) -> None:
@@ -310,16 +258,15 @@ def _add_range_test(directory: Path, found: Sources) -> None:
     curves: dict[str, Sequence[EvalPoint]] = {}
     for run in sorted(directory.glob("seed-*"), key=lambda run: (len(run.name), run.name)):
         try:
-            curves[run.name.removeprefix("seed-")] = _checked_evals(read_evals(run), run)
-        except (RecordsError, RecursionError) as error:
-            fact = error.fact if isinstance(error, RecordsError) else str(error)
-            found.leave_out(run, f"its curve only: {fact}")
+            curves[run.name.removeprefix("seed-")] = read_evals(run)
+        except RecordsError as error:
+            found.leave_out(run, f"its curve only: {error.fact}")
     readings = {}
     for name, values in _mapping(data.get("spread")).items():
-        three = numbers_of(_mapping(values), ("lowest", "median", "highest"))
+        three = _numbers_of(_mapping(values), ("lowest", "median", "highest"))
         if len(three) == 3:
             readings[str(name)] = (three["lowest"], three["median"], three["highest"])
-    marks = numbers_of(_mapping(data.get("suggestion")), ("cycle_min_lr", "cycle_max_lr"))
+    marks = _numbers_of(_mapping(data.get("suggestion")), ("cycle_min_lr", "cycle_max_lr"))
     if "edge" in readings:
         marks["lowest edge"] = readings["edge"][0]
     reason = data.get("reason")
@@ -329,13 +276,26 @@ def _add_range_test(directory: Path, found: Sources) -> None:
     _add_commands(directory, found, None)
 
 
+def _number(value: object) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return value
+
+
+def _numbers_of(data: Mapping[Any, Any], names: Sequence[str]) -> dict[str, float]:
+    """Those of the named values that are finite numbers."""
+    found = {name: _number(data.get(name)) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def _mapping(value: object) -> Mapping[Any, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
 def _add_commands(directory: Path, found: Sources, study: Study | None) -> None:
     """The command that made a run, or the multirun it is of."""
-    if study is not None and study.commands:
+    if study is not None and study.record.commands:
         return
     for sweep in (directory, directory.parent):
         overrides = _overrides(sweep / "multirun.yaml")

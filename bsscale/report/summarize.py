@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bsscale.errors import RecordsError
-from bsscale.records import RunRecord
+from bsscale.records.run_record import RunRecord
 from bsscale.report.read import FoundRun, LeftOut, Sources, read_runs
 from bsscale.stats import (
     KaplanMeier,
@@ -268,14 +268,18 @@ def _labels(
 ) -> dict[tuple[str, str, float | None], tuple[str, str]]:
     """Each group's label, unique, and the same shortened."""
     full = {}
-    studies = {run.study.directory: run.study.name for runs in groups.values() for run in runs
-               if run.study is not None}  # fmt: skip
+    found = {
+        run.study.directory: run.study for runs in groups.values() for run in runs if run.study
+    }
+    studies = {directory: study.record.name for directory, study in found.items()}
     twice = {name for name, times in Counter(studies.values()).items() if times > 1}
     for key, runs in groups.items():
         label, study = runs[0].record.arm, runs[0].study
         if study is not None and several_studies:
             # Two studies of one name are told apart by where they lie.
-            label = f"{study.directory if study.name in twice else study.name}: {label}"
+            label = (
+                f"{study.directory if study.record.name in twice else study.record.name}: {label}"
+            )
         full[key] = label
     for label, times in Counter(full.values()).items():
         same = [key for key, each in full.items() if each == label] if times > 1 else []
@@ -309,7 +313,7 @@ def _labels(
 def _arm(runs: Sequence[FoundRun], label: str, short: str) -> ArmSummary:
     record, study = runs[0].record, runs[0].study
     trained = [run for run in runs if run.record.status != "failed"]
-    best_aucs = [run.record.best_auc for run in trained if run.record.best_auc is not None]
+    best_aucs = [run.record.best_value for run in trained if run.record.best_value is not None]
     judged = sorted(
         (run for run in trained if run.record.target is not None), key=lambda run: run.record.seed
     )
@@ -327,8 +331,8 @@ def _arm(runs: Sequence[FoundRun], label: str, short: str) -> ArmSummary:
         arm=label,
         short=short,
         arm_hash=record.arm_hash,
-        study=None if study is None else study.name,
-        role=None if study is None else study.role(record.arm),
+        study=None if study is None else study.record.name,
+        role=None if study is None else study.record.role(record.arm),
         gpus=record.gpus,
         target=record.target,
         counts={status: sum(r.record.status == status for r in runs) for status in STATUSES},
@@ -363,7 +367,11 @@ def _survival(runs: Sequence[FoundRun]) -> KaplanMeier:
 def _curve(runs: Sequence[FoundRun]) -> tuple[CurvePoint, ...]:
     curves = []
     for run in runs:
-        points = [(p.samples, p.auc) for p in run.evals if p.auc is not None]
+        points = [
+            (p.samples, value)
+            for p in run.evals
+            if (value := p.metrics.get(run.record.metric)) is not None
+        ]
         if points:
             curves.append(([samples for samples, _ in points], [auc for _, auc in points]))
     made = []
@@ -384,7 +392,7 @@ def _in_registered_order(arms: list[ArmSummary], sources: Sources) -> list[ArmSu
     order = {
         (str(study.directory), arm.name): position
         for study in sources.studies
-        for position, arm in enumerate(study.arms)
+        for position, arm in enumerate(study.record.arms)
     }
 
     def position(arm: ArmSummary) -> tuple[int, int]:
@@ -433,7 +441,7 @@ def _baseline_of(
         return named[0] if named else None
     if study is not None:
         for peer in together:
-            if peer.record.arm == study.baseline:
+            if peer.record.arm == study.record.baseline:
                 return peer
     alone = [peer for peer in together if peer.gpus == 1]
     if len(alone) == 1:

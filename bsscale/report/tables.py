@@ -11,10 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bsscale.display import render_table
-from bsscale.report.read import FoundRun, RangeTest
-from bsscale.report.study_file import Study, Tuning
+import msgspec
+
+from bsscale.records.study_record import Amendment, Registered, TuningRecord
+from bsscale.report.read import FoundRun, RangeTest, Study
 from bsscale.report.summarize import ArmSummary, Comparison
+from bsscale.terminal.tables import render_table
 
 __all__ = ["Table", "arms_csv", "arms_table", "headline", "number", "samples", "times"]
 
@@ -222,12 +224,12 @@ def left_out_table(comparison: Comparison) -> Table:
     return Table("Left out", ("directory", "reason"), rows)
 
 
-def tuning_table(tuning: Tuning) -> Table:
+def tuning_table(tuning: TuningRecord) -> Table:
     """The trials of one tuning."""
     rows = [
         [
             f"{trial.lr:.4g}" + (" (best)" if trial.lr == tuning.best else ""),
-            number(trial.best_auc),
+            number(trial.best_value),
             "-" if trial.samples_to_target is None else samples(trial.samples_to_target),
             "-" if trial.seeds is None else str(trial.seeds),
         ]
@@ -237,9 +239,9 @@ def tuning_table(tuning: Tuning) -> Table:
     return Table(f"Tuning of {tuning.name}", header, rows)
 
 
-def tuning_note(tuning: Tuning) -> str:
+def tuning_note(tuning: TuningRecord) -> str:
     """What there is to say of a tuning: its best rate, and whether that lies at the grid's edge."""
-    best = "-" if tuning.best is None else f"{tuning.best:.4g}"
+    best = f"{tuning.best:.4g}"
     text = f"{tuning.name}: best learning rate {best}"
     if tuning.gpus is not None:
         text += f" at {tuning.gpus} GPU{'s' if tuning.gpus != 1 else ''}"
@@ -261,19 +263,53 @@ def range_test_table(test: RangeTest) -> Table:
 
 def plan_table(study: Study) -> Table:
     """What a study settled beforehand."""
-    rows = [[name, value] for name, value in study.registered.items()]
-    return Table(f"{study.name}: as registered", ("what", "as registered"), rows)
+    rows = [[name, value] for name, value in _registered(study.record.registered).items()]
+    return Table(f"{study.record.name}: as registered", ("what", "as registered"), rows)
+
+
+def _registered(registered: Registered) -> dict[str, str]:
+    """What was registered, as lines: a name and a value."""
+    data = msgspec.to_builtins(registered)
+    lines: dict[str, str] = {}
+    for key, value in data.items():
+        if key == "settings":
+            lines |= {name: _shown(each) for name, each in value.items()}
+        elif key != "arms":
+            lines[key.replace("_", " ")] = _shown(value)
+    for arm in registered.arms:
+        described = ", ".join(f"{key}={_shown(each)}" for key, each in arm.schedule.items())
+        lines[f"arm {arm.name}"] = f"{arm.role}, {arm.gpus} gpus: {described}"
+    return lines
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_shown(each)}" for key, each in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_shown, value))
+    return "-" if value is None else str(value)
+
+
+def _amended(amendment: Amendment) -> str:
+    parts = []
+    if amendment.arms_added:
+        parts.append("arms added: " + ", ".join(arm.name for arm in amendment.arms_added))
+    if amendment.seeds_added:
+        parts.append("seeds added: " + ", ".join(map(str, amendment.seeds_added)))
+    return "; ".join(parts)
 
 
 def plan_followed(study: Study, runs: Iterable[FoundRun]) -> list[str]:
     """Whether what was registered was done: a sentence each."""
     done = {(r.record.arm, r.record.seed) for r in runs if r.study is study}
-    names = [arm.name for arm in study.arms]
-    missing = {arm: [s for s in study.seeds if (arm, s) not in done] for arm in names}
+    names = [arm.name for arm in study.record.arms]
+    missing = {arm: [s for s in study.record.seeds if (arm, s) not in done] for arm in names}
     more = sorted({arm for arm, _ in done} - set(names)) if names else []
-    extra = sorted({seed for _, seed in done} - set(study.seeds)) if study.seeds else []
-    said = [f"Amended: {each}." for each in study.amendments]
-    said += [f"Deviation: {each.rstrip('.')}." for each in study.deviations]
+    extra = (
+        sorted({seed for _, seed in done} - set(study.record.seeds)) if study.record.seeds else []
+    )
+    said = [f"Amended: {_amended(each)}." for each in study.record.amendments]
+    said += [f"Deviation: {each.rstrip('.')}." for each in study.record.deviations]
     for arm, seeds in missing.items():
         if seeds:
             which = ", ".join(map(str, seeds))
@@ -282,9 +318,7 @@ def plan_followed(study: Study, runs: Iterable[FoundRun]) -> list[str]:
         said.append(f"Not registered: the arm{'s' if len(more) > 1 else ''} {', '.join(more)}.")
     if extra:
         said.append(f"Not registered: seeds {', '.join(map(str, extra))}.")
-    if not study.arms or not study.seeds:
-        return [*said, "What was registered is not recorded, so nothing can be checked against it."]
-    planned = f"{len(study.arms)} arms x {len(study.seeds)} seeds"
+    planned = f"{len(study.record.arms)} arms x {len(study.record.seeds)} seeds"
     if not said:
         return [f"The registered plan was followed: {planned}, nothing missing, nothing added."]
     return [f"The registered plan was changed or not completed ({planned} in all).", *said]
@@ -345,13 +379,11 @@ def cost(comparison: Comparison, studies: Sequence[Study]) -> str:
         f"{_duration(sum(run.wall_s for run in runs))} of training."
     )
     for study in studies:
-        parts = []
-        if study.cost_samples is not None:
-            parts.append(f"{study.cost_samples:,.0f} samples")
-        if study.cost_wall_s is not None:
-            parts.append(_duration(study.cost_wall_s))
-        if parts:
-            text += f" {study.name} in all, tuning included: {', '.join(parts)}."
+        spent = study.record.cost
+        text += (
+            f" {study.record.name} in all, tuning included: {spent.samples:,} samples, "
+            f"{_duration(spent.wall_s)}."
+        )
     return text
 
 

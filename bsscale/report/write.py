@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bsscale import figures as drawing
+import msgspec
+
 from bsscale.errors import RecordsError
-from bsscale.records import unwritable, write_json
+from bsscale.files.replace import write_json
+from bsscale.records.directories import unwritable
+from bsscale.report import figures as drawing
 from bsscale.report import tables
-from bsscale.report.charts import Figure, figures
+from bsscale.report.charts import figures
+from bsscale.report.contents import Contents
 from bsscale.report.page import render_page
 from bsscale.report.read import Sources, find
 from bsscale.report.summarize import Comparison, summarize
-from bsscale.report.tables import Table
 
 __all__ = ["Report", "write_report"]
 
@@ -46,25 +49,6 @@ class Report:
     table: str
     comparison: Comparison
     files: tuple[Path, ...]
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What every form of the report shows, in order."""
-
-    title: str
-    verdict: str
-    arms: Table
-    verdicts: Sequence[tuple[str, str]]
-    intervals: Table
-    figures: Sequence[Figure]
-    plans: Sequence[tuple[str, Sequence[str], Table]]
-    differ: Table
-    common: Table
-    versions: Table
-    cost: str
-    left_out: Table
-    commands: Sequence[str]
 
 
 def write_report(paths: Sequence[Path], out: Path, baseline: str | None = None) -> Report:
@@ -104,7 +88,9 @@ def write_report(paths: Sequence[Path], out: Path, baseline: str | None = None) 
 
 
 def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> Contents:
-    names = [study.name for study in found.studies] or [path.resolve().name for path in paths]
+    names = [study.record.name for study in found.studies] or [
+        path.resolve().name for path in paths
+    ]
     differ, common = tables.settings(comparison)
     return Contents(
         title=" and ".join(dict.fromkeys(names)) if len(names) < 4 else f"{len(names)} directories",
@@ -114,7 +100,7 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
         intervals=tables.intervals_table(comparison),
         figures=figures(comparison, found.studies, found.range_tests),
         plans=[
-            (study.name, tables.plan_followed(study, found.runs), tables.plan_table(study))
+            (study.record.name, tables.plan_followed(study, found.runs), tables.plan_table(study))
             for study in found.studies
         ],
         differ=differ,
@@ -145,13 +131,13 @@ def _data(contents: Contents, found: Sources, comparison: Comparison) -> dict[st
         **comparison.as_dict(),
         "studies": [
             {
-                "name": study.name,
-                "hash": study.hash,
+                "name": study.record.name,
+                "hash": study.record.hash,
                 "directory": str(study.directory),
-                "target": study.target,
-                "base_lr": study.base_lr,
+                "target": study.record.target,
+                "base_lr": study.record.base_lr,
                 "plan": list(followed),
-                "tunings": [asdict(tuning) for tuning in study.tunings],
+                "tunings": msgspec.to_builtins(study.record.tunings),
             }
             for study, (_, followed, _) in zip(found.studies, contents.plans, strict=True)
         ],

@@ -3,7 +3,7 @@
 A schedule says which learning rate (and which momentum) optimizer update ``t = 0, 1, 2, ...`` uses.
 It is an immutable value that never sees an optimizer: the same number in always gives the same
 number out, so it can be plotted, compared, put in a test, or handed to any training loop
-(`bsscale.torch_scheduler.attach`).
+(`bsscale.schedules.torch_form.attach`).
 
 >>> cycle = OneCycle(cycle_min_lr=0.1, cycle_max_lr=0.5, cycle_first_step_size=4)
 >>> [round(cycle.lr(t), 3) for t in range(10)]

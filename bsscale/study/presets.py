@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bsscale.config import Config, RangeTestTask, StudyTask
+from bsscale.config import Config
 from bsscale.data import Dataset
-from bsscale.range_test import range_test
-from bsscale.schedule_config import OneCycleConfig, RangeTestConfig
+from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
+from bsscale.study.options import RangeTestTask, StudyTask
+from bsscale.study.range_test import range_test
 
 __all__ = ["range_test_of_study", "suggested"]
 
@@ -50,9 +50,7 @@ def range_test_of_study(
         return
     directory = _where(config, study, gpus)
     log.info("range test at %d GPUs", gpus)
-    if directory.exists():  # an earlier start was interrupted in it
-        shutil.rmtree(directory)
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)  # (what an earlier start has trained is kept)
     assert isinstance(config.task, StudyTask)
     task = RangeTestTask(
         ramp=RangeTestConfig(mode="exponential"), seeds=config.task.range_test_seeds

@@ -16,31 +16,36 @@ import json
 import logging
 import math
 import shlex
-import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bsscale.config import Config, StudyTask
+from bsscale.config import Config
 from bsscale.data import Dataset
-from bsscale.display import render_table
 from bsscale.errors import ConfigError
-from bsscale.locks import hold
-from bsscale.metrics import crossing
-from bsscale.plan import Devices
-from bsscale.recorded_run import RunSpec
-from bsscale.records import RunRecord, read_evals
-from bsscale.schedule_config import FixedConfig, OneCycleConfig, ScheduleConfig
-from bsscale.stacking import make_stacks
+from bsscale.files.locks import hold
+from bsscale.objectives.target import crossing
+from bsscale.planning.devices import Devices
+from bsscale.planning.stacks import make_stacks
+from bsscale.records.evaluation import read_evals
+from bsscale.records.run_record import RunRecord
+from bsscale.records.study_record import Cost, StudyRecord, write_study
+from bsscale.schedules.options import FixedConfig, OneCycleConfig, ScheduleConfig
+from bsscale.study.arms import make_arms
+from bsscale.study.options import StudyTask
 from bsscale.study.presets import range_test_of_study, suggested
-from bsscale.study.registration import StudyFile, make_arms, open_study
+from bsscale.study.registration import open_study
+from bsscale.study.rules import budget_samples, target_value
 from bsscale.study.runs import Runs
 from bsscale.study.specs import Specs
 from bsscale.study.tuning import Search, Trial, search
 from bsscale.study.work import Jobs, Work, write_work
-from bsscale.tracking import mirror_comparison
+from bsscale.terminal.tables import render_table
+from bsscale.tracking.tracker import mirror_comparison
+from bsscale.training.outcome import METRIC
+from bsscale.training.spec import RunSpec
 
 __all__ = ["study"]
 
@@ -60,7 +65,7 @@ def study(
     dataset: Dataset,
     logs: Mapping[str, Any] | None = None,
     jobs: Jobs | None = None,
-) -> StudyFile:
+) -> StudyRecord:
     """Carry out a study, or what is left of it.
 
     Parameters
@@ -86,13 +91,26 @@ def study(
     return _Study(config, dataset, logs, jobs).carry_out()
 
 
+def check_study(config: Config, dataset: Dataset, devices: Devices) -> None:
+    """Raise BsscaleError for a study that cannot be carried out as configured."""
+    _Study(config, dataset, devices=devices).first_runs()
+
+
+def describe_study(config: Config, dataset: Dataset, devices: Devices) -> str:
+    """What a study would do, and what it would cost at most; nothing is written."""
+    study = _Study(config, dataset, devices=devices)
+    study.first_runs()
+    return study.description()
+
+
 class _Study:
     def __init__(
         self,
         config: Config,
         dataset: Dataset,
-        logs: Mapping[str, Any] | None,
-        jobs: Jobs | None,
+        logs: Mapping[str, Any] | None = None,
+        jobs: Jobs | None = None,
+        devices: Devices | None = None,
     ) -> None:
         assert isinstance(config.task, StudyTask)
         self.task = config.task
@@ -104,16 +122,57 @@ class _Study:
             )
         self.config, self.dataset, self.logs, self.jobs = config, dataset, logs, jobs
         self.arms = make_arms(self.task, config.gpus)
+        # What the cost depends on, as far as it is known.
+        self.known_budget, self.seed_count = config.budget_samples, self.task.seeds
         self.directory = Path(self.task.directory or self._default_directory()).absolute()
         self.specs = Specs(
             config,
             dataset.train.samples_per_pass,
+            dataset.key,
             self.directory,
             logs,
-            devices=Devices.here() if jobs is None else jobs.devices,
+            devices=devices or (Devices.here() if jobs is None else jobs.devices),
         )
 
-    def carry_out(self) -> StudyFile:
+    def first_runs(self) -> list[RunSpec]:
+        """A run of each arm, as far as it is known before the searches; raises for a bad one."""
+        return [
+            self.specs.run(
+                Path("-"),
+                arm.name,
+                FixedConfig() if arm.preset else arm.schedule,
+                gpus=arm.gpus,
+                rate=self.config.base_lr or 1.0,
+                seed=self.task.first_seed,
+                target=self.config.target,
+                # (long enough for every schedule; the budget is found later)
+                budget=self.config.budget_samples or 8 * self.specs.one_pass,
+            )
+            for arm in self.arms
+        ]
+
+    def description(self) -> str:
+        """What it would do, one fact a line."""
+        task = self.task
+        searches = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
+        tests = {arm.gpus for arm in self.arms if arm.preset}
+        tuned = [] if self.config.base_lr is not None else [1]
+        rows = [
+            ("study", str(self.directory)),
+            ("arms", ", ".join(f"{arm.name} ({arm.role}, gpus={arm.gpus})" for arm in self.arms)),
+            ("seeds", f"{task.seeds}, from {task.first_seed}"),
+            (
+                "searches",
+                ", ".join(f"{task.trials} rates at gpus={n}" for n in tuned + sorted(searches))
+                or "none",
+            ),
+            ("range tests", ", ".join(f"gpus={n}" for n in sorted(tests)) or "none"),
+            ("runs", f"{len(self.arms) * task.seeds} of the arms"),
+            ("cost", f"at most {self._most_samples_from(2):,.0f} samples in all"),
+        ]
+        return "\n".join(f"{name:>13}  {value}" for name, value in rows)
+
+    def carry_out(self) -> StudyRecord:
         """All steps; what earlier starts have finished is read back."""
         self.started = time.monotonic()
         try:
@@ -134,13 +193,19 @@ class _Study:
             if lock is not None:
                 lock.release()
 
-    def _carry_out(self) -> StudyFile:
+    def _carry_out(self) -> StudyRecord:
         self.file = open_study(
-            self.directory, self.config, self.arms, self._stacks(), shlex.join(_command())
+            self.directory,
+            self.config,
+            self.arms,
+            self._stacks(),
+            shlex.join(_command()),
+            self.dataset.key,
         )
         self.specs.study = self.file.hash
         self.runs = Runs(self.directory, self.dataset, self.jobs, self.file.hash)
-        self.before_s = self.file.cost["wall_s"]
+        self.known_budget, self.seed_count = self.file.budget_samples, len(self.file.seeds)
+        self.before_s = self.file.cost.wall_s
         self.before_samples = self._spent_samples()
         log.info("study  %s (registered as %s)", self.directory, self.file.hash)
         try:
@@ -184,7 +249,7 @@ class _Study:
             for seed in seeds
         ]
         records = [record for record in self.runs.train(specs) if record is not None]
-        best = [record.best_auc for record in records if record.best_auc is not None]
+        best = [record.best_value for record in records if record.best_value is not None]
         if not best:
             raise ConfigError(
                 "no run at 1 GPU has an AUC, so that there is no target",
@@ -192,7 +257,7 @@ class _Study:
             )
         target = self.config.target
         if target is None:
-            target = statistics.median(best) - self.task.margin_auc
+            target = target_value(best, self.task.margin_auc)
         if not 0.5 < target < 1:
             raise ConfigError(
                 f"the runs at 1 GPU give a target of {target:.4f}, which is no better than chance",
@@ -200,6 +265,7 @@ class _Study:
             )
         budget = self.config.budget_samples or self._budget(specs, target)
         self.file.target, self.file.budget_samples = target, budget
+        self.known_budget = budget
         self._save()
         log.info("target  AUC %.4f, budget %s samples a run", target, f"{budget:,}")
         return target, budget
@@ -241,7 +307,7 @@ class _Study:
         return records
 
     def _report(self, records: Sequence[RunRecord | None]) -> None:
-        from bsscale.report import write_report
+        from bsscale.report.write import write_report
 
         self._step(6, "the report")
         baseline = next(arm.name for arm in self.arms if arm.role == "baseline")
@@ -298,8 +364,8 @@ class _Study:
             evaluate,
             self.directory / "tuning" / f"{name}.journal",
         )
-        entry = found.as_dict(name, gpus, samples)
-        self.file.tunings = [t for t in self.file.tunings if t["name"] != name] + [entry]
+        entry = found.record(name, gpus, samples)
+        self.file.tunings = [t for t in self.file.tunings if t.name != name] + [entry]
         self._save()
         self._show_search(found, gpus)
         return found
@@ -308,7 +374,7 @@ class _Study:
         rows = [
             [
                 f"{trial.lr:g}",
-                f"{trial.best_auc:.4f}",
+                f"{trial.best_value:.4f}",
                 "-" if trial.samples_to_target is None else _samples(trial.samples_to_target),
                 "best" if trial is found.best else "",
             ]
@@ -353,20 +419,19 @@ class _Study:
         reached = []
         for spec in specs:
             points = read_evals(spec.directory)
-            hit = crossing([p.samples for p in points], [p.auc for p in points], target)
+            values = [p.metrics.get(METRIC) for p in points]
+            hit = crossing([p.samples for p in points], values, target)
             reached.append(math.inf if hit is None else hit.samples)
-        samples = statistics.median(reached)
-        if not math.isfinite(samples):
-            samples = self.dataset.train.samples_per_pass
-        # A suggested cycle is one pass long, and no schedule's default is longer.
-        wanted = max(self.task.budget_factor * samples, self.dataset.train.samples_per_pass)
-        # One evaluation more, to confirm a target that is reached at the very end.
-        return self.specs.in_intervals(wanted) + self.specs.in_intervals(1)
+        return budget_samples(
+            reached,
+            self.task.budget_factor,
+            self.dataset.train.samples_per_pass,
+            self.specs.eval_interval_samples,
+        )
 
     def _seeds(self) -> list[int]:
         """The report seeds of this and of all earlier starts."""
-        added = [seed for a in self.file.amendments for seed in a["seeds_added"]]
-        return [*self.file.registered["seeds"], *added]
+        return list(self.file.seeds)
 
     def _stacks(self) -> list[dict[str, Any]]:
         """Which runs will share a stack; rates and budget do not matter for it."""
@@ -379,7 +444,7 @@ class _Study:
                     target=None, budget=self.specs.one_pass,
                 )  # fmt: skip
                 labels.append(f"{arm.name} seed {seed}")
-                runs.append((spec.config, spec.plan))
+                runs.append(spec.plan)
         return [
             {"width": stack.width, "runs": [labels[number] for number in stack.members]}
             for stack in make_stacks(runs)
@@ -403,7 +468,7 @@ class _Study:
         """The most samples that this step and the later ones train on."""
         task, one_pass = self.task, self.specs.one_pass
         # Until the target is known, the budget is a run's default.
-        budget = self.file.budget_samples or 8 * one_pass
+        budget = self.known_budget or 8 * one_pass
         tuned = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
         tested = {arm.gpus for arm in self.arms if arm.preset}
         samples = {
@@ -411,7 +476,7 @@ class _Study:
             3: task.target_seeds * one_pass,
             4: len(tested) * task.range_test_seeds * one_pass
             + len(tuned) * task.trials * task.tuning_seeds * budget,
-            5: len(self.arms) * len(self._seeds()) * budget,
+            5: len(self.arms) * self.seed_count * budget,
         }
         return sum(most for step, most in samples.items() if step >= number)
 
@@ -422,11 +487,9 @@ class _Study:
         )
 
     def _save(self) -> None:
-        self.file.cost = {
-            "samples": self._spent_samples(),
-            "wall_s": self.before_s + time.monotonic() - self.started,
-        }
-        self.file.save()
+        wall_s = self.before_s + time.monotonic() - self.started
+        self.file.cost = Cost(self._spent_samples(), wall_s)
+        write_study(self.directory, self.file)
 
 
 def _command() -> list[str]:

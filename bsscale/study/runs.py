@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from bsscale.data import Dataset
 from bsscale.errors import BsscaleError, RecordsError
-from bsscale.recorded_run import INTERRUPTED, RunSpec
-from bsscale.records import RunRecord, read_run
-from bsscale.run import run, run_together
-from bsscale.stacking import Stack, make_stacks
+from bsscale.planning.stacks import Stack, make_stacks
+from bsscale.records.run_record import RunRecord, read_run
 from bsscale.study.work import Jobs, Work, describe, write_work
+from bsscale.training.recorded_run import INTERRUPTED
+from bsscale.training.run import run, run_together
+from bsscale.training.spec import RunSpec
 
 __all__ = ["Runs"]
 
@@ -60,7 +60,7 @@ class Runs:
         Stacks are made of all of `specs`, the finished ones too: a run has the same slot, and so
         the same numbers, however many of the others were trained by an earlier start.
         """
-        stacks = make_stacks([(spec.config, spec.plan) for spec in specs])
+        stacks = make_stacks([spec.plan for spec in specs])
         if self._jobs is not None:
             self._train_by_jobs(self._jobs, specs, stacks)
         else:
@@ -105,9 +105,10 @@ class Runs:
             return False
         try:
             record = read_run(spec.directory)
-        except RecordsError:
-            shutil.rmtree(spec.directory)
-            return False
+        except RecordsError as error:
+            raise type(error)(
+                error.fact, "move that directory away, or give another task.directory"
+            ) from error
         if record.status != "failed":
             return True
         if record.reason == INTERRUPTED:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bsscale.config import Config, TrackerConfig
-from bsscale.plan import Devices, Plan, make_plan
-from bsscale.recorded_run import RunSpec
-from bsscale.schedule_config import FixedConfig, ScheduleConfig
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import Plan, make_plan
+from bsscale.schedules.options import FixedConfig, ScheduleConfig
+from bsscale.study.rules import in_intervals
+from bsscale.training.spec import RunSpec
 
 __all__ = ["Specs"]
 
@@ -24,8 +25,8 @@ class Specs:
     ----------
     config
         The run that the study is about.
-    samples_per_pass
-        Training samples in one pass.
+    samples_per_pass, data_key
+        Training samples in one pass, and the identity of the data.
     directory
         The study's directory.
     logs
@@ -38,6 +39,7 @@ class Specs:
 
     config: Config
     samples_per_pass: int
+    data_key: str
     directory: Path
     logs: Mapping[str, Any] | None
     devices: Devices
@@ -84,11 +86,10 @@ class Specs:
             resume="auto",
             tracker=TrackerConfig("none") if tracker is None else tracker,
         )
-        plan = make_plan(config, self.samples_per_pass, self.devices)
+        plan = make_plan(config, self.samples_per_pass, self.devices, self.data_key)
         if target is None:
-            plan = replace(plan, target=None, target_source="none: it is being found")
+            plan = plan.with_target(None, "none: it is being found")
         return RunSpec(
-            config=config,
             plan=plan,
             directory=self.directory / where,
             arm=arm,
@@ -100,17 +101,17 @@ class Specs:
     @property
     def one_pass(self) -> int:
         """Samples of one pass, in whole evaluation intervals."""
-        return self.in_intervals(self.samples_per_pass)
+        return in_intervals(self.samples_per_pass, self.eval_interval_samples)
 
-    def in_intervals(self, samples: float) -> int:
-        """So many samples, rounded up to whole evaluation intervals."""
-        interval = self.probe(gpus=1).eval_interval_samples
-        return math.ceil(samples / interval) * interval
+    @property
+    def eval_interval_samples(self) -> int:
+        """Samples between evaluations of a run."""
+        return self.probe(gpus=1).eval_interval_samples
 
     def probe(self, gpus: int) -> Plan:
         """What does not depend on schedule and rate."""
         config = replace(self.config, base_lr=1.0, schedule=FixedConfig(), gpus=gpus)
-        return make_plan(config, self.samples_per_pass, self.devices)
+        return make_plan(config, self.samples_per_pass, self.devices, self.data_key)
 
 
 def _log_file(logs: Mapping[str, Any] | None, directory: Path) -> Mapping[str, Any] | None:

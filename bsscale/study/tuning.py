@@ -8,9 +8,10 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from bsscale.records import RunRecord
+from bsscale.records.run_record import RunRecord
+from bsscale.records.study_record import TrialRecord, TuningRecord
 
 __all__ = ["Search", "Trial", "search"]
 
@@ -27,8 +28,8 @@ class Trial:
     ----------
     lr
         The rate.
-    best_auc
-        Median best validation AUC; 0.5 for a run that has none.
+    best_value
+        Median of the best values of the metric; that of chance for a run that has none.
     samples_to_target
         Median, censored ones infinite; None where there is no target yet.
     seeds
@@ -36,7 +37,7 @@ class Trial:
     """
 
     lr: float
-    best_auc: float
+    best_value: float
     samples_to_target: float | None
     seeds: int
 
@@ -48,7 +49,9 @@ class Trial:
         ]
         return cls(
             lr=lr,
-            best_auc=statistics.median(0.5 if r.best_auc is None else r.best_auc for r in records),
+            best_value=statistics.median(
+                0.5 if r.best_value is None else r.best_value for r in records
+            ),
             samples_to_target=None
             if any(r.target is None for r in records)
             else statistics.median(reached),
@@ -59,7 +62,14 @@ class Trial:
     def rank(self) -> tuple[float, float]:
         """Higher is better: fewer samples to the target, where there is one, then a higher AUC."""
         samples = 0.0 if self.samples_to_target is None else -self.samples_to_target
-        return samples, self.best_auc
+        return samples, self.best_value
+
+    def record(self) -> TrialRecord:
+        """For study.json, where a censored number is None."""
+        samples = self.samples_to_target
+        if samples is not None and not math.isfinite(samples):
+            samples = None
+        return TrialRecord(self.lr, self.best_value, samples, self.seeds)
 
 
 @dataclass(frozen=True)
@@ -80,22 +90,22 @@ class Search:
 
     trials: tuple[Trial, ...]
     best: Trial
-    edge: str | None
+    edge: Literal["low", "high"] | None
     extended: int
 
-    def as_dict(self, name: str, gpus: int, samples: int) -> dict[str, Any]:
+    def record(self, name: str, gpus: int, samples: int) -> TuningRecord:
         """For study.json."""
-        return {
-            "name": name,
-            "gpus": gpus,
-            "samples": samples,
-            "lowest": self.trials[0].lr,
-            "highest": self.trials[-1].lr,
-            "best": self.best.lr,
-            "edge": self.edge,
-            "extended": self.extended,
-            "trials": [trial.__dict__ for trial in self.trials],
-        }
+        return TuningRecord(
+            name=name,
+            gpus=gpus,
+            samples=samples,
+            lowest=self.trials[0].lr,
+            highest=self.trials[-1].lr,
+            best=self.best.lr,
+            edge=self.edge,
+            extended=self.extended,
+            trials=tuple(trial.record() for trial in self.trials),
+        )
 
 
 def search(
@@ -131,7 +141,11 @@ def search(
         seen |= evaluate(rates)
         ordered = sorted(seen.values(), key=lambda trial: trial.lr)
         best = max(ordered, key=lambda trial: trial.rank)
-        edge = "low" if best is ordered[0] else "high" if best is ordered[-1] else None
+        edge: Literal["low", "high"] | None = None
+        if best is ordered[0]:
+            edge = "low"
+        elif best is ordered[-1]:
+            edge = "high"
         if edge is None or extended == EXTENSIONS:
             break
         extended += 1
@@ -179,6 +193,6 @@ def write_journal(path: Path, result: Search) -> None:
                 distributions={
                     "lr": optuna.distributions.FloatDistribution(trial.lr, trial.lr, log=True)
                 },
-                value=trial.best_auc,
+                value=trial.best_value,
             )
         )

@@ -10,12 +10,13 @@ from typing import Any, Protocol
 
 from bsscale.config import TrackerConfig
 from bsscale.errors import RecordsError
-from bsscale.plan import Devices, Plan
-from bsscale.recorded_run import RunSpec
-from bsscale.records import write_json
-from bsscale.stacking import make_stacks
-from bsscale.study.registration import given_options, make_schedule
+from bsscale.files.replace import write_json
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import Plan
+from bsscale.planning.stacks import make_stacks
+from bsscale.study.arms import given_options, make_schedule
 from bsscale.study.specs import Specs
+from bsscale.training.spec import RunSpec
 
 __all__ = ["Jobs", "Work", "describe", "read_work", "write_work"]
 
@@ -58,13 +59,13 @@ class Work:
         if self.range_test_gpus is not None:
             return specs.probe(gpus=self.range_test_gpus)
         runs = self.specs(specs, tracker)
-        stack = make_stacks([(spec.config, spec.plan) for spec in runs])[part]
+        stack = make_stacks([spec.plan for spec in runs])[part]
         return runs[stack.members[0]].plan
 
 
 def describe(spec: RunSpec, directory: Path) -> dict[str, Any]:
     """A run of the study in `directory`, as plain containers."""
-    config = spec.config
+    config = spec.plan.config
     return {
         "where": str(spec.directory.relative_to(directory)),
         "arm": spec.arm,

@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bsscale.config import Config, StudyTask
+from bsscale.config import Config
 from bsscale.data import Dataset
-from bsscale.locks import hold
-from bsscale.plan import Devices, Plan
-from bsscale.stacking import make_stacks
+from bsscale.files.locks import hold
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import Plan
+from bsscale.planning.stacks import make_stacks
+from bsscale.study.options import StudyTask
 from bsscale.study.presets import range_test_of_study
 from bsscale.study.runs import Runs
 from bsscale.study.specs import Specs
@@ -43,7 +45,7 @@ def carry_out_part(config: Config, dataset: Dataset, logs: Mapping[str, Any] | N
         return
     specs = _specs(config, dataset, directory, Devices.here(), work, logs)
     runs = work.specs(specs, config.tracker)
-    stack = make_stacks([(spec.config, spec.plan) for spec in runs])[task.part]
+    stack = make_stacks([spec.plan for spec in runs])[task.part]
     # A study that was killed and started again may have an older job at the same runs.
     with _alone(directory, str([str(runs[number].directory) for number in stack.members])):
         Runs(directory, dataset).train_stack(runs, stack)
@@ -65,8 +67,8 @@ def _specs(
     work: Work,
     logs: Mapping[str, Any] | None,
 ) -> Specs:
-    samples = dataset.train.samples_per_pass
-    return Specs(config, samples, directory, logs, devices=devices, study=work.study)
+    samples, key = dataset.train.samples_per_pass, dataset.key
+    return Specs(config, samples, key, directory, logs, devices=devices, study=work.study)
 
 
 def _task(config: Config) -> StudyTask:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from bsscale.metrics import roc_auc
+from bsscale.objectives.binary import roc_auc
 
 SIZES = (10_000, 100_000, 1_000_000)
 SECONDS = 2.0

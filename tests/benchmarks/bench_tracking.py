@@ -25,10 +25,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from bsscale import mirror
+from bsscale.tracking import mirror
 
 MAIN_JOB = ["schedule=onecycle", "gpus=8"]
-# As bsscale.mirror starts it.
+# As bsscale.tracking.mirror starts it.
 EMPTY_RUNS = """
 import sys
 sys.modules["pandas"] = None

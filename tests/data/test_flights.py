@@ -10,7 +10,7 @@ import pytest
 
 from bsscale.data import ArrayStream, Dataset, Samples, flights
 from bsscale.errors import DataError
-from bsscale.metrics import roc_auc
+from bsscale.objectives.binary import roc_auc
 
 Prepared = dict[str, Dataset]
 

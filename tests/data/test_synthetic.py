@@ -13,7 +13,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from bsscale.data import Dataset, Samples, synthetic
 from bsscale.errors import DataError
-from bsscale.metrics import roc_auc
+from bsscale.objectives.binary import roc_auc
 
 
 @pytest.fixture(scope="module")

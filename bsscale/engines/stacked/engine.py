@@ -13,9 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from bsscale.checked_file import Arrays
-from bsscale.checkpoints import Checkpoint
-from bsscale.config import Config
 from bsscale.data import Dataset, Samples
 from bsscale.engines.checkpointed import LOSS_COUNT, LOSS_SUM, MODEL, OPTIMIZER, restore
 from bsscale.engines.stacked.feed import Batches, Feed
@@ -28,8 +25,10 @@ from bsscale.engines.stacked.steps import (
     use_compile_cache,
 )
 from bsscale.errors import NotStackableError
+from bsscale.files.checked import Arrays
 from bsscale.models import build_model
-from bsscale.plan import Plan
+from bsscale.planning.plan import Plan
+from bsscale.records.checkpoints import Checkpoint
 
 __all__ = ["StackedEngine"]
 
@@ -47,7 +46,6 @@ MOST_UPDATES = 256
 class _Slot:
     """A run in its slot, the updates it has had, and those whose loss was not asked for yet."""
 
-    config: Config
     plan: Plan
     step: int = 0
     losses: int = 0
@@ -62,7 +60,7 @@ class StackedEngine:
 
     Parameters
     ----------
-    config, plan
+    plan
         Of any of the runs: model, optimizer, clipping, batch, precision and device are the same
         for all.
     dataset
@@ -83,11 +81,11 @@ class StackedEngine:
         The most updates that `advance` takes.
     """
 
-    def __init__(self, config: Config, plan: Plan, dataset: Dataset, width: int = 1) -> None:
+    def __init__(self, plan: Plan, dataset: Dataset, width: int = 1) -> None:
         self.width = width
         self.device = torch.device(plan.device)
-        self.dtype = DTYPES[plan.precision]
-        torch.set_num_threads(plan.threads)
+        self.dtype = DTYPES[plan.config.precision]
+        torch.set_num_threads(plan.config.executor.threads)
         updates = GATHERED_SAMPLES[plan.device] // (width * plan.global_batch)
         self.updates_at_once = max(1, min(updates, MOST_UPDATES))
         if plan.device == "cuda" and self.updates_at_once > UPDATES:
@@ -95,22 +93,20 @@ class StackedEngine:
         self._score_rows = max(1, SCORED_ROWS[plan.device] // width)
 
         self._dataset = dataset
-        self._module = self._build(config, seed=0)
+        self._module = self._build(plan, seed=0)
         self._feed = Feed(dataset.train, width, plan.global_batch, self.device, self.dtype)
         self._held_out: dict[int, tuple[Samples, Batches]] = {}
         self._slots: dict[int, _Slot] = {}
         self._loss_sums = torch.zeros(width, dtype=torch.float64, device=self.device)
         self._graph: GraphedUpdates | None = None
-        self._step = self._prepare(config, plan)
+        self._step = self._prepare(plan)
 
-    def begin(
-        self, slot: int, config: Config, plan: Plan, checkpoint: Checkpoint | None = None
-    ) -> None:
+    def begin(self, slot: int, plan: Plan, checkpoint: Checkpoint | None = None) -> None:
         """Put a run into a slot, at its start or where a checkpoint left it."""
-        self._step.parameters.load(slot, self._build(config, plan.seed))
+        self._step.parameters.load(slot, self._build(plan, plan.config.seed))
         self._step.rule.clear(slot)
         self._loss_sums[slot] = 0.0
-        self._slots[slot] = run = _Slot(config, plan)
+        self._slots[slot] = run = _Slot(plan)
         if checkpoint is not None:
             arrays = checkpoint.arrays
             for name, tensor in self._tensors(slot).items():
@@ -124,13 +120,6 @@ class StackedEngine:
         arrays[LOSS_SUM] = self._loss_sums[slot : slot + 1].cpu().numpy()
         arrays[LOSS_COUNT] = np.array(self._slots[slot].losses)
         return arrays
-
-    def agree(self, signal: int) -> int:
-        """The signal that the processes of a run act on: there is one process."""
-        return signal
-
-    def go_on(self) -> None:
-        """Training goes on after a signal."""
 
     def end(self, slot: int) -> None:
         """Take a run out of its slot, which goes on empty."""
@@ -150,7 +139,9 @@ class StackedEngine:
             torch.set_flush_denormal(False)
 
     def _advance(self, updates: int) -> None:
-        positions = {number: (slot.plan.seed, slot.step) for number, slot in self._slots.items()}
+        positions = {
+            number: (slot.plan.config.seed, slot.step) for number, slot in self._slots.items()
+        }
         batches = self._feed.read(positions, updates)
         coefficients = self._coefficients(updates)
         parts, done = [], 0
@@ -211,7 +202,8 @@ class StackedEngine:
             tensors |= {f"{OPTIMIZER}{n}.{state}": value[slot] for n, value in of_all.items()}
         return tensors
 
-    def _prepare(self, config: Config, plan: Plan) -> Step:
+    def _prepare(self, plan: Plan) -> Step:
+        config = plan.config
         """The step, ready to go: compiled, captured, and known to fit on the device."""
         arguments = (
             self._module,
@@ -229,7 +221,7 @@ class StackedEngine:
         cache = use_compile_cache()
         few = Batches.of(self._dataset.train.read(0, 0, 8), self.device, self.dtype)
         reason = why_not_stackable(
-            self._module, self._build(config, seed=1), few.categorical, few.numeric, few.label
+            self._module, self._build(plan, seed=1), few.categorical, few.numeric, few.label
         )
         if reason is not None:
             raise NotStackableError(reason)
@@ -286,9 +278,9 @@ class StackedEngine:
         coefficients = step.rule.coefficients(zeros, zeros, zeros.astype(np.int64))
         return torch.from_numpy(0.0 * coefficients[0]).to(self.device, self.dtype)
 
-    def _build(self, config: Config, seed: int) -> nn.Module:
+    def _build(self, plan: Plan, seed: int) -> nn.Module:
         torch.manual_seed(seed)
-        return build_model(config.model, self._dataset.schema).to(self.device, self.dtype)
+        return build_model(plan.config.model, self._dataset.schema).to(self.device, self.dtype)
 
     def _clear(self, slot: int) -> None:
         self._step.parameters.clear(slot)
@@ -302,7 +294,7 @@ class StackedEngine:
         for number, slot in self._slots.items():
             steps = np.arange(slot.step, slot.step + updates)
             moved = slot.plan.schedule.momentum(steps)
-            configured = slot.config.optimizer.momentum_now or 0.0
+            configured = slot.plan.config.optimizer.momentum_now or 0.0
             step[:, number] = steps
             lr[:, number] = slot.plan.schedule.lr(steps)
             momentum[:, number] = configured if moved is None else moved

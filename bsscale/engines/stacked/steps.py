@@ -16,7 +16,8 @@ from bsscale.engines.stacked.layers import Weights
 from bsscale.engines.stacked.models import stacked_model, tables
 from bsscale.engines.stacked.state import StackedParameters
 from bsscale.engines.stacked.update_rules import UpdateRule, make_update_rule
-from bsscale.optimizers import SPARSE_ROWS, OptimizerConfig
+from bsscale.optimizers import OptimizerConfig
+from bsscale.optimizers.options import SPARSE_ROWS
 
 __all__ = ["CompiledStep", "LayersStep", "Step", "use_compile_cache"]
 

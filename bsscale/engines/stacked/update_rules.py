@@ -26,13 +26,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from bsscale.optimizers import (
-    AdagradConfig,
-    AdamConfig,
-    AdamWConfig,
-    OptimizerConfig,
-    SGDConfig,
-)
+from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, SGDConfig
 
 __all__ = ["UpdateRule", "make_update_rule"]
 

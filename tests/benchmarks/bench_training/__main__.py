@@ -21,7 +21,9 @@ SHOWN = ("torch", *peers.EXTRAS)
 
 
 def describe_machine(device: str) -> dict[str, Any]:
-    from bsscale.environment import describe_environment  # not in the processes of the start-up
+    from bsscale.records.environment import (
+        describe_environment,  # not in the processes of the start-up
+    )
 
     environment = describe_environment(device)
     environment["packages"] |= {

@@ -42,9 +42,10 @@ def start(micro_batch: int, runs: int) -> StackedEngine:
     from bsscale.config import Config, ExecutorConfig, TaskConfig, TrackerConfig
     from bsscale.engines.stacked import StackedEngine
     from bsscale.optimizers import SGDConfig
-    from bsscale.plan import Devices, make_plan
-    from bsscale.schedule_config import FixedConfig
-    from bsscale.stacking import make_stacks
+    from bsscale.planning.devices import Devices
+    from bsscale.planning.plan import make_plan
+    from bsscale.planning.stacks import make_stacks
+    from bsscale.schedules.options import FixedConfig
 
     dataset = load()
     specs = []

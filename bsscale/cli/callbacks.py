@@ -1,0 +1,77 @@
+"""Around Hydra's jobs: the output directory is tried first, a multirun is compared last."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+from bsscale.cli.launchers.names import IN_THIS_PROCESS
+from bsscale.cli.tasks import TASKS
+from bsscale.errors import BsscaleError
+from bsscale.planning.world import World
+
+if TYPE_CHECKING:
+    from bsscale.config import TrackerConfig
+
+__all__ = ["Around"]
+
+log = logging.getLogger(__name__)
+
+
+class Around(Callback):
+    """hydra.callbacks.around in conf/config.yaml; works with every launcher.
+
+    Hydra turns an exception of a callback into a warning, so these end the process themselves.
+    """
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse a launcher that has nothing to start, and a directory that cannot be written."""
+        HydraConfig.instance().set_config(config)
+        launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
+        if launcher not in IN_THIS_PROCESS and not TASKS[config.task.name].starts_jobs:
+            print(
+                f"error: hydra/launcher={launcher} starts a sweep's runs, and this is one run\n"
+                "  -> add -m (a sweep may be of one run), or leave hydra/launcher out",
+                file=sys.stderr,
+            )
+            sys.exit(1)
+        world = World.here()
+        if world is not None and world.rank > 0:  # it writes nothing
+            return
+        _try_directory(Path(config.hydra.run.dir))
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse a sweep directory that cannot be written."""
+        _try_directory(Path(config.hydra.sweep.dir))
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Let the task of the jobs say what they came to; exit with 1 if one failed."""
+        if config.dry_run:
+            return
+        tracker = cast("TrackerConfig", OmegaConf.to_object(config.tracker))
+        try:
+            good = TASKS[config.task.name].end_sweep(Path(config.hydra.sweep.dir), tracker)
+        except BsscaleError as error:
+            log.error("error: %s", error)
+            good = False
+        if not good:
+            sys.exit(1)
+
+
+def _try_directory(directory: Path) -> None:
+    from bsscale.records.directories import unwritable
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        print(f"error: {unwritable(directory, error)}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,88 @@
+"""The command line: Hydra composes, the job's task is checked and carried out."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+import bsscale
+from bsscale.cli.arguments import check_arguments
+from bsscale.cli.jobs import Job
+from bsscale.cli.launchers.register import register_launchers
+from bsscale.cli.processes import own_overrides
+from bsscale.cli.store import CONFIG_DIRECTORY, choices, register_schemas
+from bsscale.cli.tasks import TASKS
+from bsscale.errors import BsscaleError, ConfigError
+from bsscale.planning.world import World
+from bsscale.terminal.console import print_anything
+
+__all__ = ["main"]
+
+log = logging.getLogger("bsscale")
+
+
+def main() -> None:
+    """Carry out the command line; Ctrl-C is for `bsscale.__main__` to catch."""
+    print_anything()
+    register_schemas()
+    register_launchers()
+    if sys.argv[1:] == ["--version"]:  # (Hydra's flag gives its own)
+        print(f"bsscale {bsscale.__version__}")
+        return
+    try:
+        check_arguments(sys.argv[1:], choices())
+        sys.argv[1:] = own_overrides(sys.argv[1:], World.here())
+    except BsscaleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    # As `python -m` does: the user's own modules lie where the command is typed.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _terminated)
+    hydra.main(version_base="1.3", config_path=str(CONFIG_DIRECTORY), config_name="config")(
+        carry_out
+    )()
+
+
+def carry_out(cfg: DictConfig) -> None:
+    """Carry out one composed job; what Hydra and its launchers call."""
+    job = Job(cfg, HydraConfig.get(), function=carry_out)
+    name = job.options.name
+    task = TASKS[name]
+    world = World.here()
+    try:
+        if world is not None and world.size > 1 and not task.in_many_processes:
+            raise ConfigError(
+                f"task={name} in {world.size} processes that {world.source} has started",
+                f"start it once: python -m bsscale task={name} ...",
+            )
+        if job.dry_run:
+            task.check(job)
+            log.info("%s\n", task.describe(job))
+        else:
+            task.run(job)
+    except Exception as error:
+        own_fault = isinstance(error, BsscaleError)
+        if own_fault:
+            log.error("error: %s", error)
+        # A failing job of a multirun must not end the others; the comparison lists it. What
+        # happens to a rank above 0 nobody sees in its directory: the launcher tells.
+        if job.sweep is not None and (world is None or world.rank == 0):
+            if not own_fault:
+                log.exception("the job failed")
+        elif own_fault and job.sweep is None:
+            sys.exit(1)
+        else:
+            raise
+
+
+def _terminated(*_: object) -> None:
+    """SIGTERM, where nobody else handles it: the exit code that a shell gives it."""
+    sys.exit(128 + signal.SIGTERM)

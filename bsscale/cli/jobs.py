@@ -1,0 +1,152 @@
+"""From a composed configuration to what a task needs of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from bsscale.config import Config, TaskConfig
+from bsscale.records.identity import arm_label
+
+if TYPE_CHECKING:
+    from bsscale.data import Dataset
+    from bsscale.planning.devices import Devices
+    from bsscale.planning.plan import Plan
+    from bsscale.training.spec import RunSpec
+
+__all__ = ["Job", "Loader", "remembering_datasets"]
+
+Loader: TypeAlias = "Callable[[Mapping[str, Any]], Dataset]"
+
+
+class Job:
+    """One composed job. What is asked of it is read, checked and loaded then, once.
+
+    Parameters
+    ----------
+    cfg
+        The composed configuration.
+    hydra
+        Hydra's own part of it.
+    load
+        What loads a data set; None for `bsscale.data.load_dataset`.
+    devices
+        What the job will find where it runs; None: this machine's.
+    function
+        What carries out a composed configuration, for tasks that start jobs of their own.
+    """
+
+    def __init__(
+        self,
+        cfg: DictConfig,
+        hydra: Any,
+        load: Loader | None = None,
+        devices: Devices | None = None,
+        function: Callable[[DictConfig], Any] | None = None,
+    ) -> None:
+        self.hydra, self.function = hydra, function
+        self._cfg, self._load, self._devices = cfg, load, devices
+
+    @cached_property
+    def options(self) -> TaskConfig:
+        """The options of its task."""
+        options = OmegaConf.to_object(self._cfg.task)
+        assert isinstance(options, TaskConfig)
+        return options
+
+    @cached_property
+    def config(self) -> Config:
+        """The typed configuration, with possible values; raises BsscaleError for others."""
+        from bsscale.planning.checks import check_config
+
+        fields: dict[str, Any] = {str(key): self._cfg[key] for key in self._cfg if key != "hydra"}
+        for key, value in fields.items():
+            if OmegaConf.is_config(value):
+                fields[key] = OmegaConf.to_object(value)
+        config = Config(**fields)
+        config = replace(config, schedule=config.schedule.resolved())
+        check_config(config)
+        return config
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Its data."""
+        from bsscale.data import load_dataset
+
+        return (self._load or load_dataset)(self.config.dataset)
+
+    @cached_property
+    def devices(self) -> Devices:
+        """What it finds where it runs."""
+        from bsscale.planning.devices import Devices
+
+        return Devices.here() if self._devices is None else self._devices
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The numbers of the run that it describes; raises BsscaleError for an impossible one."""
+        from bsscale.planning.plan import make_plan
+
+        data = self.dataset
+        return make_plan(self.config, data.train.samples_per_pass, self.devices, data.key)
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether only its plan is to be shown."""
+        return bool(self._cfg.dry_run)
+
+    @property
+    def directory(self) -> Path:
+        """Its output directory."""
+        return Path(self.hydra.runtime.output_dir)
+
+    @property
+    def sweep(self) -> Path | None:
+        """The directory of the sweep that it belongs to, if it does."""
+        return Path(self.hydra.sweep.dir) if self.hydra.mode == RunMode.MULTIRUN else None
+
+    @property
+    def logging(self) -> dict[str, Any]:
+        """Its logging configuration."""
+        container = OmegaConf.to_container(self.hydra.job_logging, resolve=True)
+        assert isinstance(container, dict)
+        return {str(key): value for key, value in container.items()}
+
+    @property
+    def arm(self) -> str:
+        """The label of the arm that its run belongs to."""
+        overrides = list(self.hydra.overrides.task)
+        return arm_label(self.config.schedule.name, self.plan.gpus, overrides)
+
+    def run_spec(self) -> RunSpec:
+        """The run that it describes, to be trained."""
+        from bsscale.training.spec import RunSpec
+
+        return RunSpec(
+            plan=self.plan,
+            directory=self.directory,
+            arm=self.arm,
+            group=None if self.sweep is None else str(self.sweep),
+            logging=self.logging,
+        )
+
+
+def remembering_datasets() -> Loader:
+    """What loads each data set once, for jobs that share it."""
+    from bsscale.data import load_dataset
+
+    loaded: dict[str, Dataset] = {}
+
+    def load(config: Mapping[str, Any]) -> Dataset:
+        key = repr(config)
+        if key not in loaded:
+            loaded[key] = load_dataset(config)
+        return loaded[key]
+
+    return load

@@ -1,0 +1,1 @@
+"""What ``-m`` starts its jobs with: hydra/launcher=stacked, or a cluster's."""

@@ -1,0 +1,303 @@
+"""hydra/launcher=submitit_slurm and submitit_local: each run of a sweep is a job of its own.
+
+Hydra's plugin asks the same of the cluster for every job of a sweep. Here the number of tasks
+follows from each job's `gpus`, so that `gpus=1,2,8` is one sweep.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn
+from hydra.errors import CompactHydraException
+from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
+from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
+
+from bsscale.cli.jobs import remembering_datasets
+from bsscale.cli.launchers.checked import CheckedJob, check_jobs, without_result
+from bsscale.cli.tasks import Task
+from bsscale.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bsscale.planning.devices import Devices
+
+__all__ = ["LocalLauncher", "SlurmLauncher", "resources"]
+
+log = logging.getLogger(__name__)
+
+# How often the submitting process looks for results.
+POLL_S = 1.0
+# How long a job may go on after one of its tasks has failed: its peers notice by themselves.
+SETTLE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a job asks of the cluster.
+
+    Attributes
+    ----------
+    nodes, tasks_per_node
+        Where its processes are.
+    gpus_per_node
+        CUDA devices that it needs on each node; None: none.
+    cpus_per_task
+        CPU threads of each process.
+    """
+
+    nodes: int
+    tasks_per_node: int
+    gpus_per_node: int | None
+    cpus_per_task: int
+
+
+def resources(
+    processes: int, threads: int, gpus_per_node: int | None, tasks_per_node: int | None
+) -> Resources:
+    """Spread a job over as few nodes as hold it, evenly.
+
+    Parameters
+    ----------
+    processes, threads
+        Processes of the job, and CPU threads of each.
+    gpus_per_node
+        CUDA devices that a node has; None: the job needs none.
+    tasks_per_node
+        The most processes on one node; None: one for each CUDA device, or all of them.
+    """
+    for key, most in (("gpus_per_node", gpus_per_node), ("tasks_per_node", tasks_per_node)):
+        if most is not None and most < 1:
+            raise ConfigError(f"hydra.launcher.{key}={most}", "give 1 or more, or null")
+    most = min(n for n in (processes, gpus_per_node, tasks_per_node) if n is not None)
+    on_each = next(n for n in range(most, 0, -1) if processes % n == 0)
+    return Resources(
+        nodes=processes // on_each,
+        tasks_per_node=on_each,
+        gpus_per_node=None if gpus_per_node is None else on_each,
+        cpus_per_task=threads,
+    )
+
+
+class _SubmititLauncher(BaseSubmititLauncher):
+    """Checks all jobs, submits all jobs, and waits for all of them."""
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        assert self.config is not None and self.hydra_context is not None
+        jobs = check_jobs(
+            self.hydra_context, self.config, job_overrides, remembering_datasets(), self.devices
+        )
+        Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
+        groups: dict[Resources, list[int]] = {}
+        for number, job in enumerate(jobs):
+            groups.setdefault(self.resources(job), []).append(number)
+        submitted: dict[int, Any] = {}
+        try:
+            for asked, numbers in groups.items():
+                submitted |= self._submit(asked, numbers, jobs, job_overrides, initial_job_idx)
+        except BaseException:
+            for job in submitted.values():
+                job.cancel(check=False)
+            raise
+        try:
+            return [
+                _result(submitted[number], initial_job_idx + number, job)
+                for number, job in enumerate(jobs)
+            ]
+        except KeyboardInterrupt:
+            running = " ".join(job.job_id for job in submitted.values() if not job.done())
+            log.warning("no longer waiting for the jobs %s, which run on", running)
+            raise
+
+    def devices(self, task: Task) -> Devices:
+        """What a job of such a task finds where it runs."""
+        raise NotImplementedError
+
+    def resources(self, job: CheckedJob) -> Resources:
+        """What a job asks of the cluster."""
+        raise NotImplementedError
+
+    def _submit(
+        self,
+        asked: Resources,
+        numbers: Sequence[int],
+        jobs: Sequence[CheckedJob],
+        job_overrides: Sequence[Sequence[str]],
+        first: int,
+    ) -> dict[int, Any]:
+        """Submit the jobs that ask for the same, as one array."""
+        for number in numbers:
+            words = [f"#{first + number}", jobs[number].described, f"({_describe(asked)})"]
+            log.info("%s", "  ".join(filter(None, words)))
+        arguments = [
+            (
+                list(job_overrides[number]),
+                "hydra.sweep.dir",
+                first + number,
+                f"job_id_for_{first + number}",
+                Singleton.get_state(),
+            )
+            for number in numbers
+        ]
+        try:
+            executor = self._executor(asked)
+            submitted = executor.map_array(self, *zip(*arguments, strict=True))
+        except Exception as error:  # what submitit, or sbatch, has to say of the options
+            raise CompactHydraException(
+                f"Nothing was trained: {self._EXECUTOR} refuses the jobs: {error}\n"
+                "  -> the options of hydra.launcher are listed by --cfg hydra -p hydra.launcher"
+            ) from error
+        return dict(zip(numbers, submitted, strict=True))
+
+    def _executor(self, asked: Resources) -> Any:
+        import submitit
+
+        given = {key: value for key, value in self.params.items() if value is not None}
+        own = {key: given.pop(key) for key in ("max_num_timeout",) if key in given}
+        executor = submitit.AutoExecutor(
+            folder=given.pop("submitit_folder"),
+            cluster=self._EXECUTOR,
+            **{f"{self._EXECUTOR}_{key}": value for key, value in own.items()},
+        )
+        parameters: dict[str, Any] = {"cpus_per_task": asked.cpus_per_task, **given}
+        parameters |= {"nodes": asked.nodes, "tasks_per_node": asked.tasks_per_node}
+        parameters["gpus_per_node"] = asked.gpus_per_node
+        shared = BaseQueueConf.__dataclass_fields__
+        executor.update_parameters(
+            **{
+                key if key in shared else f"{self._EXECUTOR}_{key}": value
+                for key, value in parameters.items()
+            }
+        )
+        return executor
+
+    def __call__(
+        self,
+        sweep_overrides: list[str],
+        job_dir_key: str,
+        job_num: int,
+        job_id: str,
+        singleton_state: dict[Any, Any],
+    ) -> JobReturn:
+        """What every task of a job does. Its directory is that of task 0; the others only train."""
+        import submitit
+
+        environment = submitit.JobEnvironment()
+        # An interrupted start may have left an error about peers that were gone.
+        environment.paths.result_pickle.unlink(missing_ok=True)
+        if environment.global_rank > 0:
+            sweep_overrides = [
+                *sweep_overrides, "hydra.output_subdir=null", "hydra/job_logging=ranks_above_0"
+            ]  # fmt: skip
+        done: JobReturn = super().__call__(
+            sweep_overrides, job_dir_key, job_num, job_id, singleton_state
+        )
+        _ = done.return_value  # raises what ended the job
+        return done
+
+
+class SlurmLauncher(_SubmititLauncher):
+    """hydra/launcher=submitit_slurm: a task for each training process of a job."""
+
+    _EXECUTOR = "slurm"
+
+    def devices_of_node(self) -> Devices:
+        """What a job of one node finds there."""
+        from bsscale.planning.devices import Devices
+
+        return Devices(cuda=self.params.get("gpus_per_node") or 0)
+
+    def devices(self, task: Task) -> Devices:
+        from bsscale.planning.devices import Devices
+
+        on_node = self.devices_of_node()
+        # A run has as many nodes as it takes; the other tasks start their processes themselves.
+        return Devices(cuda=1 << 20) if task.in_many_processes and on_node.cuda else on_node
+
+    def resources(self, job: CheckedJob) -> Resources:
+        if job.plan is None or not job.task.in_many_processes:
+            return _one_task(job, self.params.get("gpus_per_node"))
+        gpus_per_node = self.params.get("gpus_per_node") if job.plan.device == "cuda" else None
+        tasks_per_node = self.params.get("tasks_per_node")
+        return resources(
+            job.plan.processes, job.plan.config.executor.threads, gpus_per_node, tasks_per_node
+        )
+
+
+class LocalLauncher(_SubmititLauncher):
+    """hydra/launcher=submitit_local: one task a job, which starts its training processes itself."""
+
+    _EXECUTOR = "local"
+
+    def devices_of_node(self) -> Devices:
+        """What a job finds on this host."""
+        from bsscale.planning.devices import Devices
+
+        here, given = Devices.here(), self.params.get("gpus_per_node")
+        return here if given is None else Devices(cuda=min(given, here.cuda))
+
+    def devices(self, task: Task) -> Devices:
+        return self.devices_of_node()
+
+    def resources(self, job: CheckedJob) -> Resources:
+        return _one_task(job, self.devices_of_node().cuda or None)
+
+
+def _one_task(job: CheckedJob, gpus_per_node: int | None) -> Resources:
+    """Of a job that starts its processes itself, on one node."""
+    if job.plan is None:
+        return Resources(1, 1, gpus_per_node, 1)
+    gpus = job.plan.processes if job.plan.device == "cuda" else None
+    return Resources(1, 1, gpus, job.plan.processes * job.plan.config.executor.threads)
+
+
+def _describe(asked: Resources) -> str:
+    tasks = asked.nodes * asked.tasks_per_node
+    text = f"{tasks} {'task' if tasks == 1 else 'tasks'} on {asked.nodes} "
+    text += "node" if asked.nodes == 1 else "nodes"
+    return text if asked.gpus_per_node is None else f"{text}, {asked.gpus_per_node} GPUs on each"
+
+
+def _result(submitted: Any, number: int, job: CheckedJob) -> JobReturn:
+    """Wait for a job. What it has trained is in its directory; what ended its tasks is said."""
+    _wait(submitted)
+    first, errors = submitted.task(0), _errors(submitted)
+    if (lost := first.exception()) is not None:
+        errors.setdefault(0, str(lost))
+    for rank, error in errors.items():
+        of = f", rank {rank} of {submitted.num_tasks}" if submitted.num_tasks > 1 else ""
+        log.error("error: job %d (%s%s): %s", number, submitted.job_id, of, error)
+    if lost is not None:
+        return without_result(job, number)
+    result = first.result()
+    assert isinstance(result, JobReturn)
+    return result
+
+
+def _wait(submitted: Any) -> None:
+    """Wait until a job's first task has ended, or another one has failed and it does not notice."""
+    failing_since: float | None = None
+    while not submitted.task(0).done():
+        if not _errors(submitted):
+            failing_since = None
+        elif failing_since is None:
+            failing_since = time.monotonic()
+        elif time.monotonic() - failing_since > SETTLE_S:
+            submitted.cancel(check=False)
+            return
+        time.sleep(POLL_S)
+
+
+def _errors(submitted: Any) -> dict[int, str]:
+    """The errors that tasks have ended with so far, by rank."""
+    tasks = (submitted.task(rank) for rank in range(submitted.num_tasks))
+    written = {t.task_id or 0: t for t in tasks if t.paths.result_pickle.exists()}
+    errors = {rank: task.exception() for rank, task in written.items()}
+    return {rank: str(error) for rank, error in errors.items() if error is not None}

@@ -1,0 +1,60 @@
+"""What Hydra composes from: the files of conf/ and sweeps/, and the typed options of the parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from bsscale import config, optimizers
+from bsscale.cli.tasks import TASKS
+from bsscale.schedules.options import SCHEDULES
+from bsscale.tracking.options import WandbConfig
+
+__all__ = ["CONFIG_DIRECTORY", "SWEEPS_DIRECTORY", "choices", "register_schemas"]
+
+# In a wheel the YAML files lie inside the package, in a checkout beside it.
+_PACKAGE = Path(__file__).parent.parent
+_PACKAGED = _PACKAGE / "conf"
+CONFIG_DIRECTORY = _PACKAGED if _PACKAGED.is_dir() else _PACKAGE.parent / "conf"
+SWEEPS_DIRECTORY = CONFIG_DIRECTORY.with_name("sweeps")
+
+SCHEMAS: dict[str, Any] = {
+    "config": config.Config,
+    "executor/executor": config.ExecutorConfig,
+    "tracker/none": config.TrackerConfig,
+    "tracker/wandb": WandbConfig,
+    "optimizer/sgd": optimizers.SGDConfig,
+    "optimizer/adam": optimizers.AdamConfig,
+    "optimizer/adamw": optimizers.AdamWConfig,
+    "optimizer/adagrad": optimizers.AdagradConfig,
+    **{f"task/{name}": task.options for name, task in TASKS.items()},
+    **{f"schedule/{name}": options for name, options in SCHEDULES.items()},
+}
+
+
+def register_schemas() -> None:
+    """Make known what does not lie below conf/: the typed configurations, and the sweeps.
+
+    The typed configurations go into a hidden group, where the YAML files refer to them.
+    """
+    store = ConfigStore.instance()
+    for path, node in SCHEMAS.items():
+        group, _, name = path.rpartition("/")
+        store.store(group="_schema/" + group if group else "_schema", name=name, node=node)
+    # (A second entry on Hydra's search path would make every folder beside sweeps/ a group.)
+    for sweep in sorted(SWEEPS_DIRECTORY.glob("*.yaml")):
+        file = OmegaConf.load(sweep)
+        store.store(group="sweeps", name=sweep.stem, node=file, package="_global_")
+
+
+def choices() -> dict[str, set[str]]:
+    """What each group of files offers, by the group's name."""
+    folders = [each for each in CONFIG_DIRECTORY.iterdir() if each.is_dir()]
+    return {
+        folder.name: {file.stem for file in folder.glob("*.yaml")}
+        for folder in [*folders, SWEEPS_DIRECTORY]
+        if folder.name != "hydra"
+    }

@@ -1,0 +1,21 @@
+"""What ``task=`` names: each task is an object with its check, its plan and its run."""
+
+from bsscale.cli.tasks.dashboard import DashboardTask
+from bsscale.cli.tasks.range_test import RangeTestTask
+from bsscale.cli.tasks.report import ReportTask
+from bsscale.cli.tasks.show_schedule import ShowScheduleTask
+from bsscale.cli.tasks.study import StudyTask
+from bsscale.cli.tasks.task import Task
+from bsscale.cli.tasks.train import TrainTask
+
+__all__ = ["TASKS", "Task"]
+
+# By the name of their file in conf/task.
+TASKS: dict[str, Task] = {
+    "train": TrainTask(),
+    "show_schedule": ShowScheduleTask(),
+    "range_test": RangeTestTask(),
+    "study": StudyTask(),
+    "report": ReportTask(),
+    "dashboard": DashboardTask(),
+}

@@ -1,0 +1,30 @@
+"""task=range_test: which rates a cycle may use."""
+
+from __future__ import annotations
+
+from bsscale.cli.jobs import Job
+from bsscale.cli.tasks.task import Task
+from bsscale.study.options import RangeTestTask as Options
+
+__all__ = ["RangeTestTask"]
+
+
+class RangeTestTask(Task):
+    """Trains while the rate grows, on several seeds, and suggests a cycle."""
+
+    options = Options
+
+    def check(self, job: Job) -> None:
+        from bsscale.study.range_test import plan_range_test
+
+        plan_range_test(job.config, job.dataset, job.devices)
+
+    def describe(self, job: Job) -> str:
+        from bsscale.study.range_test import describe_range_test
+
+        return describe_range_test(job.config, job.dataset, job.devices)
+
+    def run(self, job: Job) -> None:
+        from bsscale.study.range_test import range_test
+
+        range_test(job.config, job.dataset, job.directory, job.logging)

@@ -1,0 +1,75 @@
+"""task=train: one run."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bsscale.cli.jobs import Job
+from bsscale.cli.tasks.task import Task
+from bsscale.config import TrackerConfig
+
+if TYPE_CHECKING:
+    from bsscale.data import Dataset
+    from bsscale.planning.plan import Plan
+    from bsscale.training.spec import RunSpec
+
+__all__ = ["TrainTask"]
+
+log = logging.getLogger("bsscale")
+
+
+class TrainTask(Task):
+    """Trains one run; several at once where a sweep has collected them."""
+
+    in_many_processes = True
+
+    def check(self, job: Job) -> Plan:
+        return job.plan
+
+    def describe(self, job: Job) -> str:
+        from bsscale.planning.description import describe_plan
+
+        return describe_plan(job.plan, job.dataset, job.arm)
+
+    def run(self, job: Job) -> None:
+        from bsscale.training.result import describe_result
+        from bsscale.training.run import run
+
+        spec = job.run_spec()
+        if job.sweep is not None:
+            _warn(job)
+        else:
+            log.info("%s\n", self.describe(job))
+        record = run(spec, job.dataset)
+        if record is not None and job.sweep is None:
+            log.info("\n%s", describe_result(record, spec.directory))
+
+    def collect(self, job: Job) -> tuple[RunSpec, Dataset]:
+        _warn(job)
+        return job.run_spec(), job.dataset
+
+    def end_sweep(self, sweep: Path, tracker: TrackerConfig) -> bool:
+        """Compare the runs: one table, one comparison.json, one W&B run."""
+        from bsscale.cli.tasks.sweeps import job_directories
+        from bsscale.files.replace import write_json
+        from bsscale.report.summarize import compare
+        from bsscale.report.tables import arms_table
+        from bsscale.tracking.tracker import mirror_comparison
+
+        comparison = compare(job_directories(sweep))
+        path = sweep / "comparison.json"
+        write_json(path, comparison.as_dict())
+        mirror_comparison(tracker, sweep, path)
+        if comparison.arms:
+            log.info("\n%s\n", arms_table(comparison).text())
+        for failure in comparison.failed:
+            log.error("failed: %s: %s", failure.directory, failure.reason)
+        log.info("comparison  %s", path)
+        return not comparison.failed
+
+
+def _warn(job: Job) -> None:
+    for warning in job.plan.warnings:
+        log.warning("warning: %s", warning)

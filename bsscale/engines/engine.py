@@ -1,0 +1,57 @@
+"""What the training loop asks of an engine."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bsscale.data import Samples
+from bsscale.files.checked import Arrays
+from bsscale.planning.plan import Plan
+from bsscale.records.checkpoints import Checkpoint
+
+__all__ = ["Engine"]
+
+
+class Engine(Protocol):
+    """Models, optimizers and training data of the runs in its slots."""
+
+    @property
+    def width(self) -> int:
+        """Runs at a time."""
+        ...
+
+    @property
+    def updates_at_once(self) -> int:
+        """The most updates that one `advance` takes."""
+        ...
+
+    def begin(self, slot: int, plan: Plan, checkpoint: Checkpoint | None = None) -> None:
+        """Put a run into a slot, at its start or where a checkpoint left it."""
+        ...
+
+    def advance(self, updates: int) -> None:
+        """Take so many updates in every slot."""
+        ...
+
+    def take_train_loss(self, slot: int) -> float | None:
+        """Mean training loss since the last call."""
+        ...
+
+    def score(self, samples: Samples) -> npt.NDArray[np.float64]:
+        """Logits of every slot, shape (width, n)."""
+        ...
+
+    def model(self, slot: int) -> Any:
+        """The module as it is now."""
+        ...
+
+    def state(self, slot: int) -> Arrays:
+        """What a checkpoint of the run has to hold; all processes of a run call it together."""
+        ...
+
+    def end(self, slot: int) -> None:
+        """Take a run out of its slot."""
+        ...

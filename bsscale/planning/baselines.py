@@ -1,0 +1,273 @@
+"""Tuned 1-GPU baselines: the base_lr and the default target that ship, and how they are found.
+
+A baseline belongs to the settings that it was tuned at. Where a setting that matters differs,
+there is no baseline: a rate tuned for another model or batch is not handed out silently.
+
+A baseline is found by two multiruns at gpus=1, a sweep over base_lr and then fresh seeds at the
+best rate, and by this module::
+
+    python -m bsscale.planning.baselines TUNING_DIR              # which rate is best
+    python -m bsscale.planning.baselines TUNING_DIR REPORT_DIR   # the entry for baselines.json
+
+Both train for one pass over the training split: click models are commonly trained for one pass
+and overfit after a few, and it leaves N GPUs, whose default budget is eight passes, room to be
+eight times slower. The commands of every entry that ships are in baselines.json.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from bsscale.config import Config
+from bsscale.errors import BsscaleError, RecordsError
+from bsscale.files.replace import write_json
+from bsscale.records.identity import differences
+from bsscale.records.run_record import RunRecord, read_run
+
+__all__ = ["Baseline", "Lookup", "default_target", "find", "tune"]
+
+TARGET_MARGIN_AUC = 0.005
+SHIPPED = Path(__file__).with_name("baselines.json")
+
+
+def default_target(best_aucs: Sequence[float]) -> float:
+    """The target that tuned 1-GPU runs set: their median best AUC minus 0.005.
+
+    Parameters
+    ----------
+    best_aucs
+        Best validation AUC of each run, at least one.
+    """
+    return statistics.median(best_aucs) - TARGET_MARGIN_AUC
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A tuned 1-GPU setting.
+
+    Attributes
+    ----------
+    settings
+        The configuration it holds for: dataset, model, optimizer and micro_batch, and precision and
+        clip_grad_norm where they are not the default ones.
+    base_lr
+        The rate with the highest median best AUC of the tuning seeds.
+    best_auc
+        Best validation AUC of each report seed at base_lr; the tuning never saw these seeds.
+    tuning
+        What each rate of the sweep gave.
+    commands
+        What was run.
+    """
+
+    settings: Mapping[str, Any]
+    base_lr: float
+    best_auc: tuple[float, ...]
+    tuning: tuple[Mapping[str, Any], ...]
+    commands: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What ships for a configuration.
+
+    Attributes
+    ----------
+    described
+        The configuration in a few words.
+    baseline
+        Its tuned baseline, or None.
+    target
+        Its default target, or None. It belongs to data and model: the optimizer does not move it.
+    why_not
+        Where a baseline of these names exists for other settings: which differ.
+    """
+
+    described: str
+    baseline: Baseline | None
+    target: float | None
+    why_not: str = ""
+
+
+def find(config: Config, shipped: Sequence[Baseline] | None = None) -> Lookup:
+    """Look up what ships for a configuration.
+
+    Parameters
+    ----------
+    config
+        The run as the user wrote it.
+    shipped
+        Where to look; None for baselines.json.
+    """
+    shipped = _load() if shipped is None else shipped
+    wanted = settings_of(config)
+    names = {part: wanted[part]["name"] for part in ("dataset", "model", "optimizer")}
+    described = " ".join(f"{part}={name}" for part, name in names.items())
+    baseline, why_not = None, ""
+    targets: dict[str, float] = {}
+    for entry in shipped:
+        settings = {**_USUAL, **entry.settings}
+        if all(settings[part] == wanted[part] for part in ("dataset", "model")):
+            targets[settings["optimizer"]["name"]] = default_target(entry.best_auc)
+        if any(settings[part]["name"] != name for part, name in names.items()):
+            continue
+        if settings == wanted:
+            baseline = entry
+        else:
+            differing = ", ".join(
+                f"{key}={now}, " + ("tuned without it" if then is None else f"tuned at {then}")
+                for key, then, now in differences(settings, wanted)
+            )
+            why_not = why_not or f" with these settings ({differing})"
+    # The default optimizer's runs set the target of a data set and model.
+    target = targets.get("sgd", next(iter(targets.values()), None))
+    return Lookup(described, baseline, target, "" if baseline else why_not)
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """The part of a configuration that a tuned rate depends on, as plain containers."""
+    return {
+        "dataset": dict(config.dataset),
+        "model": dict(config.model),
+        "optimizer": _rule_of(asdict(config.optimizer)),
+        "micro_batch": config.micro_batch * config.grad_accum,
+        **_arithmetic_of(config.precision, config.clip_grad_norm),
+    }
+
+
+def tune(best_aucs: Mapping[float, Sequence[float]]) -> tuple[float, list[dict[str, Any]]]:
+    """Choose base_lr from runs at one GPU: the rate with the highest median best AUC.
+
+    Parameters
+    ----------
+    best_aucs
+        For each rate, the best validation AUC of each seed.
+
+    Returns
+    -------
+    base_lr and, for each rate in rising order, ``base_lr``, ``median_best_auc`` and ``seeds``.
+    """
+    table: list[dict[str, Any]] = [
+        {"base_lr": rate, "median_best_auc": statistics.median(aucs), "seeds": len(aucs)}
+        for rate, aucs in sorted(best_aucs.items())
+    ]
+    best = max(table, key=lambda row: float(row["median_best_auc"]))
+    return float(best["base_lr"]), table
+
+
+def _rule_of(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that make a rate another one: of sparse updates only the lazy form does."""
+    return {key: value for key, value in optimizer.items() if key != "sparse" or value is True}
+
+
+# What an entry was tuned with where it does not say otherwise.
+_USUAL = {"precision": "fp32", "clip_grad_norm": None}
+
+
+def _arithmetic_of(precision: str, clip_grad_norm: float | None) -> dict[str, Any]:
+    """Whether it is rounded to bfloat16, and how it is clipped; fp64 takes the rates of fp32."""
+    usual = "fp32" if precision == "fp64" else precision
+    return {"precision": usual, "clip_grad_norm": clip_grad_norm}
+
+
+@cache
+def _load() -> tuple[Baseline, ...]:
+    entries = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    return tuple(
+        Baseline(
+            settings=entry["settings"],
+            base_lr=entry["base_lr"],
+            best_auc=tuple(entry["best_auc"]),
+            tuning=tuple(entry["tuning"]),
+            commands=tuple(entry["commands"]),
+        )
+        for entry in entries
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the best rate of a tuning multirun, or write an entry of baselines.json."""
+    if len(arguments) not in (1, 2):
+        print(
+            "usage: python -m bsscale.planning.baselines TUNING_DIR [REPORT_DIR]", file=sys.stderr
+        )
+        return 1
+    try:
+        best_aucs = defaultdict(list)
+        for record in _runs(Path(arguments[0])):
+            # A run that diverged before its first evaluation knows nothing.
+            if record.base_lr is not None:  # (a script's run may have none)
+                best_aucs[record.base_lr].append(record.best_value or 0.5)
+        base_lr, table = tune(best_aucs)
+        for row in table:
+            print(row)
+        edge = base_lr in (table[0]["base_lr"], table[-1]["base_lr"])
+        print(f"base_lr={base_lr}" + (" (at the edge of the sweep: widen it)" if edge else ""))
+        if len(arguments) == 2:
+            report = _runs(Path(arguments[1]))
+            _write_entry(report, base_lr, table, [_command(Path(path)) for path in arguments])
+    except BsscaleError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _runs(directory: Path) -> list[RunRecord]:
+    paths = sorted(path.parent for path in directory.glob("*/run.json"))
+    if not paths:
+        raise RecordsError(f"{directory} holds no finished run", "give a multirun's directory")
+    return [read_run(path) for path in paths]
+
+
+def _command(directory: Path) -> str:
+    """The command of a multirun, as Hydra saved it."""
+    from omegaconf import OmegaConf
+
+    saved = OmegaConf.load(directory / "multirun.yaml")
+    return " ".join(["python -m bsscale -m", *saved.hydra.overrides.task])
+
+
+def _write_entry(
+    report: Sequence[RunRecord],
+    base_lr: float,
+    table: Sequence[Mapping[str, Any]],
+    commands: Sequence[str],
+) -> None:
+    if {record.base_lr for record in report} != {base_lr}:
+        raise RecordsError(
+            f"the report runs are not all at base_lr={base_lr}", "run them at the tuned rate"
+        )
+    config = report[0].config
+    settings = {part: config[part] for part in ("dataset", "model")}
+    settings["optimizer"] = _rule_of(config["optimizer"])
+    settings["micro_batch"] = report[0].micro_batch * report[0].grad_accum
+    entry = {
+        "settings": settings,
+        "base_lr": base_lr,
+        "best_auc": [record.best_value for record in report],
+        "tuning": list(table),
+        "commands": list(commands),
+    }
+    arithmetic = _arithmetic_of(config["precision"], config.get("clip_grad_norm"))
+    settings |= {key: value for key, value in arithmetic.items() if value != _USUAL[key]}
+    entries = json.loads(SHIPPED.read_text(encoding="utf-8"))
+    kept = [old for old in entries if old["settings"] != settings]
+    write_json(SHIPPED, sorted([*kept, entry], key=lambda e: _names(e["settings"])))
+    target = default_target([r.best_value for r in report if r.best_value])
+    print(f"target {target:.4f}; wrote {SHIPPED}")
+
+
+def _names(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(settings[part]["name"]) for part in ("dataset", "model", "optimizer"))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

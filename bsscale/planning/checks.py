@@ -1,0 +1,65 @@
+"""Values of a configuration that no data set or machine could make right."""
+
+from __future__ import annotations
+
+import math
+
+from bsscale.config import Config
+from bsscale.errors import ConfigError
+
+__all__ = ["check_config"]
+
+
+def check_config(config: Config) -> None:
+    """Raise ConfigError for values that no data set or machine could make right."""
+    for key, count in (
+        ("gpus", config.gpus),
+        ("micro_batch", config.micro_batch),
+        ("grad_accum", config.grad_accum),
+        ("budget_samples", config.budget_samples),
+        ("eval_interval_samples", config.eval_interval_samples),
+        ("checkpoint_interval_samples", config.checkpoint_interval_samples),
+        ("executor.threads", config.executor.threads),
+    ):
+        if count is not None and count < 1:
+            raise ConfigError(f"{key}={count} is below 1", f"give {key}=1 or more")
+    if not 0 <= config.seed < 2**63:
+        raise ConfigError(f"seed={config.seed} is not in 0 ... 2**63 - 1", "give seed=0 or more")
+    if config.target is not None and not 0.5 < config.target < 1:
+        raise ConfigError(
+            f"target={config.target} is not an AUC between 0.5 (chance) and 1",
+            "give the AUC to reach as a fraction, e.g. target=0.76",
+        )
+    if config.base_lr is not None and not 0 < config.base_lr < math.inf:
+        raise ConfigError(
+            f"base_lr={config.base_lr} is not a positive number",
+            "give the best fixed learning rate at gpus=1, e.g. base_lr=0.1",
+        )
+    if config.clip_grad_norm is not None and not 0 < config.clip_grad_norm < math.inf:
+        raise ConfigError(
+            f"clip_grad_norm={config.clip_grad_norm} is not a positive number",
+            "give the largest norm of an update's gradient, e.g. clip_grad_norm=1, or "
+            "clip_grad_norm=null not to clip",
+        )
+    passes = config.budget_passes
+    if passes is not None and config.budget_samples is not None:
+        raise ConfigError(
+            f"budget_samples={config.budget_samples} and budget_passes={passes} name one length",
+            "give one of them",
+        )
+    if passes is not None and not 0 < passes < math.inf:
+        raise ConfigError(f"budget_passes={passes} is not a positive number", "8 is the default")
+    _check_choice("precision", config.precision, ("fp32", "fp64", "bf16"))
+    _check_choice("executor", config.executor.name, ("auto", "virtual", "ddp"))
+    _check_choice("executor.device", config.executor.device, ("auto", "cpu", "cuda"))
+    if not isinstance(config.executor.compile, bool) and config.executor.compile != "auto":
+        raise ConfigError(
+            f"executor.compile={config.executor.compile!r} is not one of its values",
+            "give auto, true or false",
+        )
+    config.optimizer.check()
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{key}={value} is not one of its values", f"give {' or '.join(choices)}")

@@ -1,0 +1,87 @@
+"""The plan of a run, in words for a person."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bsscale.data import Dataset
+from bsscale.planning.plan import Plan
+from bsscale.schedules import OneCycle
+
+__all__ = ["describe_plan"]
+
+
+def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
+    """The plan of a run, one fact a line."""
+    batch = f"{plan.config.micro_batch} x {plan.gpus} gpus"
+    if plan.config.grad_accum > 1:
+        batch += f" x {plan.config.grad_accum} accumulated"
+    executor = f"{plan.executor} on {plan.device} ({plan.executor_reason})"
+    if plan.processes > 1:
+        executor += f", {plan.processes} processes x {plan.replicas_per_device} replicas"
+    target = plan.target_source
+    if plan.config.target is not None:
+        target = f"AUC {plan.config.target:.4f} ({plan.target_source})"
+    rows = [
+        ("run", f"{arm}, seed {plan.config.seed}"),
+        ("executor", executor),
+        ("step", f"{plan.training_step} ({plan.training_step_reason})"),
+        ("global batch", f"{plan.global_batch:,} samples ({batch})"),
+        (
+            "data",
+            f"{plan.samples_per_pass:,} samples a pass, "
+            f"{len(dataset.validation):,} validation, {len(dataset.test):,} test",
+        ),
+        (
+            "budget",
+            f"{plan.budget_samples:,} samples = {plan.steps:,} steps, "
+            f"evaluated every {plan.eval_interval_samples:,}",
+        ),
+        ("base_lr", f"{plan.base_lr:g} ({plan.base_lr_source})"),
+        ("schedule", _describe_rates(plan)),
+        *((name, value) for name, value in _describe_phases(plan)),
+        ("target", target),
+    ]
+    lines = [f"{name:>13}  {value}" for name, value in rows]
+    lines += [f"{'note':>13}  {note}" for note in dataset.notes]
+    lines += [f"{'warning':>13}  {warning}" for warning in plan.warnings]
+    return "\n".join(lines)
+
+
+def _describe_rates(plan: Plan) -> str:
+    """Where the learning rate and the momentum start, turn and end within the budget."""
+    steps = np.arange(plan.steps)
+    text = "lr " + _turns(plan.schedule.lr(steps))
+    momentum = plan.schedule.momentum(steps)
+    return text if momentum is None else f"{text}; momentum {_turns(momentum)}"
+
+
+def _turns(values: npt.NDArray[np.float64]) -> str:
+    first, last = values[0], values[-1]
+    top, bottom = int(np.argmax(values)), int(np.argmin(values))
+    parts = [f"{first:.4g}"]
+    if values[top] > max(first, last):
+        parts.append(f"{values[top]:.4g} at step {top:,}")
+    if values[bottom] < min(first, last):
+        parts.append(f"{values[bottom]:.4g} at step {bottom:,}")
+    if len(parts) > 1 or last != first:
+        parts.append(f"{last:.4g} at step {len(values) - 1:,}")
+    return " -> ".join(parts)
+
+
+def _describe_phases(plan: Plan) -> list[tuple[str, str]]:
+    """One row a phase of the schedule: the step and the sample at which it begins, its stairs."""
+    schedule = plan.schedule
+    levels = (
+        dict(zip(("rise", "fall"), schedule.levels(), strict=True))
+        if isinstance(schedule, OneCycle)
+        else {}
+    )
+    rows = []
+    for name, start in schedule.phases():
+        text = f"from step {start:,} (sample {start * plan.global_batch:,})"
+        if name in levels:
+            text += f", {levels[name]:,} levels"
+        rows.append((name, text))
+    return rows

@@ -1,0 +1,290 @@
+"""From a configuration to a `Plan`: every derived number of a run, computed and checked once.
+
+The order is the order of the questions: how many replicas, how large is an update, how many
+updates, when to evaluate, at what rates, towards what target. Nothing after this module derives
+a number again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
+
+from bsscale.config import Config
+from bsscale.errors import ConfigError
+from bsscale.files.replace import plain
+from bsscale.planning import baselines
+from bsscale.planning.checks import check_config
+from bsscale.planning.devices import Devices
+from bsscale.planning.executor import choose_executor
+from bsscale.planning.training_step import choose_training_step
+from bsscale.schedules import Schedule
+from bsscale.schedules.options import ScheduleContext
+
+__all__ = ["Plan", "make_plan"]
+
+DEFAULT_BUDGET_PASSES = 8.0
+# Divisible by every power of two up to 128 replicas, so that all of them evaluate at the same
+# sample counts; at 128 samples a replica it is 16 evaluations a pass of flights.
+DEFAULT_EVAL_INTERVAL_MICRO_BATCHES = 128
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run's configuration, and every number that follows from it, its data and the machine.
+
+    Attributes
+    ----------
+    config
+        As the user wrote it, with `gpus`, `base_lr` and `target` filled in.
+    executor
+        virtual or ddp.
+    executor_reason
+        Why, in a few words.
+    device
+        cpu or cuda.
+    training_step, training_step_reason
+        layers, compiled or eager, and why (see `training_step.choose_training_step`).
+    processes
+        Training processes.
+    global_batch
+        Samples of one update: micro_batch x gpus x grad_accum.
+    replicas_per_device
+        Replicas that one process carries.
+    samples_per_pass
+        Training samples in one pass.
+    data_key
+        Identity of the data; None where it is not known.
+    budget_samples, steps
+        The most samples to train on, and the updates that takes.
+    eval_interval_samples
+        Samples between evaluations.
+    base_lr_source
+        Where base_lr comes from.
+    schedule
+        Learning rate and momentum of each update.
+    target_source
+        Where the target comes from, or why there is none.
+    checkpoint_interval_samples
+        Samples between checkpoints.
+    warnings
+        What the user should know before training.
+    """
+
+    config: Config
+    executor: str
+    executor_reason: str
+    device: str
+    training_step: str
+    training_step_reason: str
+    processes: int
+    global_batch: int
+    replicas_per_device: int
+    samples_per_pass: int
+    data_key: str | None
+    budget_samples: int
+    steps: int
+    eval_interval_samples: int
+    base_lr_source: str
+    schedule: Schedule
+    target_source: str
+    checkpoint_interval_samples: int
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def gpus(self) -> int:
+        """Number of replicas."""
+        assert self.config.gpus is not None  # (filled in)
+        return self.config.gpus
+
+    @property
+    def base_lr(self) -> float:
+        """Best fixed learning rate at one GPU."""
+        assert self.config.base_lr is not None  # (filled in)
+        return self.config.base_lr
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """All that determines the training and when it ends, in plain containers.
+
+        It is what a checkpoint has in common with a run that goes on from it. Neither the executor
+        nor the number of replicas is part of it, as long as they make the same global batch.
+        """
+        config = self.config
+        schedule = {"shape": type(self.schedule).__name__, **asdict(cast("Any", self.schedule))}
+        described: dict[str, Any] = plain(
+            {
+                "dataset": config.dataset,
+                "data_key": self.data_key,
+                "samples_per_pass": self.samples_per_pass,
+                "model": config.model,
+                "optimizer": asdict(config.optimizer),
+                "schedule": schedule,
+                "clip_grad_norm": config.clip_grad_norm,
+                "precision": config.precision,
+                "global_batch": self.global_batch,
+                "budget_samples": self.budget_samples,
+                "eval_interval_samples": self.eval_interval_samples,
+                "target": config.target,
+                "stop_at_target": config.stop_at_target,
+                "seed": config.seed,
+            }
+        )
+        return described
+
+    def with_target(self, target: float | None, source: str) -> Plan:
+        """The same run towards another target; None: towards none."""
+        return replace(self, config=replace(self.config, target=target), target_source=source)
+
+    def next_evaluation(self, step: int) -> int:
+        """After how many updates a run that has made `step` of them is evaluated again.
+
+        That is the first update that passes a point of the evaluation grid, or the last of all.
+        """
+        passed = step * self.global_batch // self.eval_interval_samples
+        samples = (passed + 1) * self.eval_interval_samples
+        return min(-(-samples // self.global_batch), self.steps)
+
+    def next_checkpoint(self, step: int) -> int:
+        """After how many updates a run that has made `step` of them is checkpointed again.
+
+        That is the first update past a multiple of the interval; or, where evaluations are closer
+        together, the first evaluation past it, so that runs in one stack stay in step.
+        """
+        passed = step * self.global_batch // self.checkpoint_interval_samples
+        samples = (passed + 1) * self.checkpoint_interval_samples
+        due = -(-samples // self.global_batch)
+        if self.checkpoint_interval_samples < self.eval_interval_samples:
+            return due
+        return self.next_evaluation(due - 1)
+
+
+def make_plan(
+    config: Config, samples_per_pass: int, devices: Devices, data_key: str | None = None
+) -> Plan:
+    """Derive and check every number of a run.
+
+    Parameters
+    ----------
+    config
+        The run as the user wrote it.
+    samples_per_pass
+        Training samples in one pass over the data set.
+    devices
+        The accelerators of this machine.
+    data_key
+        Identity of the data; None where it is not known.
+
+    Raises
+    ------
+    ConfigError
+        With the fact, the value and the remedy, for whatever cannot be trained.
+    """
+    check_config(config)
+    gpus = config.gpus or (1 if devices.world is None else devices.world.size)
+    executor, executor_reason, device, processes = choose_executor(config, gpus, devices)
+
+    global_batch = config.micro_batch * gpus * config.grad_accum
+    if global_batch > samples_per_pass:
+        largest = samples_per_pass // (config.micro_batch * config.grad_accum)
+        raise ConfigError(
+            f"the global batch of {global_batch:,} samples (micro_batch={config.micro_batch} x "
+            f"gpus={gpus} x grad_accum={config.grad_accum}) is larger than the training split of "
+            f"{samples_per_pass:,}",
+            f"give gpus of at most {largest:,}, or a smaller micro_batch",
+        )
+    eval_interval = config.eval_interval_samples or (
+        DEFAULT_EVAL_INTERVAL_MICRO_BATCHES * config.micro_batch
+    )
+    budget = _budget_samples(config, samples_per_pass, eval_interval)
+    steps = math.ceil(budget / global_batch)
+    training_step, training_step_reason = choose_training_step(
+        config, executor, device, steps, global_batch
+    )
+
+    tuned = baselines.find(config)
+    base_lr, base_lr_source = _base_lr(config, tuned)
+    target, target_source = _target(config, tuned)
+    schedule = config.schedule.build(
+        ScheduleContext(
+            base_lr=base_lr,
+            gpus=gpus,
+            global_batch=global_batch,
+            samples_per_pass=samples_per_pass,
+            momentum=config.optimizer.momentum_now,
+        )
+    )
+    _check_schedule(config, schedule, steps, global_batch)
+    return Plan(
+        config=replace(config, gpus=gpus, base_lr=base_lr, target=target),
+        executor=executor,
+        executor_reason=executor_reason,
+        device=device,
+        training_step=training_step,
+        training_step_reason=training_step_reason,
+        processes=processes,
+        global_batch=global_batch,
+        replicas_per_device=gpus // processes,
+        samples_per_pass=samples_per_pass,
+        data_key=data_key,
+        budget_samples=budget,
+        steps=steps,
+        eval_interval_samples=eval_interval,
+        base_lr_source=base_lr_source,
+        schedule=schedule,
+        target_source=target_source,
+        checkpoint_interval_samples=config.checkpoint_interval_samples or samples_per_pass,
+        warnings=schedule.notes(),
+    )
+
+
+def _budget_samples(config: Config, samples_per_pass: int, eval_interval: int) -> int:
+    if config.budget_samples is not None:
+        return config.budget_samples
+    passes = DEFAULT_BUDGET_PASSES if config.budget_passes is None else config.budget_passes
+    # Up to a whole evaluation interval, so that the grid ends where the budget does.
+    return math.ceil(passes * samples_per_pass / eval_interval) * eval_interval
+
+
+def _check_schedule(config: Config, schedule: Schedule, steps: int, global_batch: int) -> None:
+    """What only the run knows: its optimizer and its length."""
+    if schedule.momentum(0) is not None and config.optimizer.momentum_now is None:
+        raise ConfigError(
+            f"schedule={config.schedule.name} cycles the momentum, and "
+            f"optimizer={config.optimizer.name} as configured has no momentum",
+            "leave momentum alone (cycle_momentum=false), or give an optimizer with momentum "
+            "(optimizer=sgd, adam or adamw)",
+        )
+    if schedule.length > steps:
+        raise ConfigError(
+            f"schedule={config.schedule.name} takes {schedule.length:,} steps of {global_batch:,} "
+            f"samples, but the budget ends after {steps:,}",
+            "shorten the schedule (its options in steps, samples or fractions of a pass), or "
+            f"train for longer: budget_samples={schedule.length * global_batch} or more",
+        )
+    schedule.check(steps)
+
+
+def _base_lr(config: Config, tuned: baselines.Lookup) -> tuple[float, str]:
+    if config.base_lr is not None:
+        return config.base_lr, "given"
+    if tuned.baseline is None:
+        raise ConfigError(
+            f"no tuned base_lr ships for {tuned.described}{tuned.why_not}",
+            "give base_lr=RATE; to find it, train at gpus=1 over a range of rates and take the "
+            "best:\n     python -m bsscale -m schedule=fixed gpus=1 "
+            "base_lr=0.01,0.03,0.1,0.3,1 [your options]",
+        )
+    return tuned.baseline.base_lr, f"tuned at gpus=1 for {tuned.described}"
+
+
+def _target(config: Config, tuned: baselines.Lookup) -> tuple[float | None, str]:
+    if config.target is not None:
+        return config.target, "given"
+    if tuned.target is None:
+        return None, (
+            f"none ships for {tuned.described}{tuned.why_not}; the run uses its whole budget and "
+            "reports its best AUC (give target=AUC)"
+        )
+    return tuned.target, "median best AUC of the tuned 1-GPU runs - 0.005"

@@ -1,0 +1,191 @@
+"""Checkpoints: all that a run needs to go on as if nothing had interrupted it.
+
+A checkpoint is one file of arrays and JSON (see `checked_file`), in ``checkpoints/`` of the run's
+directory. The last two are kept: if the newest is damaged, the run goes on from the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bsscale.errors import FormatVersionError, RecordsError
+from bsscale.files.checked import Arrays, DamagedError, read_checked, write_checked
+from bsscale.files.replace import plain, write_json
+from bsscale.records.evaluation import EvalPoint, encode, eval_point
+from bsscale.records.schema import FORMAT_VERSION, read_object, version_of
+
+__all__ = [
+    "Checkpoint",
+    "newest_checkpoint",
+    "read_checkpoint",
+    "read_plan",
+    "remove_checkpoints",
+    "write_checkpoint",
+    "write_plan",
+]
+
+KEPT = 2
+FOLDER = "checkpoints"
+PLAN = "plan.json"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run after some of its updates.
+
+    Attributes
+    ----------
+    step
+        Updates made. Schedule and sample order follow from it: both are functions of the step.
+    arrays
+        What the engine holds: weights, optimizer state, random states, the training loss since the
+        last evaluation.
+    evals
+        The evaluations so far.
+    wall_s, eval_s
+        Seconds of training so far, and of them of evaluations.
+    training
+        What determines the training, as `Plan.training` describes it.
+    test_value
+        The metric on the test split at a hit that is confirmed, or may be by the next evaluation.
+    """
+
+    step: int
+    arrays: Arrays
+    evals: tuple[EvalPoint, ...]
+    wall_s: float
+    eval_s: float
+    training: Mapping[str, Any]
+    test_value: float | None = None
+
+
+def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint of the run in `directory`, and remove all but the last two.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; those before it stay.
+    """
+    folder = directory / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {
+        "format_version": FORMAT_VERSION,
+        "step": checkpoint.step,
+        "wall_s": checkpoint.wall_s,
+        "eval_s": checkpoint.eval_s,
+        "training": checkpoint.training,
+        "test_value": checkpoint.test_value,
+        "evals": [encode(point) for point in checkpoint.evals],
+    }
+    path = folder / f"step-{checkpoint.step:09d}.safetensors"
+    write_checked(path, checkpoint.arrays, json.dumps(plain(described), allow_nan=False))
+    for old in _files(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def write_plan(directory: Path, training: Mapping[str, Any]) -> None:
+    """Write down what the run in `directory` trains, for a later start of it.
+
+    Parameters
+    ----------
+    directory
+        The run's.
+    training
+        What determines the training, as `Plan.training` describes it.
+    """
+    folder = directory / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / PLAN, {"format_version": FORMAT_VERSION, "training": training})
+
+
+def read_plan(directory: Path) -> Mapping[str, Any] | None:
+    """What an unfinished run in `directory` trains; None where that was not written down.
+
+    Raises
+    ------
+    RecordsError
+        If it cannot be read, or is of another format version.
+    """
+    path = directory / FOLDER / PLAN
+    try:
+        data = read_object(path, "train in another directory (hydra.run.dir=PATH)")
+    except FileNotFoundError:
+        return None
+    version_of(data, path)
+    training = data.get("training")
+    return training if isinstance(training, dict) else None
+
+
+def newest_checkpoint(directory: Path) -> Path | None:
+    """The newest checkpoint of the run in `directory` that is whole; each other is warned of."""
+    for path in _files(directory / FOLDER):
+        try:
+            read_checkpoint(path)
+        except FormatVersionError:
+            raise
+        except RecordsError as error:
+            log.warning("warning: left out: %s", error.fact)
+        else:
+            return path
+    return None
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint, every byte of it checked. Nothing in it is executed or imported.
+
+    Raises
+    ------
+    RecordsError
+        If there is none, or it is damaged.
+    """
+    try:
+        arrays, text = read_checked(path)
+        described = json.loads(text)
+        if (version := described["format_version"]) != FORMAT_VERSION:
+            raise FormatVersionError(
+                f"the checkpoint {path} has format_version {version}, and this bsscale goes on "
+                f"from {FORMAT_VERSION} only",
+                "go on with the bsscale that wrote it, or train in another directory "
+                "(hydra.run.dir=PATH)",
+            )
+        return Checkpoint(
+            step=int(described["step"]),
+            arrays=arrays,
+            evals=tuple(eval_point(data) for data in described["evals"]),
+            wall_s=float(described["wall_s"]),
+            eval_s=float(described["eval_s"]),
+            training=dict(described["training"]),
+            test_value=described["test_value"],
+        )
+    except FileNotFoundError:
+        raise RecordsError(f"there is no checkpoint {path}", "give the path of one") from None
+    except FormatVersionError:
+        raise
+    except (DamagedError, KeyError, TypeError, ValueError, RecordsError) as error:
+        raise RecordsError(
+            f"the checkpoint {path} is damaged ({error})", "give another one, or start from scratch"
+        ) from error
+
+
+def remove_checkpoints(directory: Path) -> None:
+    """Remove the checkpoints of a run that has ended: its weights and records say it all."""
+    folder = directory / FOLDER
+    for path in [*_files(folder), *folder.glob(".*.part"), folder / PLAN]:
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # there is none, or something else is in it
+        folder.rmdir()
+
+
+def _files(folder: Path) -> list[Path]:
+    """The checkpoints, the newest first."""
+    return sorted(folder.glob("step-*.safetensors"), reverse=True)

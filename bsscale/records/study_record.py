@@ -1,0 +1,184 @@
+"""study.json: what a study set out to do, and what has been settled since."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from bsscale.errors import RecordsError
+from bsscale.files.replace import write_json
+from bsscale.records.schema import FORMAT_VERSION, read_object, typed, version_of
+from bsscale.records.version_1 import study_of_version_1
+
+__all__ = [
+    "Amendment",
+    "Cost",
+    "Registered",
+    "RegisteredArm",
+    "StudyRecord",
+    "TrialRecord",
+    "TuningRecord",
+    "read_study",
+    "write_study",
+]
+
+
+class RegisteredArm(msgspec.Struct, frozen=True, kw_only=True):
+    """An arm as it was registered: see `bsscale.study.options.StudyArm`."""
+
+    name: str
+    role: Literal["baseline", "arm", "control"]
+    gpus: int
+    rate: str
+    preset: bool
+    schedule: dict[str, Any]
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was settled before the first run. Its hash names the study."""
+
+    gpus: int
+    settings: dict[str, Any]
+    arms: tuple[RegisteredArm, ...]
+    seeds: tuple[int, ...]
+    tuning_seeds: tuple[int, ...]
+    target_seeds: tuple[int, ...]
+    trials: int
+    rates: tuple[float | None, float | None]
+    base_lr: float | None
+    target: float | None
+    target_rule: str
+    budget_rule: str
+    range_test_seeds: int
+    stacks: list[dict[str, Any]]
+    metric: str = "auc"
+    data_key: str | None = None
+
+
+class Amendment(msgspec.Struct, frozen=True):
+    """Arms and seeds that were added later."""
+
+    arms_added: tuple[RegisteredArm, ...]
+    seeds_added: tuple[int, ...]
+
+
+class TrialRecord(msgspec.Struct, frozen=True):
+    """One learning rate of a search, over its seeds: medians, censored ones None."""
+
+    lr: float
+    best_value: float | None
+    samples_to_target: float | None
+    seeds: int
+
+
+class TuningRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A search for a learning rate.
+
+    Attributes
+    ----------
+    samples
+        Samples trained on.
+    lowest, highest, best
+        The rates at the ends, and the best one.
+    edge
+        low or high if the best rate is at that end, else None.
+    extended
+        How often the space was extended because of that.
+    trials
+        In rising order of their rates.
+    """
+
+    name: str
+    gpus: int
+    samples: int
+    lowest: float
+    highest: float
+    best: float
+    edge: Literal["low", "high"] | None
+    extended: int
+    trials: tuple[TrialRecord, ...]
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """Samples trained on and seconds spent, all starts together."""
+
+    samples: int = 0
+    wall_s: float = 0.0
+
+
+class StudyRecord(msgspec.Struct, kw_only=True):
+    """A study on disk.
+
+    Attributes
+    ----------
+    registered, hash
+        What the study set out to do, and its hash; they never change.
+    amendments
+        Arms and seeds that were added later.
+    base_lr, target, budget_samples
+        Settled by the runs at 1 GPU, before any other.
+    tunings
+        What each search for a rate saw.
+    deviations
+        Where the study did not do what was registered.
+    commands
+        What was typed, start after start.
+    """
+
+    format_version: int = FORMAT_VERSION
+    name: str
+    hash: str
+    registered: Registered
+    amendments: list[Amendment] = []
+    base_lr: float | None = None
+    target: float | None = None
+    budget_samples: int | None = None
+    tunings: list[TuningRecord] = []
+    deviations: list[str] = []
+    cost: Cost = Cost()
+    commands: list[str] = []
+
+    @property
+    def arms(self) -> tuple[RegisteredArm, ...]:
+        """As registered, then what amendments added."""
+        return (*self.registered.arms, *(arm for a in self.amendments for arm in a.arms_added))
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """As registered, then what amendments added."""
+        return (*self.registered.seeds, *(seed for a in self.amendments for seed in a.seeds_added))
+
+    @property
+    def baseline(self) -> str | None:
+        """The name of the arm that the others are compared with."""
+        return next((arm.name for arm in self.arms if arm.role == "baseline"), None)
+
+    def role(self, arm: str) -> str | None:
+        """What an arm was registered as."""
+        return next((each.role for each in self.arms if each.name == arm), None)
+
+
+def write_study(directory: Path, study: StudyRecord) -> None:
+    """Replace study.json."""
+    write_json(directory / "study.json", msgspec.to_builtins(study))
+
+
+def read_study(directory: Path) -> StudyRecord:
+    """Read study.json, of this version or of version 1, whose names are translated.
+
+    Raises
+    ------
+    RecordsError
+        If there is none, it is no study, or of a newer version.
+    """
+    path = directory / "study.json"
+    remedy = "its runs are shown without it"
+    try:
+        data = read_object(path, remedy)
+    except FileNotFoundError:
+        raise RecordsError(f"{directory} holds no study.json", remedy) from None
+    if version_of(data, path) == 1:
+        data = study_of_version_1(data)
+    return typed(data, StudyRecord, path, remedy)

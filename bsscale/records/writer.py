@@ -1,0 +1,89 @@
+"""A run's directory, written as the run happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from bsscale.files.locks import hold
+from bsscale.files.replace import replace_text
+from bsscale.records.directories import busy, cannot_go_on, refuse_occupied, unwritable
+from bsscale.records.evaluation import EvalPoint, encode
+from bsscale.records.run_record import RunRecord, write_run
+
+__all__ = ["Records"]
+
+# Held by the process that writes a run.
+LOCK = ".lock"
+
+
+class Records:
+    """evals.jsonl line by line, run.json at the end. An observer of the training loop.
+
+    Parameters
+    ----------
+    directory
+        Where to write; created if need be.
+    kept
+        What an earlier start of the run has left there is replaced by these evaluations: those
+        before the checkpoint that it goes on from. None: the directory must be free.
+
+    Raises
+    ------
+    RecordsError
+        If the directory already holds a run, another process is writing one there, or it cannot
+        be written.
+    """
+
+    def __init__(self, directory: Path, kept: Sequence[EvalPoint] | None = None) -> None:
+        self.directory = directory
+        if kept is None:
+            refuse_occupied(directory)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock = hold(directory / LOCK, busy(directory))
+            (directory / "run.json").unlink(missing_ok=True)
+            replace_text(directory / "evals.jsonl", "".join(_line(point) for point in kept or ()))
+            self._evals = (directory / "evals.jsonl").open("ab", buffering=0)
+        except OSError as error:
+            raise unwritable(directory, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close evals.jsonl."""
+        self._evals.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+            (self.directory / LOCK).unlink(missing_ok=True)
+
+    def on_step(self, step: int) -> None:
+        """Nothing is written for an update."""
+
+    def on_eval(self, point: EvalPoint) -> None:
+        """Append one line, at once.
+
+        Raises
+        ------
+        RecordsError
+            If it cannot be written: records are the point of a run.
+        """
+        try:
+            self._evals.write(_line(point).encode())
+        except OSError as error:
+            raise cannot_go_on(self.directory, error) from error
+
+    def finish(self, record: RunRecord) -> None:
+        """Write run.json, whole or not at all."""
+        write_run(self.directory, record)
+
+
+def _line(point: EvalPoint) -> str:
+    return json.dumps(encode(point), allow_nan=False) + "\n"

@@ -1,0 +1,30 @@
+"""What every form of a report shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bsscale.report.charts import Figure
+from bsscale.report.tables import Table
+
+__all__ = ["Contents"]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What every form of the report shows, in order."""
+
+    title: str
+    verdict: str
+    arms: Table
+    verdicts: Sequence[tuple[str, str]]
+    intervals: Table
+    figures: Sequence[Figure]
+    plans: Sequence[tuple[str, Sequence[str], Table]]
+    differ: Table
+    common: Table
+    versions: Table
+    cost: str
+    left_out: Table
+    commands: Sequence[str]

@@ -1,0 +1,43 @@
+"""What can be written under ``schedule.``, and the schedule that comes of it.
+
+A schedule (bsscale/schedules) counts in updates and knows no batch. Its configuration speaks the
+user's units: lengths in steps, samples or passes, and rates relative to base_lr and gpus.
+"""
+
+from bsscale.schedules.options.base import ScheduleConfig, ScheduleContext
+from bsscale.schedules.options.constants import (
+    FixedConfig,
+    LinearScalingConfig,
+    ScaledConfig,
+    SqrtScalingConfig,
+)
+from bsscale.schedules.options.deepspeed import DeepSpeedConfig
+from bsscale.schedules.options.onecycle import OneCycleConfig, OneCycleTorchConfig
+from bsscale.schedules.options.sequence import PARTS, SequenceConfig
+from bsscale.schedules.options.shapes import (
+    CosineConfig,
+    LinearWarmupConfig,
+    RangeTestConfig,
+    WSDConfig,
+)
+
+__all__ = [
+    "SCHEDULES",
+    "CosineConfig",
+    "DeepSpeedConfig",
+    "FixedConfig",
+    "LinearScalingConfig",
+    "LinearWarmupConfig",
+    "OneCycleConfig",
+    "OneCycleTorchConfig",
+    "RangeTestConfig",
+    "ScaledConfig",
+    "ScheduleConfig",
+    "ScheduleContext",
+    "SequenceConfig",
+    "SqrtScalingConfig",
+    "WSDConfig",
+]
+
+# By the name of their file in conf/schedule.
+SCHEDULES: dict[str, type[ScheduleConfig]] = {**PARTS, "sequence": SequenceConfig}

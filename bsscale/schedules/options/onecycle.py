@@ -1,0 +1,220 @@
+"""1-Cycle, in DeepSpeed's parameters and in PyTorch's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+from bsscale.config.files import read_yaml, typed
+from bsscale.errors import ConfigError
+from bsscale.schedules import OneCycle, OneCycleTorch, Schedule, checks
+from bsscale.schedules.options.base import (
+    ScheduleConfig,
+    ScheduleContext,
+    given_length,
+    length,
+    scaled_peak,
+)
+
+__all__ = ["OneCycleConfig", "OneCycleTorchConfig"]
+
+# Options that are names of one number: who gives one has settled the others.
+_NAMES_OF_ONE = (
+    {"cycle_max_lr", "scaling", "factor"},
+    {"cycle_first_step_size", "cycle_first_samples", "cycle_first_fraction"},
+    {"cycle_second_step_size", "cycle_second_samples", "cycle_second_fraction"},
+    {"decay_step_size", "post_cycle_decay_step_size", "decay_samples", "decay_fraction"},
+)
+
+
+@dataclass
+class _CycleConfig(ScheduleConfig):
+    """What the two have in common.
+
+    Attributes
+    ----------
+    scaling, factor
+        The rule that gives the peak: none, linear, sqrt, or factor with its factor.
+    cycle_momentum
+        None: where the optimizer has momentum or beta1.
+    """
+
+    scaling: str | None = None
+    factor: float | None = None
+    cycle_momentum: bool | None = None
+
+    def _peak(
+        self, context: ScheduleContext, option: str, given: float | None, default: float
+    ) -> float:
+        """The peak as given, or by a rule; `default` x gpus x base_lr if there is neither."""
+        if given is not None and (self.scaling is not None or self.factor is not None):
+            other = "scaling" if self.scaling is not None else "factor"
+            raise ConfigError(
+                f"schedule.{option}={given} and schedule.{other}={getattr(self, other)} both "
+                "give the peak",
+                "give one of them",
+            )
+        if given is not None:
+            return given
+        if self.scaling is not None:
+            return scaled_peak(context, self.scaling, self.factor)
+        if self.factor is not None:
+            raise ConfigError(
+                f"schedule.factor={self.factor} does nothing without schedule.scaling=factor",
+                "give both, or leave the factor out",
+            )
+        return default * scaled_peak(context, "linear", None)
+
+    def _momentum(self, context: ScheduleContext, *options: str) -> bool:
+        """Whether momentum is cycled; its options must keep their defaults where it is not."""
+        cycles = context.momentum is not None
+        if self.cycle_momentum is not None:
+            cycles = self.cycle_momentum
+        for option in options:
+            value = getattr(self, option)
+            if value != getattr(type(self), option) and not cycles:
+                why = "with schedule.cycle_momentum=false"
+                if self.cycle_momentum is None:
+                    why = "with an optimizer that has no momentum"
+                raise ConfigError(f"schedule.{option}={value} does nothing {why}", "leave it out")
+        return cycles
+
+
+@dataclass
+class OneCycleConfig(_CycleConfig):
+    """1-Cycle, with the parameter names of the DeepSpeed configuration.
+
+    Each length has three names, of which at most one may be given: ``..._step_size`` in updates,
+    ``..._samples``, and ``..._fraction`` of one pass over the training split. By default the two
+    halves of the cycle and the decay take a third of a pass each, the proportions of the
+    tutorial's example (1000 + 1000 + 1000 steps); the second half follows the first.
+
+    Attributes
+    ----------
+    preset
+        A YAML file with any of the options whose default is None, such as the range test writes;
+        it fills those that are None here.
+    compat
+        deepspeed: DeepSpeed's own momentum where it differs on purpose.
+    """
+
+    name: str = "onecycle"
+    preset: str | None = None
+    cycle_min_lr: float | None = None
+    cycle_max_lr: float | None = None
+    cycle_first_step_size: int | None = None
+    cycle_first_samples: int | None = None
+    cycle_first_fraction: float | None = None
+    cycle_second_step_size: int | None = None
+    cycle_second_samples: int | None = None
+    cycle_second_fraction: float | None = None
+    cycle_first_stair_count: int = 0
+    cycle_second_stair_count: int | None = None
+    decay_step_size: int | None = None
+    post_cycle_decay_step_size: int | None = None
+    decay_samples: int | None = None
+    decay_fraction: float | None = None
+    decay_lr_rate: float | None = None
+    cycle_min_mom: float = 0.8
+    cycle_max_mom: float = 0.9
+    decay_mom_rate: float = 0.0
+    compat: str | None = None
+
+    def resolved(self) -> OneCycleConfig:
+        if self.preset is None:
+            return self
+        values = read_yaml("schedule.preset", self.preset)
+        options = [field.name for field in fields(self) if field.default is None]
+        options.remove("preset")
+        checks.keys(values, options, f"the preset {self.preset}")
+        preset = typed(OneCycleConfig, values, f"the preset {self.preset}")
+        settled = {option for option in options if getattr(self, option) is not None}
+        for names in _NAMES_OF_ONE:
+            if names & settled:
+                settled |= names
+        filled = {key: getattr(preset, key) for key in values if key not in settled}
+        return replace(self, preset=None, **filled)
+
+    def build(self, context: ScheduleContext) -> Schedule:
+        if self.preset is not None:
+            return self.resolved().build(context)
+        first = length(self, context, "cycle_first", default=1 / 3)
+        decay = self._decay_step_size(context)
+        # The tutorial's example decays by 0.001 per decay_step_size.
+        decays_by = 0.001 if decay > 0 else 0.0
+        return OneCycle(
+            cycle_min_lr=context.base_lr if self.cycle_min_lr is None else self.cycle_min_lr,
+            cycle_max_lr=self._peak(context, "cycle_max_lr", self.cycle_max_lr, default=1.25),
+            cycle_first_step_size=first,
+            cycle_second_step_size=given_length(self, context, "cycle_second"),
+            cycle_first_stair_count=self.cycle_first_stair_count,
+            cycle_second_stair_count=self.cycle_second_stair_count,
+            decay_step_size=decay,
+            decay_lr_rate=decays_by if self.decay_lr_rate is None else self.decay_lr_rate,
+            cycle_momentum=self._momentum(
+                context, "cycle_min_mom", "cycle_max_mom", "decay_mom_rate"
+            ),
+            cycle_min_mom=self.cycle_min_mom,
+            cycle_max_mom=self.cycle_max_mom,
+            decay_mom_rate=self.decay_mom_rate,
+            compat=self.compat,
+        )
+
+    def _decay_step_size(self, context: ScheduleContext) -> int:
+        if self.post_cycle_decay_step_size is None:
+            return length(self, context, "decay", default=1 / 3)
+        if self.decay_step_size is not None:
+            raise ConfigError(
+                f"schedule.decay_step_size={self.decay_step_size} and "
+                f"schedule.post_cycle_decay_step_size={self.post_cycle_decay_step_size} are two "
+                "names of one length",
+                "give one of them",
+            )
+        renamed = replace(
+            self, decay_step_size=self.post_cycle_decay_step_size, post_cycle_decay_step_size=None
+        )
+        return renamed._decay_step_size(context)
+
+
+@dataclass
+class OneCycleTorchConfig(_CycleConfig):
+    """1-Cycle, with the parameter names of torch.optim.lr_scheduler.OneCycleLR.
+
+    Attributes
+    ----------
+    max_lr
+        The peak; None: as `scaling` says, by default gpus x base_lr.
+    total_steps, total_samples, total_fraction
+        The whole cycle, in updates, samples or passes; at most one may be given, one pass by
+        default. After it the rate stays at its end.
+    pct_start, anneal_strategy, base_momentum, max_momentum
+        As in PyTorch, defaults included.
+    div_factor, final_div_factor, three_phase
+        The same.
+    """
+
+    name: str = "onecycle_torch"
+    max_lr: float | None = None
+    total_steps: int | None = None
+    total_samples: int | None = None
+    total_fraction: float | None = None
+    pct_start: float = 0.3
+    anneal_strategy: str = "cos"
+    base_momentum: float = 0.85
+    max_momentum: float = 0.95
+    div_factor: float = 25.0
+    final_div_factor: float = 1e4
+    three_phase: bool = False
+
+    def build(self, context: ScheduleContext) -> Schedule:
+        return OneCycleTorch(
+            max_lr=self._peak(context, "max_lr", self.max_lr, default=1.0),
+            total_steps=length(self, context, "total", default=1.0),
+            pct_start=self.pct_start,
+            anneal_strategy=self.anneal_strategy,
+            cycle_momentum=self._momentum(context, "base_momentum", "max_momentum"),
+            base_momentum=self.base_momentum,
+            max_momentum=self.max_momentum,
+            div_factor=self.div_factor,
+            final_div_factor=self.final_div_factor,
+            three_phase=self.three_phase,
+        )

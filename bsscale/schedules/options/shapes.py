@@ -1,0 +1,190 @@
+"""Shapes with a peak that a scaling rule gives, and the range test.
+
+Each length has three names, of which at most one may be given: ``..._steps``, ``..._samples``, and
+``..._fraction`` of one pass over the training split.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bsscale.errors import ConfigError
+from bsscale.schedules import (
+    WSD,
+    Cosine,
+    ExponentialRangeTest,
+    LinearWarmup,
+    RangeTest,
+    Schedule,
+)
+from bsscale.schedules.options.base import (
+    ScaledPeakConfig,
+    ScheduleConfig,
+    ScheduleContext,
+    length,
+)
+
+__all__ = ["CosineConfig", "LinearWarmupConfig", "RangeTestConfig", "WSDConfig"]
+
+THIRD = 1 / 3
+
+
+@dataclass
+class LinearWarmupConfig(ScaledPeakConfig):
+    """Gradual warmup to the peak, then constant (Goyal et al. 2017).
+
+    Attributes
+    ----------
+    start_lr
+        Learning rate of the first update; None: base_lr, as in the paper.
+    warmup_steps, warmup_samples, warmup_fraction
+        The warmup; a third of a pass, the rise of onecycle, by default.
+    """
+
+    name: str = "linear_warmup"
+    start_lr: float | None = None
+    warmup_steps: int | None = None
+    warmup_samples: int | None = None
+    warmup_fraction: float | None = None
+
+    def build(self, context: ScheduleContext) -> Schedule:
+        return LinearWarmup(
+            peak_lr=self.peak_lr(context),
+            warmup_steps=length(self, context, "warmup", default=THIRD),
+            start_lr=context.base_lr if self.start_lr is None else self.start_lr,
+        )
+
+
+@dataclass
+class CosineConfig(ScaledPeakConfig):
+    """Half a cosine from the peak to a final rate, then constant.
+
+    Attributes
+    ----------
+    final_lr
+        Learning rate after the decay; None: a tenth of base_lr. With 0 nothing is learnt after it.
+    decay_steps, decay_samples, decay_fraction
+        The decay; one pass by default.
+    """
+
+    name: str = "cosine"
+    final_lr: float | None = None
+    decay_steps: int | None = None
+    decay_samples: int | None = None
+    decay_fraction: float | None = None
+
+    def build(self, context: ScheduleContext) -> Schedule:
+        return Cosine(
+            peak_lr=self.peak_lr(context),
+            decay_steps=length(self, context, "decay", default=1.0),
+            final_lr=context.base_lr / 10 if self.final_lr is None else self.final_lr,
+        )
+
+
+@dataclass
+class WSDConfig(ScaledPeakConfig):
+    """Warmup, stable, decay, then constant.
+
+    Attributes
+    ----------
+    start_lr
+        Learning rate of the first update; None: base_lr.
+    final_lr
+        Learning rate after the decay; None: a tenth of base_lr. With 0 nothing is learnt after it.
+    warmup_steps, warmup_samples, warmup_fraction
+        The warmup; a third of a pass by default, like each of the next two.
+    stable_steps, stable_samples, stable_fraction
+        The stable phase.
+    decay_steps, decay_samples, decay_fraction
+        The decay.
+    """
+
+    name: str = "wsd"
+    start_lr: float | None = None
+    final_lr: float | None = None
+    warmup_steps: int | None = None
+    warmup_samples: int | None = None
+    warmup_fraction: float | None = None
+    stable_steps: int | None = None
+    stable_samples: int | None = None
+    stable_fraction: float | None = None
+    decay_steps: int | None = None
+    decay_samples: int | None = None
+    decay_fraction: float | None = None
+
+    def build(self, context: ScheduleContext) -> Schedule:
+        return WSD(
+            peak_lr=self.peak_lr(context),
+            warmup_steps=length(self, context, "warmup", default=THIRD),
+            stable_steps=length(self, context, "stable", default=THIRD),
+            decay_steps=length(self, context, "decay", default=THIRD),
+            start_lr=context.base_lr if self.start_lr is None else self.start_lr,
+            final_lr=context.base_lr / 10 if self.final_lr is None else self.final_lr,
+        )
+
+
+@dataclass
+class RangeTestConfig(ScheduleConfig):
+    """A growing rate, with the parameter names of DeepSpeed's LRRangeTest.
+
+    Attributes
+    ----------
+    mode
+        linear (DeepSpeed's: min x (1 + rate x t / size), without end), or exponential (from the
+        minimum to the maximum, then constant).
+    lr_range_test_min_lr
+        Learning rate of the first update; None: a tenth of base_lr.
+    lr_range_test_max_lr
+        Of the exponential mode; None: 10 x gpus x base_lr.
+    lr_range_test_step_size, lr_range_test_samples, lr_range_test_fraction
+        Linear: the steps in which the rate grows by rate x min, by default a hundredth of a pass.
+        Exponential: the steps from minimum to maximum, by default one pass.
+    lr_range_test_step_rate
+        Of the linear mode; None: 5, as in DeepSpeed's tutorial.
+    lr_range_test_staircase
+        Of the linear mode: whether the rate is constant for one step size; None: no.
+    """
+
+    name: str = "range_test"
+    mode: str = "linear"
+    lr_range_test_min_lr: float | None = None
+    lr_range_test_max_lr: float | None = None
+    lr_range_test_step_size: int | None = None
+    lr_range_test_samples: int | None = None
+    lr_range_test_fraction: float | None = None
+    lr_range_test_step_rate: float | None = None
+    lr_range_test_staircase: bool | None = None
+
+    def build(self, context: ScheduleContext) -> Schedule:
+        low = context.base_lr / 10
+        if self.lr_range_test_min_lr is not None:
+            low = self.lr_range_test_min_lr
+        if self.mode == "exponential":
+            self._refuse("lr_range_test_step_rate", "lr_range_test_staircase")
+            high = 10 * context.gpus * context.base_lr
+            if self.lr_range_test_max_lr is not None:
+                high = self.lr_range_test_max_lr
+            steps = length(self, context, "lr_range_test", default=1.0)
+            return ExponentialRangeTest(low, high, steps)
+        if self.mode != "linear":
+            raise ConfigError(
+                f"schedule.mode={self.mode} is not one of its values", "give linear or exponential"
+            )
+        self._refuse("lr_range_test_max_lr")
+        rate = self.lr_range_test_step_rate
+        return RangeTest(
+            lr_range_test_min_lr=low,
+            lr_range_test_step_size=length(self, context, "lr_range_test", default=0.01),
+            lr_range_test_step_rate=5.0 if rate is None else rate,
+            lr_range_test_staircase=self.lr_range_test_staircase or False,
+        )
+
+    def _refuse(self, *options: str) -> None:
+        other = "linear" if self.mode == "exponential" else "exponential"
+        for option in options:
+            if getattr(self, option) is not None:
+                raise ConfigError(
+                    f"schedule.{option}={getattr(self, option)} does nothing with "
+                    f"schedule.mode={self.mode}",
+                    f"leave it out, or give schedule.mode={other}",
+                )

@@ -1,0 +1,132 @@
+"""The arms of a study, from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+from bsscale.errors import ConfigError
+from bsscale.files.replace import plain
+from bsscale.records.study_record import RegisteredArm
+from bsscale.schedules.options import SCHEDULES, ScheduleConfig
+from bsscale.study.options import StudyArm, StudyTask
+
+__all__ = ["Arm", "given_options", "make_arms", "make_schedule"]
+
+
+Role: TypeAlias = Literal["baseline", "arm", "control"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train, run on every seed.
+
+    Attributes
+    ----------
+    name
+        As it is recorded and shown.
+    role
+        baseline (one), arm or control.
+    gpus
+        Its number of replicas.
+    rate
+        base_lr: the rate tuned at 1 GPU; tuned: one tuned at its own `gpus`.
+    preset
+        Whether a range test at its `gpus` gives the cycle's rates and lengths.
+    schedule
+        Its schedule.
+    """
+
+    name: str
+    role: Role
+    gpus: int
+    rate: str
+    preset: bool
+    schedule: ScheduleConfig
+
+    def registered(self) -> RegisteredArm:
+        """As study.json has it."""
+        return RegisteredArm(
+            name=self.name,
+            role=self.role,
+            gpus=self.gpus,
+            rate=self.rate,
+            preset=self.preset,
+            schedule=plain(given_options(self.schedule)),
+        )
+
+
+def make_arms(task: StudyTask, gpus: int) -> list[Arm]:
+    """The arms of a study's configuration, checked.
+
+    Raises
+    ------
+    ConfigError
+        For an arm that cannot be run, or if there is not one baseline.
+    """
+    arms = [_arm(name, options, gpus) for name, options in task.arms.items()]
+    baselines = [arm.name for arm in arms if arm.role == "baseline"]
+    if len(baselines) != 1:
+        raise ConfigError(
+            f"the study has {len(baselines)} baselines: {', '.join(baselines) or 'none'}",
+            "give exactly one arm role=baseline; the others are compared with it",
+        )
+    return arms
+
+
+def _arm(name: str, given_options: Any, gpus: int) -> Arm:
+    try:
+        options = StudyArm(**given_options)
+        schedule = str(dict(options.schedule).get("name", ""))
+    except TypeError as error:
+        raise ConfigError(
+            f"task.arms.{name}={given_options}: {error}",
+            "give schedule={name: ...}, and role, gpus, rate or preset if need be",
+        ) from None
+    if schedule not in SCHEDULES:
+        raise ConfigError(
+            f"task.arms.{name}.schedule.name={schedule} is no schedule",
+            f"give one of {', '.join(SCHEDULES)}",
+        )
+    if options.preset and schedule != "onecycle":
+        raise ConfigError(
+            f"task.arms.{name}.preset=true with schedule {schedule}",
+            "a range test suggests a 1-Cycle: give schedule.name=onecycle, or preset=false",
+        )
+    for key, value, choices in (
+        ("role", options.role, ("baseline", "arm", "control")),
+        ("rate", options.rate, ("base_lr", "tuned")),
+    ):
+        if value not in choices:
+            raise ConfigError(
+                f"task.arms.{name}.{key}={value} is not one of its values",
+                f"give {' or '.join(choices)}",
+            )
+    try:
+        built = make_schedule(options.schedule)
+    except TypeError as error:
+        raise ConfigError(
+            f"task.arms.{name}.schedule: {error}", f"see conf/schedule/{schedule}.yaml"
+        ) from None
+    return Arm(
+        name=name,
+        role=cast("Role", options.role),
+        gpus=gpus if options.gpus is None else options.gpus,
+        rate=options.rate,
+        preset=options.preset,
+        schedule=built,
+    )
+
+
+def given_options(schedule: ScheduleConfig) -> dict[str, Any]:
+    """A schedule's name and the options that are not the default ones."""
+    default = asdict(type(schedule)())
+    options = {key: value for key, value in asdict(schedule).items() if value != default.get(key)}
+    return {"name": schedule.name, **options}
+
+
+def make_schedule(options: Mapping[str, Any]) -> ScheduleConfig:
+    """The schedule with a name and options; raises TypeError for one that has no such option."""
+    given = dict(options)
+    return SCHEDULES[given.pop("name")](**given)

@@ -1,0 +1,146 @@
+"""The options of task=study and task=range_test."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from bsscale.config import TaskConfig
+from bsscale.errors import ConfigError
+from bsscale.schedules.options import RangeTestConfig
+
+__all__ = ["RangeTestTask", "StudyArm", "StudyTask"]
+
+
+@dataclass
+class RangeTestTask(TaskConfig):
+    """task=range_test.
+
+    Attributes
+    ----------
+    ramp
+        How the rate grows: the options of schedule=range_test, exponential by default.
+    seeds
+        Seeds to repeat it on.
+    first_seed
+        The first of them; far from those that runs use, which the suggestion is for.
+    evaluations
+        Evaluations along the ramp.
+    """
+
+    name: str = "range_test"
+    ramp: RangeTestConfig = field(default_factory=lambda: RangeTestConfig(mode="exponential"))
+    seeds: int = 3
+    first_seed: int = 1_000_000
+    evaluations: int = 100
+
+
+@dataclass
+class StudyArm:
+    """One arm of a study.
+
+    Attributes
+    ----------
+    schedule
+        ``name`` and options of a schedule.
+    role
+        baseline (exactly one arm), arm or control.
+    gpus
+        Its replicas; None: those of the study.
+    rate
+        What its base_lr is: base_lr, the rate tuned at 1 GPU, or tuned, one at its own gpus.
+    preset
+        Whether a range test at its gpus configures its 1-Cycle.
+    """
+
+    schedule: dict[str, Any] = field(default_factory=dict)
+    role: str = "arm"
+    gpus: int | None = None
+    rate: str = "base_lr"
+    preset: bool = False
+
+
+@dataclass
+class StudyTask(TaskConfig):
+    """task=study.
+
+    Attributes
+    ----------
+    arms
+        The options of a `StudyArm` each, by name.
+    directory
+        Where the study lies, and goes on when it is started again; None: studies/ and a name
+        from dataset, model, optimizer and gpus.
+    seeds, first_seed
+        The report seeds, the same for every arm.
+    trials
+        Rates that each search tries.
+    lowest_lr, highest_lr
+        Where a search begins; None: by optimizer.
+    tuning_seeds, target_seeds, range_test_seeds
+        How many seeds the searches, the target and the range tests take; disjoint from each other
+        and from the report seeds.
+    margin_auc
+        How far below the median best AUC at 1 GPU the target lies.
+    budget_factor
+        The budget, in multiples of the samples that 1 GPU needs.
+    sampler_seed
+        Of the quasi-random rates.
+    work, part
+        Of a job that the study itself starts, where it runs on a cluster: it carries out that part
+        of that work.
+    """
+
+    name: str = "study"
+    arms: dict[str, Any] = field(default_factory=dict)
+    directory: str | None = None
+    seeds: int = 10
+    first_seed: int = 0
+    trials: int = 12
+    lowest_lr: float | None = None
+    highest_lr: float | None = None
+    tuning_seeds: int = 2
+    target_seeds: int = 5
+    range_test_seeds: int = 3
+    margin_auc: float = 0.005
+    budget_factor: float = 8.0
+    sampler_seed: int = 0
+    work: str | None = None
+    part: int = 0
+
+    def tuning_seed_list(self) -> list[int]:
+        """Far from the seeds of reports and of range tests."""
+        return list(range(3_000_000, 3_000_000 + self.tuning_seeds))
+
+    def target_seed_list(self) -> list[int]:
+        """Far from all others."""
+        return list(range(2_000_000, 2_000_000 + self.target_seeds))
+
+    def check(self) -> None:
+        """Raise ConfigError for values with which there is no study."""
+        for key in ("seeds", "tuning_seeds", "target_seeds", "range_test_seeds"):
+            if getattr(self, key) < 1:
+                raise ConfigError(f"task.{key}={getattr(self, key)} is below 1", "give 1 or more")
+        if self.trials < 3:
+            raise ConfigError(
+                f"task.trials={self.trials}: a best rate between two others takes 3",
+                "give task.trials=8 or more",
+            )
+        if not 0 <= self.first_seed <= 1_000_000 - self.seeds:
+            raise ConfigError(
+                f"task.first_seed={self.first_seed} with {self.seeds} seeds meets the seeds of "
+                "range tests and searches",
+                "give report seeds below 1,000,000",
+            )
+        low, high = self.lowest_lr or 0, self.highest_lr or math.inf
+        if not 0 <= low < high:
+            raise ConfigError(
+                f"task.lowest_lr={self.lowest_lr}, task.highest_lr={self.highest_lr}",
+                "give a positive lowest rate below the highest",
+            )
+        if not 0 <= self.margin_auc < 0.5 or not self.budget_factor >= 1:
+            raise ConfigError(
+                f"task.margin_auc={self.margin_auc}, task.budget_factor={self.budget_factor}",
+                "give a margin from 0 to 0.5, and a budget factor of at least 1",
+            )

@@ -1,0 +1,245 @@
+"""task=range_test: train while the learning rate grows, on several seeds, and suggest a cycle.
+
+The model, the data, the batch and the training loop are those of a training run; only the schedule
+and the evaluation grid differ. Every seed is a run with records of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bsscale.config import Config, TrackerConfig
+from bsscale.data import Dataset
+from bsscale.errors import ConfigError
+from bsscale.files.replace import write_json
+from bsscale.objectives.binary import chance_auc_bound, label_entropy
+from bsscale.optimizers import SGDConfig
+from bsscale.planning.description import describe_plan
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import make_plan
+from bsscale.records.evaluation import EvalPoint, read_evals
+from bsscale.report.figures import draw_lines, range_test_chart, save
+from bsscale.schedules.options import OneCycleConfig
+from bsscale.stats.range_test import Curve, Estimates, Suggestion, estimates, suggest
+from bsscale.study.options import RangeTestTask
+from bsscale.terminal.tables import render_table
+from bsscale.training.run import run, run_together
+from bsscale.training.spec import RunSpec
+
+__all__ = ["range_test"]
+
+log = logging.getLogger(__name__)
+
+# Where a test starts and ends if nothing says better: from far too small to far too large.
+DEFAULT_RANGE = {
+    "adam": (1e-5, 1.0),
+    "adamw": (1e-5, 1.0),
+    "sgd": (1e-3, 30.0),
+    "adagrad": (1e-3, 30.0),
+}
+
+
+def range_test(
+    config: Config, dataset: Dataset, directory: Path, logs: Mapping[str, Any] | None = None
+) -> Suggestion:
+    """Run the range test and write what it says.
+
+    Parameters
+    ----------
+    config
+        The run that the cycle is for; its task is a `RangeTestTask`.
+    dataset
+        Its data.
+    directory
+        Where to write: a run a seed, range_test.json, preset.yaml, range_test.png and .svg.
+    logs
+        The logging configuration, for processes that a run starts.
+    """
+    entropy, chance = (
+        label_entropy(dataset.validation.label),
+        chance_auc_bound(dataset.validation.label),
+    )
+    curves: dict[int, Curve] = {}
+    readings: dict[int, Estimates] = {}
+    specs = plan_range_test(config, dataset, Devices.here(), directory, logs)
+    for seed, curve in zip(specs, _run(list(specs.values()), dataset), strict=True):
+        curves[seed], readings[seed] = curve, estimates(curve, entropy, chance)
+        edge = readings[seed].edge
+        log.info("seed %d: %s at lr %.3g", seed, edge.reason, edge.lr)
+
+    suggestion = suggest(
+        list(readings.values()), dataset.train.samples_per_pass, _momentum_gain(config)
+    )
+    _report(suggestion, curves, readings, directory, gpus=config.gpus or 1)
+    return suggestion
+
+
+def plan_range_test(
+    config: Config,
+    dataset: Dataset,
+    devices: Devices,
+    directory: Path = Path(),
+    logs: Mapping[str, Any] | None = None,
+) -> dict[int, RunSpec]:
+    """The runs of a range test, by seed; raises BsscaleError for what cannot be trained."""
+    task = config.task
+    assert isinstance(task, RangeTestTask)
+    if task.seeds < 1 or task.evaluations < 10:
+        raise ConfigError(
+            f"task.seeds={task.seeds}, task.evaluations={task.evaluations}",
+            "give at least 1 seed and 10 evaluations",
+        )
+    return {
+        seed: _one_seed(config, task, dataset, directory, logs, seed, devices)
+        for seed in range(task.first_seed, task.first_seed + task.seeds)
+    }
+
+
+def describe_range_test(config: Config, dataset: Dataset, devices: Devices) -> str:
+    """What a range test would do, and its cost; nothing is trained."""
+    specs = list(plan_range_test(config, dataset, devices).values())
+    plan = specs[0].plan
+    samples = len(specs) * plan.budget_samples
+    described = describe_plan(plan, dataset, specs[0].arm)
+    return f"{described}\n{'cost':>13}  {len(specs)} seeds, {samples:,} samples in all"
+
+
+def _momentum_gain(config: Config) -> float:
+    """How much higher SGD's rate may be at the momentum of a default cycle's peak."""
+    if not isinstance(config.optimizer, SGDConfig):
+        return 1.0  # Adam's beta1 averages gradients and does not add them up
+    return max(1.0, (1 - OneCycleConfig().cycle_min_mom) / (1 - config.optimizer.momentum))
+
+
+def _one_seed(
+    config: Config,
+    task: RangeTestTask,
+    dataset: Dataset,
+    directory: Path,
+    logs: Mapping[str, Any] | None,
+    seed: int,
+    devices: Devices,
+) -> RunSpec:
+    gpus = config.gpus or 1
+    samples_per_pass = dataset.train.samples_per_pass
+    low, high = DEFAULT_RANGE.get(config.optimizer.name, DEFAULT_RANGE["sgd"])
+    ramp = task.ramp
+    if ramp.lr_range_test_min_lr is None:
+        ramp = replace(ramp, lr_range_test_min_lr=low)
+    if ramp.mode == "exponential" and ramp.lr_range_test_max_lr is None:
+        ramp = replace(ramp, lr_range_test_max_lr=high)
+    budget = config.budget_samples or samples_per_pass
+    tested = replace(
+        config,
+        schedule=ramp,
+        base_lr=low if config.base_lr is None else config.base_lr,
+        stop_at_target=False,
+        budget_samples=budget,
+        budget_passes=None,
+        seed=seed,
+        tracker=TrackerConfig("none"),
+    )
+    plan = make_plan(tested, samples_per_pass, devices, dataset.key)
+    # An exponential ramp ends at its maximum; a linear one has no end but the budget's.
+    steps = min(plan.schedule.length or plan.steps, plan.steps)
+    plan = replace(
+        plan,
+        steps=steps,
+        budget_samples=steps * plan.global_batch,
+        eval_interval_samples=max(1, steps // task.evaluations) * plan.global_batch,
+    ).with_target(None, "none: a range test")
+    where = directory / f"seed-{seed}"
+    return RunSpec(plan, where, arm=f"range_test gpus={gpus}", logging=logs)
+
+
+def _run(specs: Sequence[RunSpec], dataset: Dataset) -> list[Curve]:
+    """Train all seeds, together where one process trains each."""
+    if specs[0].plan.executor == "virtual":
+        for result in run_together(specs, dataset):
+            if isinstance(result, Exception):
+                raise result
+    else:
+        for spec in specs:
+            run(spec, dataset)
+    return [_curve(spec.directory) for spec in specs]
+
+
+def _curve(directory: Path) -> Curve:
+    points = [point for point in read_evals(directory) if point.lr is not None]
+    return Curve(
+        lr=np.array([point.lr for point in points], dtype=np.float64),
+        loss=_column(points, "log_loss"),
+        auc=_column(points, "auc"),
+    )
+
+
+def _column(points: Sequence[EvalPoint], metric: str) -> npt.NDArray[np.float64]:
+    values = [point.metrics.get(metric) for point in points]
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _report(
+    suggestion: Suggestion,
+    curves: Mapping[int, Curve],
+    readings: Mapping[int, Estimates],
+    directory: Path,
+    gpus: int,
+) -> None:
+    rows = [
+        [name, *(f"{value:.3g}" for value in values)] for name, values in suggestion.spread.items()
+    ]
+    table = render_table("", ("reading", "lowest", "median", "highest"), rows)
+    finite = {
+        f"seed {seed}": (curve.lr[keep].tolist(), curve.auc[keep].tolist())
+        for seed, curve in curves.items()
+        if (keep := np.isfinite(curve.auc)).any()
+    }
+    log.info("\n%s", draw_lines("validation AUC over learning rate", finite, log_x=True))
+    log.info("\n%s\n", table)
+    preset = directory / "preset.yaml"
+    lines = [f"{key}: {value}" for key, value in suggestion.preset().items()]
+    preset.write_text(
+        f"# From a range test: {suggestion.reason}.\n" + "\n".join(lines) + "\n", encoding="utf-8"
+    )
+    data: dict[str, Any] = {
+        "suggestion": suggestion.preset(),
+        "reason": suggestion.reason,
+        "spread": {
+            k: dict(zip(("lowest", "median", "highest"), v, strict=True))
+            for k, v in suggestion.spread.items()
+        },
+        "seeds": {
+            str(seed): {
+                "steepest": reading.steepest,
+                "valley": reading.valley,
+                "minimum_tenth": reading.minimum_tenth,
+                "edge": reading.edge.lr,
+                "diverged": reading.edge.diverged,
+                "sign": reading.edge.reason,
+            }
+            for seed, reading in readings.items()
+        },
+    }
+    log.info("suggestion  %s", suggestion.reason)
+    if gpus == 1:
+        grid = _base_lr_grid(readings)
+        data["base_lr_grid"] = grid
+        log.info("to tune base_lr  base_lr=%s", ",".join(f"{rate:g}" for rate in grid))
+    log.info("as overrides  schedule=onecycle gpus=%d %s", gpus, suggestion.overrides())
+    log.info("as a preset  schedule=onecycle gpus=%d schedule.preset=%s", gpus, preset)
+    write_json(directory / "range_test.json", data)
+    for path in save(range_test_chart(curves, suggestion), directory / "range_test"):
+        log.info("figure  %s", path)
+
+
+def _base_lr_grid(readings: Mapping[int, Estimates]) -> list[float]:
+    """Seven rates, a factor 2 apart, up to the lowest edge: constant rates work well below it."""
+    edge = min(reading.edge.lr for reading in readings.values())
+    return [float(f"{edge / 2**power:.2g}") for power in range(7, 0, -1)]

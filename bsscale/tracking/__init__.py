@@ -1,0 +1,1 @@
+"""W&B as a mirror of the records, and its dashboard."""

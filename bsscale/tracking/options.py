@@ -1,0 +1,59 @@
+"""The options of tracker=wandb and task=dashboard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bsscale.config import TaskConfig, TrackerConfig
+from bsscale.errors import ConfigError
+
+__all__ = ["DashboardTask", "WandbConfig"]
+
+
+@dataclass
+class WandbConfig(TrackerConfig):
+    """Weights & Biases.
+
+    Attributes
+    ----------
+    project
+        The W&B project.
+    mode
+        online or offline; null takes WANDB_MODE from the environment, and offline without it.
+    """
+
+    name: str = "wandb"
+    project: str = "bsscale"
+    mode: str | None = None
+
+
+@dataclass
+class DashboardTask(TaskConfig):
+    """task=dashboard.
+
+    Attributes
+    ----------
+    publish
+        ENTITY/PROJECT to send the dashboard to; None: it is only written.
+    """
+
+    name: str = "dashboard"
+    publish: str | None = None
+
+    def destination(self) -> tuple[str, str]:
+        """Entity and project.
+
+        Raises
+        ------
+        ConfigError
+            If `publish` is given and does not name both.
+        """
+        if self.publish is None:
+            return "", "bsscale"
+        entity, separator, project = self.publish.partition("/")
+        if not (entity and separator and project) or "/" in project:
+            raise ConfigError(
+                f"task.publish={self.publish} is not a W&B project",
+                "give task.publish=ENTITY/PROJECT, as in the project's address on wandb.ai",
+            )
+        return entity, project

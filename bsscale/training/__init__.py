@@ -1,0 +1,1 @@
+"""The loop; a run's beginning, end and resume; ranks and signals."""

@@ -1,0 +1,353 @@
+"""The training loop: step, evaluate on the sample grid, stop, checkpoint. Reads top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bsscale.data import Samples
+from bsscale.engines.engine import Engine
+from bsscale.objectives.binary import binary_cross_entropy, chance_auc_bound, label_entropy, roc_auc
+from bsscale.objectives.divergence import DivergenceDetector
+from bsscale.objectives.target import Crossing, crossing
+from bsscale.planning.plan import Plan
+from bsscale.records.checkpoints import Checkpoint
+from bsscale.records.evaluation import EvalPoint
+from bsscale.training.outcome import METRIC, Outcome
+from bsscale.training.signals import Deferred, OneProcess, Peers
+
+__all__ = ["Job", "Observer", "train"]
+
+
+class Observer(Protocol):
+    """Someone who watches a run: records, W&B, a progress bar."""
+
+    def on_step(self, step: int) -> None:
+        """`step` updates are done; not every number is seen."""
+        ...
+
+    def on_eval(self, point: EvalPoint) -> None:
+        """An evaluation was made."""
+        ...
+
+
+class Job(Protocol):
+    """A run to be trained, and what becomes of it.
+
+    `checkpoint` is where it goes on; None: it begins.
+    """
+
+    plan: Plan
+    checkpoint: Checkpoint | None
+
+    def begin(self) -> Sequence[Observer]:
+        """The run starts; those who watch it are called in turn."""
+        ...
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keep what the run needs to go on from here."""
+        ...
+
+    def end(self, outcome: Outcome, model: Any) -> None:
+        """The run has ended, with this module."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Beginning, watching or ending it raised this error; the other runs go on."""
+        ...
+
+
+def train(
+    slots: Sequence[Sequence[Job]],
+    engine: Engine,
+    validation: Samples,
+    test: Samples,
+    peers: Peers | None = None,
+) -> None:
+    """Train runs until each has confirmed its target, spent its budget or diverged.
+
+    Parameters
+    ----------
+    slots
+        For each of the engine's slots the runs that it trains, one after the other.
+    engine
+        Models, optimizers and training data.
+    validation, test
+        What the AUC is measured on, during the runs and at the end of each.
+    peers
+        The processes that train the same run together; None: this one alone.
+
+    Raises
+    ------
+    KeyboardInterrupt, SystemExit
+        If the process is told to end, after a checkpoint of each run that has not ended.
+
+    Notes
+    -----
+    A run's numbers depend on its own slot alone: the others may end whenever they do.
+    """
+    with Deferred() as signals:
+        _train(slots, engine, validation, test, signals, peers or OneProcess())
+
+
+def _train(
+    slots: Sequence[Sequence[Job]],
+    engine: Engine,
+    validation: Samples,
+    test: Samples,
+    signals: Deferred,
+    peers: Peers,
+) -> None:
+    waiting = [deque(jobs) for jobs in slots]
+    live: dict[int, _Run] = {}
+
+    def evaluate(runs: Sequence[_Run]) -> None:
+        begun = time.perf_counter()
+        logits = engine.score(validation)
+        for run in runs:
+            run.evaluate(validation.label, logits[run.slot])
+        for run in live.values():  # all of them wait for it
+            run.eval_s += time.perf_counter() - begun
+
+    def test_runs(runs: Sequence[_Run]) -> None:
+        if not runs:
+            return
+        begun = time.perf_counter()
+        logits = engine.score(test)
+        for run in runs:
+            run.test(test.label, logits[run.slot])
+        for run in live.values():
+            run.eval_s += time.perf_counter() - begun
+
+    while True:
+        # A free slot waits for the others' next evaluation, so that all fall together from then on.
+        if all(run.step == run.evaluation for run in live.values()):
+            fresh = [
+                run
+                for slot, jobs in enumerate(waiting)
+                if slot not in live and (run := _begin(jobs, slot, engine, validation)) is not None
+            ]
+            live |= {run.slot: run for run in fresh}
+            if beginning := [run for run in fresh if not run.has_been_evaluated]:
+                evaluate(beginning)
+                test_runs([run for run in beginning if run.wants_test])
+        if not live:
+            return
+
+        for run in live.values():
+            run.look_ahead()
+        updates = min(min(run.evaluation, run.checkpoint) - run.step for run in live.values())
+        updates = min(updates, engine.updates_at_once)
+        engine.advance(updates)
+        for run in live.values():
+            run.advance(updates)
+        due = [run for run in live.values() if run.step == run.evaluation]
+        if due:
+            evaluate(due)
+
+            test_runs([run for run in due if run.wants_test and not run.over])
+        for run in due:
+            if run.status is not None and not run.over:
+                run.end()
+        for run in [run for run in live.values() if run.over]:
+            del live[run.slot]
+            engine.end(run.slot)
+
+        signal = peers.agree(signals.pending)
+        for run in live.values():
+            if signal or run.step == run.checkpoint:
+                run.save()
+        if signal:
+            signals.deliver(signal)
+            peers.go_on()
+
+
+class _Run:
+    """One run in its slot: its evaluations, and what they decide."""
+
+    def __init__(self, job: Job, slot: int, engine: Engine, validation: Samples) -> None:
+        self.job, self.slot, self.plan = job, slot, job.plan
+        self._engine = engine
+        # The model first: one that cannot be built leaves no records of a run that never began.
+        engine.begin(slot, job.plan, job.checkpoint)
+        try:
+            self._observers = job.begin()
+        except Exception:
+            engine.end(slot)
+            raise
+        start = job.checkpoint or Checkpoint(0, {}, (), 0.0, 0.0, {})
+        self._test_value = start.test_value
+        self._detector = DivergenceDetector(
+            label_entropy(validation.label), chance_auc_bound(validation.label)
+        )
+        self._points: list[EvalPoint] = list(start.evals)
+        for point in self._points:
+            self._diverged(point)
+        self._reason = ""
+        self._started = time.perf_counter() - start.wall_s
+        self.eval_s = start.eval_s
+        self.step = start.step
+        # The updates after which it is evaluated and checkpointed next.
+        self.evaluation = self.checkpoint = start.step
+        self.status: str | None = None
+        self.over = False
+        if self.step:
+            self.advance(0)
+
+    @property
+    def has_been_evaluated(self) -> bool:
+        """Whether it has at least the evaluation of its untrained model."""
+        return bool(self._points)
+
+    def look_ahead(self) -> None:
+        """Settle what comes next, where what came before has been done."""
+        if self.step == self.evaluation:
+            self.evaluation = self.plan.next_evaluation(self.step)
+        if self.step >= self.checkpoint:
+            self.checkpoint = self.plan.next_checkpoint(self.step)
+
+    def advance(self, updates: int) -> None:
+        """So many updates have been made."""
+        self.step += updates
+        for observer in self._observers:
+            self._guard(observer.on_step, self.step)
+
+    def evaluate(self, label: npt.NDArray[np.float32], logits: npt.NDArray[np.float64]) -> None:
+        """Judge the run by its logits of the validation split."""
+        plan, step = self.plan, self.step
+        finite = bool(np.isfinite(logits).all())
+        point = EvalPoint(
+            step=step,
+            samples=step * plan.global_batch,
+            metrics={
+                "auc": roc_auc(label, logits) if finite else None,
+                "log_loss": binary_cross_entropy(label, logits) if finite else None,
+            },
+            train_loss=self._engine.take_train_loss(self.slot),
+            lr=plan.schedule.lr(step - 1) if step else None,
+            momentum=plan.schedule.momentum(step - 1) if step else None,
+            wall_s=time.perf_counter() - self._started,
+        )
+        self._points.append(point)
+        for observer in self._observers:
+            self._guard(observer.on_eval, point)
+        if step:
+            self._decide(point)
+
+    def save(self) -> None:
+        """Hand over a checkpoint."""
+        checkpoint = Checkpoint(
+            step=self.step,
+            arrays=self._engine.state(self.slot),
+            evals=tuple(self._points),
+            wall_s=time.perf_counter() - self._started,
+            eval_s=self.eval_s,
+            training=self.plan.training,
+            test_value=self._test_value,
+        )
+        self._guard(self.job.save, checkpoint)
+
+    @property
+    def wants_test(self) -> bool:
+        """Whether the test split is to be scored now: at a hit, which the next evaluation may
+        confirm, or at the end of a run without a confirmed one.
+        """
+        if self.status == "diverged":
+            return False
+        if self._crossing() is not None:
+            return self._test_value is None  # (a checkpoint from before the test was scored)
+        return self.status is not None or self._hit(-1)
+
+    def test(self, label: npt.NDArray[np.float32], logits: npt.NDArray[np.float64]) -> None:
+        """Keep the metric on the test split."""
+        self._test_value = roc_auc(label, logits) if np.isfinite(logits).all() else None
+
+    def end(self) -> None:
+        """Hand the outcome over."""
+        values = [value for value in map(_value, self._points) if value is not None]
+        assert self.status is not None
+        outcome = Outcome(
+            status=self.status,
+            reason=self._reason,
+            crossing=self._crossing() if self.status == "reached" else None,
+            best_value=max(values, default=None),
+            final_value=_value(self._points[-1]),
+            test_value=None if self.status == "diverged" else self._test_value,
+            steps=self.step,
+            samples_seen=self.step * self.plan.global_batch,
+            wall_s=time.perf_counter() - self._started,
+            eval_s=self.eval_s,
+        )
+        self._guard(self.job.end, outcome, self._engine.model(self.slot))
+        self.over = True
+
+    def _decide(self, point: EvalPoint) -> None:
+        """Whether the run has ended, and how."""
+        plan = self.plan
+        diverged = self._diverged(point)
+        if diverged is not None:
+            self.status, self._reason = "diverged", diverged
+            return
+        hit = self._crossing() is not None
+        if self.step < plan.steps and not (hit and plan.config.stop_at_target):
+            return
+        if hit:
+            self.status = "reached"
+            self._reason = "the target was reached and confirmed by the next evaluation"
+            return
+        self.status = "exhausted"
+        if plan.config.target is None:
+            self._reason = "the budget is spent; no target was set"
+        elif self._hit(-1):
+            self._reason = "the budget is spent; the last evaluation reached the target unconfirmed"
+        else:
+            self._reason = "the budget is spent; the target was not confirmed"
+
+    def _diverged(self, point: EvalPoint) -> str | None:
+        loss = point.metrics["log_loss"]
+        return self._detector.reason(
+            math.nan if loss is None else loss, point.train_loss, point.metrics["auc"]
+        )
+
+    def _hit(self, index: int) -> bool:
+        """Whether an evaluation is at the target."""
+        value, target = _value(self._points[index]), self.plan.config.target
+        return value is not None and target is not None and value >= target
+
+    def _crossing(self) -> Crossing | None:
+        target = self.plan.config.target
+        if target is None:
+            return None
+        points = self._points
+        return crossing([p.samples for p in points], list(map(_value, points)), target)
+
+    def _guard(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call what belongs to this run alone; its error ends this run alone."""
+        if self.over:
+            return
+        try:
+            function(*arguments)
+        except Exception as error:
+            self.over = True
+            self.job.fail(error)
+
+
+def _value(point: EvalPoint) -> float | None:
+    return point.metrics[METRIC]
+
+
+def _begin(jobs: deque[Job], slot: int, engine: Engine, validation: Samples) -> _Run | None:
+    """The next of a slot's runs that can be begun."""
+    while jobs:
+        job = jobs.popleft()
+        try:
+            return _Run(job, slot, engine, validation)
+        except Exception as error:
+            job.fail(error)
+    return None

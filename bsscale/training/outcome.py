@@ -1,0 +1,154 @@
+"""How a run ended, and the record of it."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bsscale.data import Dataset, Schema
+from bsscale.errors import RecordsError
+from bsscale.objectives.target import Crossing
+from bsscale.records.environment import describe_environment
+from bsscale.records.evaluation import read_evals
+from bsscale.records.identity import arm_hash
+from bsscale.records.run_record import Column, RunRecord, write_run
+from bsscale.training.spec import RunSpec
+
+__all__ = ["METRIC", "Outcome", "first_line", "record_failure", "record_of"]
+
+log = logging.getLogger(__name__)
+
+# What runs are judged by.
+METRIC = "auc"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    status
+        reached, exhausted, diverged or failed.
+    reason
+        Why, in a sentence.
+    crossing
+        Where the target was reached and confirmed, or None.
+    best_value, final_value
+        The metric's best and last value over the evaluations; None where none is defined.
+    test_value
+        The metric on the test split, at the first confirmed hit; at the end where there is none;
+        None for a run that diverged.
+    steps, samples_seen
+        Updates made, and their samples.
+    wall_s, eval_s
+        Seconds from the run's start to its end, and of them of evaluations.
+    """
+
+    status: str
+    reason: str
+    crossing: Crossing | None
+    best_value: float | None
+    final_value: float | None
+    test_value: float | None
+    steps: int
+    samples_seen: int
+    wall_s: float
+    eval_s: float
+
+
+def record_of(
+    spec: RunSpec, outcome: Outcome, dataset: Dataset | None, width: int = 1
+) -> RunRecord:
+    """The record of a run that has ended.
+
+    Parameters
+    ----------
+    spec, outcome
+        The run, and how it ended.
+    dataset
+        Its data; None where they could not be loaded.
+    width
+        Width of the stack that it was trained in.
+    """
+    plan, config = spec.plan, spec.plan.config
+    resolved = asdict(config)
+    crossing = outcome.crossing
+    training_s = outcome.wall_s - outcome.eval_s
+    measured = outcome.status != "failed"
+    fields: dict[str, Any] = {
+        name: getattr(source, name)
+        for source in (config, plan, outcome, spec)
+        for name in RunRecord.__struct_fields__
+        if hasattr(source, name)
+    }
+    return RunRecord(
+        **{
+            **fields,
+            "arm_hash": arm_hash(resolved),
+            "metric": METRIC,
+            "direction": "max",
+            "samples_to_target_interval": None if crossing is None else crossing.interval,
+            "samples_to_target": None if crossing is None else crossing.samples,
+            "best_possible": None if dataset is None else dataset.best_possible,
+            "schedule": config.schedule.name,
+            "scaling": config.schedule.scaling_rule,
+            "optimizer": config.optimizer.name,
+            "model": str(config.model["name"]),
+            "dataset": str(config.dataset["name"]),
+            "objective": "binary",
+            "trainer": "bsscale",
+            "columns": None if dataset is None else _columns(dataset.schema),
+            "samples_per_s": outcome.samples_seen / training_s
+            if measured and training_s > 0
+            else None,
+            "eval_share": outcome.eval_s / outcome.wall_s
+            if measured and outcome.wall_s > 0
+            else None,
+            "environment": {**describe_environment(plan.device), "stack_width": width},
+            "config": resolved,
+        }
+    )
+
+
+def record_failure(spec: RunSpec, reason: str, dataset: Dataset | None = None) -> None:
+    """run.json of a run that an error ended; what it had evaluated is in evals.jsonl."""
+    if (spec.directory / "run.json").exists():  # the process that failed has written it itself
+        return
+    try:
+        points = read_evals(spec.directory)
+    except RecordsError:
+        points = []
+    values = [value for point in points if (value := point.metrics.get(METRIC)) is not None]
+    last = points[-1] if points else None
+    outcome = Outcome(
+        status="failed",
+        reason=reason,
+        crossing=None,
+        best_value=max(values, default=None),
+        final_value=last.metrics.get(METRIC) if last else None,
+        test_value=None,
+        steps=last.step if last else 0,
+        samples_seen=last.samples if last else 0,
+        wall_s=(last.wall_s or 0.0) if last else 0.0,
+        eval_s=0.0,
+    )
+    try:
+        spec.directory.mkdir(parents=True, exist_ok=True)
+        write_run(spec.directory, record_of(spec, outcome, dataset))
+    except OSError as error:
+        log.warning("run.json of the failed run could not be written: %s", error)
+
+
+def first_line(error: Exception) -> str:
+    """An error in one line."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def _columns(schema: Schema) -> tuple[Column, ...]:
+    categorical = zip(schema.categorical, schema.cardinalities, strict=True)
+    return (
+        *(Column(name=name, role="categorical", cardinality=n) for name, n in categorical),
+        *(Column(name=name, role="numeric") for name in schema.numeric),
+    )

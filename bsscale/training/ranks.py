@@ -1,0 +1,117 @@
+"""One run over many processes: what each rank does, and how all begin at the same place."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bsscale.data import Dataset, load_dataset
+from bsscale.engines.ddp import DDPEngine
+from bsscale.planning.plan import Plan
+from bsscale.planning.world import World
+from bsscale.records.checkpoints import Checkpoint, read_checkpoint
+from bsscale.records.run_record import RunRecord
+from bsscale.terminal.console import print_anything
+from bsscale.terminal.progress import Progress
+from bsscale.training.loop import Observer, train
+from bsscale.training.outcome import Outcome
+from bsscale.training.processes import Ranks, broadcast
+from bsscale.training.recorded_run import RecordedRun
+from bsscale.training.resume import continued
+from bsscale.training.spec import RunSpec
+
+__all__ = ["start_rank", "train_rank"]
+
+# What rank 0 tells the others before training.
+_BEGIN, _STOP, _GO_ON = b"begin", b"stop", b"go on"
+
+
+def start_rank(world: World, spec: RunSpec) -> None:
+    """What each process runs that bsscale starts."""
+    print_anything()
+    if world.rank == 0 and spec.logging is not None:
+        logging.config.dictConfig(dict(spec.logging))
+    train_rank(world, spec, load_dataset(spec.plan.config.dataset))
+
+
+def train_rank(world: World, spec: RunSpec, dataset: Dataset) -> RunRecord | None:
+    """What each data-parallel process does. Only rank 0 owns records, log and W&B."""
+    plan = spec.plan
+    job: RecordedRun | FollowedRun
+    if world.rank > 0:
+        job = FollowedRun(plan)
+        if not _follow(world, job):
+            return None
+    else:
+        job = RecordedRun(spec, dataset, Progress([(spec.arm, plan.budget_samples)]))
+        _lead(world, job)
+        if job.result is not None:
+            return job.outcome()
+    engine = DDPEngine(plan, dataset, world.rank, world.local_rank)
+    try:
+        train([[job]], engine, dataset.validation, dataset.test, Ranks())
+    except KeyboardInterrupt:
+        job.interrupt()
+        raise
+    except SystemExit:
+        job.pause()
+        raise
+    finally:
+        engine.close()
+    return job.outcome()
+
+
+def _lead(world: World, job: RecordedRun) -> None:
+    """Find out where the run begins, and tell the other ranks, who may not see its directory."""
+    job.find_start()
+    broadcast(_STOP if job.result else _GO_ON if job.start.path else _BEGIN, world)
+    if job.result is None and job.start.path is not None:
+        broadcast(job.start.path.read_bytes(), world)
+
+
+def _follow(world: World, job: FollowedRun) -> bool:
+    """Begin where rank 0 does; False where there is nothing to train."""
+    told = broadcast(None, world)
+    if told == _GO_ON:
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory, "checkpoint.safetensors")
+            path.write_bytes(broadcast(None, world))
+            job.checkpoint = read_checkpoint(path)
+        training = job.checkpoint.training
+        job.plan = continued(job.plan, training, "rank 0's is a checkpoint of another training")
+    return told != _STOP
+
+
+class FollowedRun:
+    """The run as the ranks above 0 take part in it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.checkpoint: Checkpoint | None = None
+        self._error: Exception | None = None
+
+    def begin(self) -> Sequence[Observer]:
+        return ()
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Rank 0 does."""
+
+    def end(self, outcome: Outcome, model: Any) -> None:
+        """Nothing is written."""
+
+    def fail(self, error: Exception) -> None:
+        self._error = error
+
+    def interrupt(self) -> None:
+        """Nothing is written."""
+
+    def pause(self) -> None:
+        """Nothing is written."""
+
+    def outcome(self) -> None:
+        if self._error is not None:
+            raise self._error

@@ -1,0 +1,49 @@
+"""The result of a run, in words for a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bsscale.records.run_record import RunRecord
+
+__all__ = ["describe_result", "describe_result_briefly"]
+
+
+def describe_result(record: RunRecord, directory: Path) -> str:
+    """The result of a run, one fact a line."""
+    reached = "not reached (censored)" if record.target is not None else "-"
+    if record.samples_to_target is not None and record.samples_to_target_interval is not None:
+        low, high = record.samples_to_target_interval
+        reached = f"{record.samples_to_target:,.0f} samples (between {low:,} and {high:,})"
+    target = "none" if record.target is None else f"{record.target:.4f}"
+    best = f"{_number(record.best_value)} validation, {_number(record.test_value)} test"
+    if record.best_possible is not None:
+        best += f" (best possible {record.best_possible:.4f})"
+    speed = "-" if record.samples_per_s is None else f"{record.samples_per_s:,.0f} samples/s"
+    rows = [
+        ("status", f"{record.status}: {record.reason}"),
+        ("target AUC", target),
+        ("to target", reached),
+        ("best AUC", best),
+        ("samples seen", f"{record.samples_seen:,} in {record.steps:,} steps"),
+        ("speed", f"{speed}, {record.wall_s:.1f} s in all"),
+        ("records", str(directory)),
+    ]
+    return "\n".join(f"{name:>13}  {value}" for name, value in rows)
+
+
+def describe_result_briefly(record: RunRecord) -> str:
+    """The result of a run on one line."""
+    result: str = record.status
+    if record.samples_to_target is not None:
+        result += f" at {record.samples_to_target:,.0f} samples"
+    elif record.status == "diverged":
+        result += f" ({record.reason})"
+    return (
+        f"{record.arm} seed={record.seed}: {result}, best AUC {_number(record.best_value)}, "
+        f"{record.wall_s:.1f} s"
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,40 @@
+"""What a run is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bsscale.planning.plan import Plan
+
+__all__ = ["RunSpec"]
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything a run is made from; travels to other processes.
+
+    Attributes
+    ----------
+    plan
+        Its configuration and numbers.
+    directory
+        Where its records go.
+    arm
+        The arm's label.
+    group
+        What groups it with other runs in W&B: a multirun's directory; None for a single run.
+    logging
+        A logging configuration for a process that this one starts; None leaves logging alone.
+    study
+        Hash of the study that the run belongs to.
+    """
+
+    plan: Plan
+    directory: Path
+    arm: str
+    group: str | None = None
+    logging: Mapping[str, Any] | None = None
+    study: str | None = None
