@@ -67,11 +67,16 @@ def prepare(config: Config) -> tuple[Plan, Dataset]:
     return make_plan(config, dataset.train.samples_per_pass, Devices(cuda=0)), dataset
 
 
+def changed(plan: Plan, **changes: Any) -> Plan:
+    """The same plan of another configuration; nothing is derived again."""
+    return replace(plan, config=replace(plan.config, **changes))
+
+
 class Watched:
     """A job that remembers what it was told."""
 
-    def __init__(self, config: Config, plan: Plan, broken: str = "") -> None:
-        self.config, self.plan = config, plan
+    def __init__(self, plan: Plan, broken: str = "") -> None:
+        self.plan = plan
         self.checkpoint: Checkpoint | None = None
         self.saved: list[Checkpoint] = []
         self.steps: list[int] = []
