@@ -6,9 +6,10 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from bsscale.records.evaluation import EvalPoint
 from bsscale.records.writer import Records
@@ -41,10 +42,10 @@ def write_run_of(
     end = budget if samples is None else samples + 2 * 16_384
     if made == "diverged":
         end = budget / 4
-    record = replace(
+    record = msgspec.structs.replace(
         RUN, arm=arm, arm_hash=hash_of(arm), seed=seed, gpus=gpus, status=made,
         global_batch=128 * gpus, samples_to_target=samples, budget_samples=budget,
-        samples_seen=int(end), schedule=schedule["name"], target=TARGET, best_auc=0.765,
+        samples_seen=int(end), schedule=schedule["name"], target=TARGET, best_value=0.765,
         environment={"python": "3.11", "packages": {"torch": "2.13.0"}, "device": "cpu"},
         config={"gpus": gpus, "schedule": dict(schedule), "seed": seed},
     )  # fmt: skip
@@ -60,10 +61,10 @@ def write_run_of(
             momentum = 0.9 - 0.1 * (1 - abs(2 * part - 1)) if peak == 2.6 else 0.9
             first = x == 0
             records.on_eval(EvalPoint(
-                step, x, auc, loss, None if first else loss, None if first else lr,
-                None if first else momentum, step * 0.1,
+                step, x, {"auc": auc, "log_loss": loss}, None if first else loss,
+                None if first else lr, None if first else momentum, step * 0.1,
             ))  # fmt: skip
-        records.finish(replace(record, **fields))
+        records.finish(msgspec.structs.replace(record, **fields))
 
 
 def hash_of(arm: str) -> str:
@@ -94,7 +95,7 @@ def write_study(
     write_run_of(directory / "tuning" / "0", "tuning", 500, 100.0, gpus=1)
     write_range_test(directory / "range_test")
     data = {
-        "format_version": 1,
+        "format_version": 2,
         "name": name,
         "hash": "abc",
         "registered": {
@@ -105,13 +106,22 @@ def write_study(
                     "name": arm,
                     "role": "baseline" if gpus == 1 else "arm",
                     "gpus": gpus,
+                    "rate": "base_lr",
+                    "preset": False,
                     "schedule": dict(schedule),
                 }
                 for arm, (gpus, _, schedule) in ARMS.items()
             ],
             "seeds": list(seeds),
             "tuning_seeds": [500, 501],
+            "target_seeds": [600, 601],
+            "range_test_seeds": 2,
             "target_rule": "median best AUC of one pass at 1 GPU, minus 0.005",
+            "budget_rule": "given: 1000000 samples",
+            "target": None,
+            "base_lr": None,
+            "rates": [None, None],
+            "stacks": [],
             "trials": 7,
         },
         "amendments": [],
@@ -144,7 +154,7 @@ def tuning(
         "trials": [
             {
                 "lr": rate,
-                "best_auc": 0.77 - 0.01 * abs(math.log2(rate / best)),
+                "best_value": 0.77 - 0.01 * abs(math.log2(rate / best)),
                 "samples_to_target": 200_000 * (1 + abs(math.log2(rate / best)) / 4),
                 "seeds": 3,
             }
@@ -161,7 +171,9 @@ def write_range_test(directory: Path) -> None:
                 bad = lr > 2.6
                 loss = 0.6 - 0.1 * min(1, step / 50) + (step % 3) * 0.005 + (2.0 if bad else 0)
                 records.on_eval(EvalPoint(
-                    step, step * 1000, 0.5 if bad else 0.5 + 0.005 * step, loss, loss, lr, 0.9, 1.0
+                    step, step * 1000,
+                    {"auc": 0.5 if bad else 0.5 + 0.005 * step, "log_loss": loss},
+                    loss, lr, 0.9, 1.0,
                 ))  # fmt: skip
     spread = {
         name: {"lowest": x, "median": 1.1 * x, "highest": 1.2 * x}

@@ -1,4 +1,4 @@
-"""The order of the rooms: a folder imports from the folders above it, and nothing goes in circles."""
+"""The order of the rooms: a folder imports from those above it, and nothing goes in circles."""
 
 from __future__ import annotations
 

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hydra import compose, initialize_config_dir
 
-from bsscale.cli.entry import CONFIG_DIRECTORY, register_schemas, typed_config
-from bsscale.cli.launchers import register_launcher
+from bsscale.cli.jobs import Job
+from bsscale.cli.launchers.register import register_launchers
+from bsscale.cli.store import CONFIG_DIRECTORY, register_schemas
 from bsscale.config import Config
 from bsscale.planning import baselines
 from bsscale.planning.baselines import Baseline, default_target, find, settings_of, tune
@@ -22,9 +24,9 @@ from tests.helpers import small_config
 
 def composed(*overrides: str) -> Config:
     register_schemas()
-    register_launcher()
+    register_launchers()
     with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
-        return typed_config(compose("config", overrides=list(overrides)))
+        return Job(compose("config", overrides=list(overrides)), None).config
 
 
 @pytest.mark.parametrize("dataset", ["flights", "synthetic"])
@@ -145,6 +147,6 @@ def test_reports_and_tuning_must_agree_on_the_rate(tmp_path: Path) -> None:
     from bsscale.errors import RecordsError
     from tests.test_records import RUN
 
-    records: list[Any] = [replace(RUN, base_lr=0.2)]
+    records: list[Any] = [msgspec.structs.replace(RUN, base_lr=0.2)]
     with pytest.raises(RecordsError, match=r"base_lr=0\.1"):
         baselines._write_entry(records, 0.1, [], [])

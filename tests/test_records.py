@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bsscale.errors import RecordsError
 from bsscale.files.replace import write_json
-from bsscale.records.evaluation import EvalPoint, read_evals
-from bsscale.records.run_record import RunRecord, read_run, write_run
+from bsscale.records.evaluation import EvalPoint, encode, read_evals
+from bsscale.records.run_record import Column, RunRecord, read_run, write_run
 from bsscale.records.writer import Records
 
-POINT = EvalPoint(1, 128, 0.6, 0.5, 0.55, 0.1, 0.9, 0.25)
+POINT = EvalPoint(1, 128, {"auc": 0.6, "log_loss": 0.5}, 0.55, 0.1, 0.9, 0.25)
 RUN = RunRecord(
     status="exhausted",
     reason="the budget is spent",
     arm="fixed gpus=1",
     arm_hash="0123456789ab",
     study=None,
+    metric="auc",
+    direction="max",
     target=0.76,
     samples_to_target_interval=None,
     samples_to_target=None,
-    best_auc=0.7,
-    final_auc=0.69,
-    test_auc=0.68,
-    best_possible_auc=None,
+    best_value=0.7,
+    final_value=0.69,
+    test_value=0.68,
+    best_possible=None,
     samples_seen=256,
     budget_samples=256,
     eval_interval_samples=128,
@@ -39,10 +42,15 @@ RUN = RunRecord(
     grad_accum=1,
     global_batch=128,
     schedule="fixed",
+    scaling="none",
     optimizer="sgd",
     model="mlp",
     dataset="synthetic",
+    objective="binary",
     executor="virtual",
+    trainer="bsscale",
+    data_key=None,
+    columns=(Column(name="site", role="categorical", cardinality=7),),
     seed=0,
     base_lr=0.1,
     samples_per_s=100.0,
@@ -54,7 +62,7 @@ RUN = RunRecord(
 
 
 def test_a_run_round_trips(tmp_path: Path) -> None:
-    reached = replace(RUN, status="reached", samples_to_target_interval=(128, 256))
+    reached = msgspec.structs.replace(RUN, status="reached", samples_to_target_interval=(128, 256))
     for record in (RUN, reached):
         write_run(tmp_path, record)
         assert read_run(tmp_path) == record
@@ -71,11 +79,13 @@ def test_evaluations_are_on_disk_as_they_happen(tmp_path: Path) -> None:
 
 def test_non_finite_numbers_are_null_on_disk(tmp_path: Path) -> None:
     with Records(tmp_path / "run") as records:
-        records.on_eval(replace(POINT, auc=None, loss=math.nan, train_loss=math.inf))
+        records.on_eval(
+            replace(POINT, metrics={"auc": None, "log_loss": math.nan}, train_loss=math.inf)
+        )
     line = json.loads((tmp_path / "run" / "evals.jsonl").read_text())
-    assert (line["auc"], line["loss"], line["train_loss"]) == (None, None, None)
+    assert (line["auc"], line["log_loss"], line["train_loss"]) == (None, None, None)
     [point] = read_evals(tmp_path / "run")
-    assert math.isnan(point.loss) and point.auc is None
+    assert point.metrics == {"auc": None, "log_loss": None} and point.train_loss is None
 
 
 @pytest.mark.parametrize("name", ["run.json", "evals.jsonl"])
@@ -93,7 +103,7 @@ def test_a_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
-    whole = json.dumps(asdict(POINT)) + "\n"
+    whole = json.dumps(encode(POINT)) + "\n"
     (tmp_path / "evals.jsonl").write_text(whole + whole[:20])
     assert read_evals(tmp_path) == [POINT]
 
@@ -102,13 +112,17 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
 def test_a_line_that_is_no_evaluation_is_an_error_with_its_number(
     tmp_path: Path, line: str
 ) -> None:
-    (tmp_path / "evals.jsonl").write_text(json.dumps(asdict(POINT)) + "\n" + line + "\n")
+    (tmp_path / "evals.jsonl").write_text(json.dumps(encode(POINT)) + "\n" + line + "\n")
     with pytest.raises(RecordsError, match="line 2"):
         read_evals(tmp_path)
 
 
 def _without(key: str) -> dict[str, Any]:
-    return {k: v for k, v in asdict(RUN).items() if k != key}
+    return {k: v for k, v in msgspec.to_builtins(RUN).items() if k != key}
+
+
+def _with(**fields: Any) -> dict[str, Any]:
+    return {**msgspec.to_builtins(RUN), **fields}
 
 
 @pytest.mark.parametrize(
@@ -116,9 +130,14 @@ def _without(key: str) -> dict[str, Any]:
     [
         (None, "holds no run.json"),
         ("{", "cannot be read"),
-        ("[]", "format_version None"),
-        (json.dumps({**asdict(RUN), "format_version": 99}), "format_version 99"),
-        (json.dumps(_without("status")), "lacks status"),
+        ("[]", "is not a JSON object"),
+        ("{}", "format_version None"),
+        (json.dumps(msgspec.to_builtins(RUN)).replace("0.7", "NaN"), "cannot be read"),
+        (json.dumps({**msgspec.to_builtins(RUN), "format_version": 99}), "format_version 99"),
+        (json.dumps(_without("status")), "missing required field `status`"),
+        (json.dumps(_with(gpus="8")), r"Expected `int`, got `str` - at `\$.gpus`"),
+        (json.dumps(_with(samples_seen=-1)), r">= 0 - at `\$.samples_seen`"),
+        (json.dumps(_with(status="gone")), r"'gone' - at `\$.status`"),
     ],
 )
 def test_a_run_that_cannot_be_read_says_why(tmp_path: Path, data: str | None, fact: str) -> None:
@@ -138,5 +157,14 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_evaluations_that_are_no_text_are_an_error_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "evals.jsonl").write_bytes(b"\xff\xfe\n")
-    with pytest.raises(RecordsError, match="cannot be read"):
+    with pytest.raises(RecordsError, match="is not an evaluation"):
         read_evals(tmp_path)
+
+
+def test_what_a_later_version_adds_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(_with(carbon_kg=0.1)))
+    assert read_run(tmp_path) == RUN
+    line = {**encode(POINT), "accuracy": 0.8, "note": "odd"}
+    (tmp_path / "evals.jsonl").write_text(json.dumps(line) + "\n")
+    [point] = read_evals(tmp_path)
+    assert point == replace(POINT, metrics={**POINT.metrics, "accuracy": 0.8})

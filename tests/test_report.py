@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from bsscale.records.identity import arm_hash, arm_label
@@ -20,7 +20,7 @@ SEEDS = count()
 
 def run(arm: str, samples: float | None, target: float = 0.76, status: str = "") -> RunRecord:
     made = status or ("exhausted" if samples is None else "reached")
-    return replace(
+    return msgspec.structs.replace(
         RUN, arm=arm, arm_hash=f"{arm}@{target}", target=target, status=made,
         samples_to_target=samples, seed=next(SEEDS),
     )  # fmt: skip

@@ -75,8 +75,8 @@ def terminated() -> Iterator[None]:
 class Interrupted(Watched):
     """A job that is told to end after so many updates."""
 
-    def __init__(self, config: Config, plan: Plan, after: int | None = None) -> None:
-        super().__init__(config, plan)
+    def __init__(self, plan: Plan, after: int | None = None) -> None:
+        super().__init__(plan)
         self._after = after
         self.weights: dict[str, torch.Tensor] = {}
 
@@ -91,11 +91,9 @@ class Interrupted(Watched):
         self.weights = {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def make(kind: str, config: Config, plan: Plan, dataset: Any) -> Any:
+def make(kind: str, plan: Plan, dataset: Any) -> Any:
     engine: EagerEngine | StackedEngine = (
-        EagerEngine(plan, dataset)
-        if kind == "eager"
-        else StackedEngine(config, plan, dataset, width=2)
+        EagerEngine(plan, dataset) if kind == "eager" else StackedEngine(plan, dataset, width=2)
     )
     engine.updates_at_once = 9
     return engine
@@ -125,19 +123,19 @@ def test_a_run_goes_on_to_the_bit(engine: str, optimizer: str) -> None:
         budget_samples=3 * 2048,
     )
     plan, dataset = prepare(config)
-    undisturbed = Interrupted(config, plan)
-    train([[undisturbed]], make(engine, config, plan, dataset), dataset.validation, dataset.test)
+    undisturbed = Interrupted(plan)
+    train([[undisturbed]], make(engine, plan, dataset), dataset.validation, dataset.test)
 
     # Between two evaluations.
-    first = Interrupted(config, plan, after=81)
+    first = Interrupted(plan, after=81)
     with pytest.raises(SystemExit):
-        train([[first]], make(engine, config, plan, dataset), dataset.validation, dataset.test)
+        train([[first]], make(engine, plan, dataset), dataset.validation, dataset.test)
     torch.manual_seed(99)
     [checkpoint] = first.saved
     assert checkpoint.step >= 81 and checkpoint.step % 64 != 0
-    second = Interrupted(config, plan)
+    second = Interrupted(plan)
     second.checkpoint = checkpoint
-    train([[second]], make(engine, config, plan, dataset), dataset.validation, dataset.test)
+    train([[second]], make(engine, plan, dataset), dataset.validation, dataset.test)
     assert numbers(first) + numbers(second) == numbers(undisturbed)
     assert undisturbed.weights.keys() == second.weights.keys()
     for name, value in undisturbed.weights.items():
@@ -157,13 +155,13 @@ def test_an_engine_goes_on_from_anothers_checkpoint(
         budget_samples=2 * 2048,
     )
     plan, dataset = prepare(config)
-    undisturbed = Interrupted(config, plan)
-    train([[undisturbed]], make("eager", config, plan, dataset), dataset.validation, dataset.test)
-    first, second = Interrupted(config, plan, after=70), Interrupted(config, plan)
+    undisturbed = Interrupted(plan)
+    train([[undisturbed]], make("eager", plan, dataset), dataset.validation, dataset.test)
+    first, second = Interrupted(plan, after=70), Interrupted(plan)
     with pytest.raises(SystemExit):
-        train([[first]], make(engines[0], config, plan, dataset), dataset.validation, dataset.test)
+        train([[first]], make(engines[0], plan, dataset), dataset.validation, dataset.test)
     [second.checkpoint] = first.saved
-    train([[second]], make(engines[1], config, plan, dataset), dataset.validation, dataset.test)
+    train([[second]], make(engines[1], plan, dataset), dataset.validation, dataset.test)
     assert second.error is None
     for name, value in undisturbed.weights.items():
         torch.testing.assert_close(value, second.weights[name], rtol=1e-10, atol=1e-12)
@@ -173,7 +171,7 @@ def test_an_engine_goes_on_from_anothers_checkpoint(
 
 def spec_of(config: Config, directory: Path) -> tuple[RunSpec, Any]:
     plan, dataset = prepare(config)
-    return RunSpec(config, plan, directory, arm="an arm"), dataset
+    return RunSpec(plan, directory, arm="an arm"), dataset
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, samples: int) -> None:
@@ -217,7 +215,7 @@ CONFIG = small_config(checkpoint_interval_samples=2048)
 
 
 def checkpoints(directory: Path) -> list[Path]:
-    return sorted((directory / "checkpoints").glob("*"))
+    return sorted((directory / "checkpoints").glob("step-*"))
 
 
 def test_the_same_directory_goes_on_and_a_finished_one_is_left_alone(
@@ -246,8 +244,7 @@ def test_a_stack_goes_on_with_every_run_in_its_place(tmp_path: Path) -> None:
     _, dataset = prepare(CONFIG)
 
     def specs(folder: str) -> list[RunSpec]:
-        pairs = enumerate(zip(configs, plans, strict=True))
-        return [RunSpec(c, p, tmp_path / folder / str(k), arm="") for k, (c, p) in pairs]
+        return [RunSpec(p, tmp_path / folder / str(k), arm="") for k, p in enumerate(plans)]
 
     assert len(run_together(specs("undisturbed"), dataset)) == 5
     # Three at a time: the second run of a slot is under way, and a short one has ended.

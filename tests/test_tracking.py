@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ import pytest
 
 from bsscale.config import TrackerConfig
 from bsscale.files.replace import write_json
-from bsscale.records.evaluation import EvalPoint, read_evals
-from bsscale.records.run_record import RunRecord, read_run
+from bsscale.records.evaluation import EvalPoint, encode, read_evals
+from bsscale.records.run_record import RunRecord, read_run, write_run
 from bsscale.records.writer import Records
 from bsscale.report.summarize import compare
 from bsscale.tracking import tracker as tracking
@@ -30,7 +29,8 @@ from tests.test_records import RUN
 
 Bsscale = Callable[..., Finished]
 ON = [argument for argument in SMALL if argument != "tracker=none"]
-SUMMARY = {f.name for f in fields(RunRecord)} - {"config", "environment", "format_version"}
+APART = {"config", "environment", "columns", "format_version"}
+SUMMARY = set(RunRecord.__struct_fields__) - APART
 
 
 def leet(directory: Path) -> list[dict[str, Any]]:
@@ -74,7 +74,7 @@ def summary(records: list[dict[str, Any]]) -> dict[str, Any]:
 def assert_is_a_mirror(mirrored: list[dict[str, Any]], directory: Path) -> None:
     record, points = read_run(directory), read_evals(directory)
     drawn = {} if record.target is None else {"target": record.target}
-    expected = [{k: v for k, v in asdict(p).items() if v is not None} | drawn for p in points]
+    expected = [{k: v for k, v in encode(p).items() if v is not None} | drawn for p in points]
     assert history(mirrored) == expected
     assert steps(mirrored) == list(range(len(points)))
     metrics = [m["metric"] for m in mirrored if m["type"] == "metric"]
@@ -105,7 +105,7 @@ def test_an_offline_run_holds_what_the_records_hold(bsscale: Bsscale, tmp_path: 
     [table] = directory.glob("wandb/offline-run-*/files/media/table/evals_*.table.json")
     content = json.loads(table.read_text())
     rows = [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
-    assert rows == [asdict(point) for point in read_evals(directory)]
+    assert rows == [encode(point) for point in read_evals(directory)]
     [artifact] = [r["artifact"] for r in mirrored if "artifact" in r.values() and
                   r["artifact"]["type"] == "records"]  # fmt: skip
     files = artifact["manifest"]["contents"]
@@ -271,7 +271,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
 
 
 def point(number: int) -> EvalPoint:
-    return EvalPoint(number, 100 * number, 0.5, 0.6, None, 0.1, None, 1.0)
+    metrics = {"auc": 0.5, "log_loss": 0.6}
+    return EvalPoint(number, 100 * number, metrics, None, 0.1, None, 1.0)
 
 
 def write_records(directory: Path, numbers: Sequence[int], finished: bool = True) -> None:
@@ -345,8 +346,8 @@ def test_a_run_that_goes_on_is_the_same_wandb_run(
     monkeypatch.setenv("FAKE_STARTING_STEP", "8")
     going_on = fake.tracker(fake.process(), run, mode="online")
     with (run / "evals.jsonl").open("a") as file:
-        file.writelines(json.dumps(asdict(point(number))) + "\n" for number in range(5, 12))
-    write_json(run / "run.json", asdict(RUN))
+        file.writelines(json.dumps(encode(point(number))) + "\n" for number in range(5, 12))
+    write_run(run, RUN)
     going_on.finish()
 
     logged = [call["step"] for call in fake.calls("log") if call["samples"] is not None]
@@ -432,8 +433,8 @@ def test_an_offline_run_that_was_killed_is_written_anew_as_a_whole(tmp_path: Pat
     going_on = Mirror()
     tracker = WandbTracker(config, tmp_path, name="x", group=None, job_type="y", process=going_on)
     with (tmp_path / "evals.jsonl").open("a") as file:
-        file.writelines(json.dumps(asdict(point(number))) + "\n" for number in range(5, 12))
-    write_json(tmp_path / "run.json", asdict(RUN))
+        file.writelines(json.dumps(encode(point(number))) + "\n" for number in range(5, 12))
+    write_run(tmp_path, RUN)
     tracker.finish()
     going_on.close()
     mirrored = leet(tmp_path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -92,10 +92,7 @@ class RecordedRun:
             self._records = Records(
                 spec.directory, None if self.plan.config.resume == "never" else kept
             )
-            try:
-                write_plan(spec.directory, self.plan.training)
-            except OSError as error:
-                raise cannot_go_on(spec.directory, error) from error
+            self._keep(write_plan, self.plan.training)
             self._tracker = make_tracker(
                 config.tracker,
                 spec.directory,
@@ -123,9 +120,13 @@ class RecordedRun:
         self._progress.evaluated(self._number, _state(point))
 
     def save(self, checkpoint: Checkpoint) -> None:
+        self._keep(write_checkpoint, checkpoint)
+
+    def _keep(self, write: Callable[[Path, Any], object], what: Any) -> None:
+        """Write what a later start needs; the run itself goes on if that fails, with a warning."""
         try:
-            write_checkpoint(self.spec.directory, checkpoint)
-        except OSError as error:  # the run itself may well go on
+            write(self.spec.directory, what)
+        except OSError as error:
             if not self._said_unwritable:
                 with self._log(), self._progress.printing():
                     log.warning("warning: the checkpoint could not be written: %s", error)

@@ -86,4 +86,4 @@ def test_dataset_from_arrays() -> None:
     assert dataset.train.samples_per_pass == 10
     assert (len(dataset.validation), len(dataset.test)) == (4, 3)
     assert dataset.notes == ("a note",)
-    assert dataset.best_possible_auc is None
+    assert dataset.best_possible is None

@@ -49,7 +49,7 @@ def test_cuts_do_not_change_the_stream(start: int, cuts: list[int], seed: int) -
 def test_same_seed_same_data(dataset: Dataset) -> None:
     again = synthetic.load()
     assert again.schema == dataset.schema
-    assert again.best_possible_auc == dataset.best_possible_auc
+    assert again.best_possible == dataset.best_possible
     assert same(again.validation, dataset.validation)
     assert same(again.test, dataset.test)
     assert same(again.train.read(4, 1000, 3000), dataset.train.read(4, 1000, 3000))
@@ -130,8 +130,8 @@ def test_fields_and_types() -> None:
         {"positive_rate": 0.5},
     ],
 )
-def test_best_possible_auc_is_in_the_useful_range(options: dict[str, Any]) -> None:
-    best = synthetic.load(**options).best_possible_auc
+def test_best_possible_is_in_the_useful_range(options: dict[str, Any]) -> None:
+    best = synthetic.load(**options).best_possible
     assert best is not None
     assert 0.79 < best < 0.86
 
@@ -142,8 +142,8 @@ def test_a_student_learns_but_does_not_beat_the_teacher(dataset: Dataset) -> Non
     student = LogisticRegression(C=0.3, max_iter=300)
     student.fit(encoder.fit_transform(train.categorical), train.label)
     score = student.decision_function(encoder.transform(dataset.validation.categorical))
-    assert dataset.best_possible_auc is not None
-    assert 0.65 < roc_auc(dataset.validation.label, score) < dataset.best_possible_auc
+    assert dataset.best_possible is not None
+    assert 0.65 < roc_auc(dataset.validation.label, score) < dataset.best_possible
 
 
 def test_the_teacher_is_fixed_across_splits_and_run_seeds(dataset: Dataset) -> None:

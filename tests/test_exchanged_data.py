@@ -1,0 +1,134 @@
+"""Data that were exchanged between two starts are refused by name, wherever a run is continued."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Finished
+
+Bsscale = Callable[..., Finished]
+
+RUN = (
+    "dataset=table",
+    "dataset.path=clicks.csv",
+    "dataset.label=clicked",
+    "model=logistic",
+    "micro_batch=16",
+    "base_lr=0.05",
+    "tracker=none",
+    "budget_samples=8192",
+    "eval_interval_samples=1024",
+    "checkpoint_interval_samples=2048",
+)
+
+
+def write_clicks(directory: Path, seed: int) -> None:
+    """The same columns and rows; the labels follow from the seed."""
+    rng = np.random.default_rng(seed)
+    site = rng.integers(0, 5, 3000)
+    price = rng.normal(size=3000)
+    clicked = rng.random(3000) < 1 / (1 + np.exp(1 - price * (-1) ** seed))
+    lines = [f"{s},{p:.3f},{int(c)}" for s, p, c in zip(site, price, clicked, strict=True)]
+    (directory / "clicks.csv").write_text("\n".join(["site,price,clicked", *lines]) + "\n")
+
+
+def files_below(directory: Path) -> dict[Path, bytes]:
+    """The records that a refused start must leave as they are."""
+    names = ("run.json", "evals.jsonl", "study.json", "model.safetensors")
+    found = [path for path in directory.rglob("*") if path.name in names]
+    found += directory.rglob("step-*.safetensors")
+    return {path: path.read_bytes() for path in found}
+
+
+def refused(done: Finished, directory: Path, before: dict[Path, bytes]) -> None:
+    assert done.code == 1 and "Traceback" not in done.text, done.text
+    assert "data_key" in done.text and "data" in done.text and "->" in done.text
+    assert files_below(directory) == before
+
+
+def killed(directory: Path, *arguments: str, evaluations: int) -> None:
+    """A run that is killed by -9 after so many evaluations."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "bsscale", *arguments, "hydra.run.dir=run"],
+        cwd=directory, env=environment, start_new_session=True, stdout=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        path = directory / "run" / "evals.jsonl"
+        while process.poll() is None:
+            if path.exists() and path.read_bytes().count(b"\n") >= evaluations:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert not (directory / "run" / "run.json").exists()
+
+
+@pytest.mark.parametrize("checkpoint_interval_samples", [2048, 1_000_000])
+def test_a_killed_run_is_not_continued_on_other_data(
+    bsscale: Bsscale, tmp_path: Path, checkpoint_interval_samples: int
+) -> None:
+    write_clicks(tmp_path, seed=0)
+    long = (
+        *RUN,
+        "budget_samples=4000000",
+        f"checkpoint_interval_samples={checkpoint_interval_samples}",
+    )
+    killed(tmp_path, *long, evaluations=6)
+    before = files_below(tmp_path / "run")
+    write_clicks(tmp_path, seed=1)
+    refused(bsscale(*long, "hydra.run.dir=run"), tmp_path / "run", before)
+
+
+def test_a_finished_run_is_not_shown_for_other_data(bsscale: Bsscale, tmp_path: Path) -> None:
+    write_clicks(tmp_path, seed=0)
+    assert bsscale(*RUN, "hydra.run.dir=run").code == 0
+    before = files_below(tmp_path / "run")
+    write_clicks(tmp_path, seed=1)
+    refused(bsscale(*RUN, "hydra.run.dir=run"), tmp_path / "run", before)
+
+
+def test_a_checkpoint_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: Path) -> None:
+    write_clicks(tmp_path, seed=0)
+    killed(tmp_path, *RUN, "budget_samples=4000000", evaluations=6)
+    write_clicks(tmp_path, seed=1)
+    arguments = (*RUN, "budget_samples=4000000", "resume=run", "hydra.run.dir=new")
+    refused(bsscale(*arguments), tmp_path / "run", files_below(tmp_path / "run"))
+    assert not (tmp_path / "new" / "evals.jsonl").exists()
+
+
+def test_a_multirun_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: Path) -> None:
+    write_clicks(tmp_path, seed=0)
+    arguments = ("-m", *RUN, "seed=0,1", "hydra.sweep.dir=sweep")
+    assert bsscale(*arguments).code == 0
+    before = files_below(tmp_path / "sweep")
+    write_clicks(tmp_path, seed=1)
+    refused(bsscale(*arguments), tmp_path / "sweep", before)
+
+
+def test_a_range_test_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: Path) -> None:
+    write_clicks(tmp_path, seed=0)
+    arguments = ("task=range_test", *RUN, "task.seeds=2", "task.evaluations=10")
+    assert bsscale(*arguments, "hydra.run.dir=range").code == 0
+    before = files_below(tmp_path / "range")
+    write_clicks(tmp_path, seed=1)
+    refused(bsscale(*arguments, "hydra.run.dir=range"), tmp_path / "range", before)
+
+
+def test_a_study_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: Path) -> None:
+    write_clicks(tmp_path, seed=0)
+    arguments = (
+        "task=study", "gpus=2", *(each for each in RUN if not each.startswith("budget")),
+        "task.directory=study", "task.seeds=1", "task.target_seeds=1", "target=0.55",
+        "task.arms={one_gpu:{role:baseline,gpus:1,schedule:{name:fixed}},"
+        "linear:{schedule:{name:linear_scaling}}}",
+    )  # fmt: skip
+    done = bsscale(*arguments)
+    assert done.code == 0, done.text
+    before = files_below(tmp_path / "study")
+    write_clicks(tmp_path, seed=1)
+    refused(bsscale(*arguments), tmp_path / "study", before)
