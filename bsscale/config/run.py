@@ -1,7 +1,7 @@
 """The typed configuration of one run: what the YAML files and the command line fill in.
 
-What every task, tracker and executor has is here; the options of each are beside it, and the
-command line registers them.
+This file holds what every task, tracker and executor has; the options of each one are beside it,
+and the command line registers them. The comments in conf/ say what an option means.
 """
 
 from __future__ import annotations
@@ -19,28 +19,17 @@ __all__ = ["Config", "ExecutorConfig", "TaskConfig", "TrackerConfig"]
 
 @dataclass
 class TaskConfig:
-    """What to do: the name of a file in conf/task/."""
+    """What to do: the name of a file in conf/task/, and the options of that task.
+
+    A task without options of its own trains one run: a report lists its jobs that left no record.
+    """
 
     name: str = MISSING
 
 
 @dataclass
 class ExecutorConfig:
-    """How the replicas are carried.
-
-    Attributes
-    ----------
-    name
-        auto, virtual or ddp.
-    device
-        auto (CUDA where there is one), cpu or cuda.
-    threads
-        CPU threads of each training process. Small models gain little from a second thread, and
-        lose a factor of ten or more where another program wants the same core.
-    compile
-        Whether the training step is compiled (torch.compile): auto where that is predicted to
-        save more time than it takes.
-    """
+    """How the replicas are carried."""
 
     name: str = MISSING
     device: str = "auto"
@@ -57,41 +46,7 @@ class TrackerConfig:
 
 @dataclass
 class Config:
-    """One run, as the user wrote it. `Plan` derives every other number from it.
-
-    Attributes
-    ----------
-    gpus
-        Data-parallel replicas; None means 1.
-    micro_batch
-        Samples per replica per forward pass.
-    grad_accum
-        Forward passes per update.
-    base_lr
-        Best fixed learning rate at one GPU; None takes the shipped, tuned one.
-    target
-        Validation AUC to reach; None takes the shipped one, or none.
-    stop_at_target
-        Stop once the target is confirmed.
-    budget_samples, budget_passes
-        The most samples to train on; at most one may be given, 8 passes by default.
-    eval_interval_samples
-        Samples between evaluations; None means 128 x micro_batch.
-    checkpoint_interval_samples
-        Samples between checkpoints; None means one pass over the training split.
-    resume
-        auto: go on where the output directory holds a run that has not ended; never: refuse such a
-        directory; or a checkpoint, or a run's directory, to go on from in a new one.
-    precision
-        fp32, fp64, or bf16: weights and optimizer state in float32, forward pass and scoring under
-        torch.autocast.
-    clip_grad_norm
-        The largest L2 norm of an update's gradient over all parameters; None: any.
-    seed
-        Seed of the initialization and of the sample order.
-    dry_run
-        Print the plan and stop.
-    """
+    """One run, as the user wrote it. `Plan` derives every other number from it."""
 
     task: TaskConfig = field(default_factory=TaskConfig)
     dataset: dict[str, Any] = field(default_factory=dict)

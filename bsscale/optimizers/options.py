@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from omegaconf import MISSING
 
 from bsscale.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = [
     "AdagradConfig",
@@ -21,26 +17,13 @@ __all__ = [
 ]
 
 
-# Where finding the touched rows starts to cost less than updating all of them.
+# From this size on, finding the touched rows costs less than updating all of them.
 SPARSE_ROWS = 20_000
 
 
 @dataclass
 class OptimizerConfig:
-    """Options that every optimizer has.
-
-    Attributes
-    ----------
-    name
-        The optimizer's name in records.
-    weight_decay
-        L2 penalty as torch defines it; decoupled for adamw.
-    sparse
-        Whether embedding tables are updated only in the rows that a batch touched. True with
-        momentum, Adam or weight decay is the lazy form, whose averages and decay stand still
-        in untouched rows, as in torch.optim.SparseAdam; auto is True for large tables where that
-        is no different to the bit (SGD without momentum, Adagrad; no weight decay).
-    """
+    """Options that every optimizer has."""
 
     name: str = MISSING
     weight_decay: float = 0.0

@@ -15,19 +15,7 @@ __all__ = ["RangeTestTask", "StudyArm", "StudyTask"]
 
 @dataclass
 class RangeTestTask(TaskConfig):
-    """task=range_test.
-
-    Attributes
-    ----------
-    ramp
-        How the rate grows: the options of schedule=range_test, exponential by default.
-    seeds
-        Seeds to repeat it on.
-    first_seed
-        The first of them; far from those that runs use, which the suggestion is for.
-    evaluations
-        Evaluations along the ramp.
-    """
+    """task=range_test."""
 
     name: str = "range_test"
     ramp: RangeTestConfig = field(default_factory=lambda: RangeTestConfig(mode="exponential"))
@@ -38,21 +26,7 @@ class RangeTestTask(TaskConfig):
 
 @dataclass
 class StudyArm:
-    """One arm of a study.
-
-    Attributes
-    ----------
-    schedule
-        ``name`` and options of a schedule.
-    role
-        baseline (exactly one arm), arm or control.
-    gpus
-        Its replicas; None: those of the study.
-    rate
-        What its base_lr is: base_lr, the rate tuned at 1 GPU, or tuned, one at its own gpus.
-    preset
-        Whether a range test at its gpus configures its 1-Cycle.
-    """
+    """One arm of a study: an entry of `StudyTask.arms`."""
 
     schedule: dict[str, Any] = field(default_factory=dict)
     role: str = "arm"
@@ -63,34 +37,7 @@ class StudyArm:
 
 @dataclass
 class StudyTask(TaskConfig):
-    """task=study.
-
-    Attributes
-    ----------
-    arms
-        The options of a `StudyArm` each, by name.
-    directory
-        Where the study lies, and goes on when it is started again; None: studies/ and a name
-        from dataset, model, optimizer and gpus.
-    seeds, first_seed
-        The report seeds, the same for every arm.
-    trials
-        Rates that each search tries.
-    lowest_lr, highest_lr
-        Where a search begins; None: by optimizer.
-    tuning_seeds, target_seeds, range_test_seeds
-        How many seeds the searches, the target and the range tests take; disjoint from each other
-        and from the report seeds.
-    margin_auc
-        How far below the median best AUC at 1 GPU the target lies.
-    budget_factor
-        The budget, in multiples of the samples that 1 GPU needs.
-    sampler_seed
-        Of the quasi-random rates.
-    work, part
-        Of a job that the study itself starts, where it runs on a cluster: it carries out that part
-        of that work.
-    """
+    """task=study. `work` and `part` are of a job that a study starts: a part of that work."""
 
     name: str = "study"
     arms: dict[str, Any] = field(default_factory=dict)

@@ -12,15 +12,7 @@ __all__ = ["DashboardTask", "WandbConfig"]
 
 @dataclass
 class WandbConfig(TrackerConfig):
-    """Weights & Biases.
-
-    Attributes
-    ----------
-    project
-        The W&B project.
-    mode
-        online or offline; null takes WANDB_MODE from the environment, and offline without it.
-    """
+    """Weights & Biases."""
 
     name: str = "wandb"
     project: str = "bsscale"
@@ -29,13 +21,7 @@ class WandbConfig(TrackerConfig):
 
 @dataclass
 class DashboardTask(TaskConfig):
-    """task=dashboard.
-
-    Attributes
-    ----------
-    publish
-        ENTITY/PROJECT to send the dashboard to; None: it is only written.
-    """
+    """task=dashboard."""
 
     name: str = "dashboard"
     publish: str | None = None
