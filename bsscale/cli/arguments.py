@@ -8,11 +8,11 @@ import io
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import redirect_stderr
 
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
+from bsscale.cli.hydra_internals import flags_parser
 from bsscale.config import Config
 from bsscale.errors import ConfigError
 
@@ -45,7 +45,7 @@ def check_arguments(arguments: Sequence[str], choices: Mapping[str, Collection[s
         For a flag that does not exist, an argument that is not key=value, an option or a choice
         that is misspelt, and several values without -m. The rest is for Hydra to say.
     """
-    parser = get_args_parser()
+    parser = flags_parser()
     with redirect_stderr(io.StringIO()) as said:
         try:
             flags, unknown = parser.parse_known_args(list(arguments))

@@ -1,4 +1,4 @@
-"""Around Hydra's jobs: the output directory is tried first, a multirun is compared last."""
+"""Before and after Hydra's jobs: the output directory is tested, a multirun is concluded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from bsscale.cli.launchers.names import IN_THIS_PROCESS
+from bsscale.cli.study_jobs import IN_THIS_PROCESS
 from bsscale.cli.tasks import TASKS
 from bsscale.errors import BsscaleError
 from bsscale.planning.world import World
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 class Around(Callback):
     """hydra.callbacks.around in conf/config.yaml; works with every launcher.
 
-    Hydra turns an exception of a callback into a warning, so these end the process themselves.
+    Hydra turns an exception of a callback into a warning, so each callback ends the process itself.
     """
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
@@ -52,7 +52,7 @@ class Around(Callback):
         _try_directory(Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Let the task of the jobs say what they came to; exit with 1 if one failed."""
+        """Let the task conclude the sweep; exit with 1 if a job failed."""
         if config.dry_run:
             return
         tracker = cast("TrackerConfig", OmegaConf.to_object(config.tracker))

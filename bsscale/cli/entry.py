@@ -58,13 +58,13 @@ def carry_out(cfg: DictConfig) -> None:
     task = TASKS[name]
     world = World.here()
     try:
-        if world is not None and world.size > 1 and not task.in_many_processes:
+        if world is not None and world.size > 1 and not task.one_run:
             raise ConfigError(
                 f"task={name} in {world.size} processes that {world.source} has started",
                 f"start it once: python -m bsscale task={name} ...",
             )
+        task.check(job)
         if job.dry_run:
-            task.check(job)
             log.info("%s\n", task.describe(job))
         else:
             task.run(job)

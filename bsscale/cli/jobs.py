@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from bsscale.cli.study_jobs import LaunchedJobs, jobs_of
 from bsscale.config import Config, TaskConfig
 from bsscale.records.identity import arm_label
 
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
     from bsscale.planning.plan import Plan
     from bsscale.training.spec import RunSpec
 
-__all__ = ["Job", "Loader", "remembering_datasets"]
+__all__ = ["Job", "Loader", "remembering_datasets", "typed_config"]
 
 Loader: TypeAlias = "Callable[[Mapping[str, Any]], Dataset]"
 
 
 class Job:
-    """One composed job. What is asked of it is read, checked and loaded then, once.
+    """One composed job. Its parts are read, checked and loaded once, when they are first used.
 
     Parameters
     ----------
@@ -65,18 +66,14 @@ class Job:
         """The typed configuration, with possible values; raises BsscaleError for others."""
         from bsscale.planning.checks import check_config
 
-        fields: dict[str, Any] = {str(key): self._cfg[key] for key in self._cfg if key != "hydra"}
-        for key, value in fields.items():
-            if OmegaConf.is_config(value):
-                fields[key] = OmegaConf.to_object(value)
-        config = Config(**fields)
+        config = typed_config(self._cfg)
         config = replace(config, schedule=config.schedule.resolved())
         check_config(config)
         return config
 
     @cached_property
     def dataset(self) -> Dataset:
-        """Its data."""
+        """The data set that its run is trained on."""
         from bsscale.data import load_dataset
 
         return (self._load or load_dataset)(self.config.dataset)
@@ -87,6 +84,21 @@ class Job:
         from bsscale.planning.devices import Devices
 
         return Devices.here() if self._devices is None else self._devices
+
+    @cached_property
+    def jobs(self) -> LaunchedJobs | None:
+        """What starts jobs of its own, where hydra/launcher names a launcher of a cluster.
+
+        The jobs of a sweep have none: they train in their own process.
+        """
+        if self.function is None or self.sweep is not None:
+            return None
+        return jobs_of(self.function, self.hydra)
+
+    @property
+    def devices_of_jobs(self) -> Devices:
+        """What its own jobs find where they run; without such jobs, what it finds itself."""
+        return self.devices if self.jobs is None else self.jobs.devices
 
     @cached_property
     def plan(self) -> Plan:
@@ -135,6 +147,15 @@ class Job:
             group=None if self.sweep is None else str(self.sweep),
             logging=self.logging,
         )
+
+
+def typed_config(cfg: DictConfig) -> Config:
+    """A composed configuration, less Hydra's own part, as it is typed in `bsscale.config`."""
+    fields: dict[str, Any] = {str(key): cfg[key] for key in cfg if key != "hydra"}
+    for key, value in fields.items():
+        if OmegaConf.is_config(value):
+            fields[key] = OmegaConf.to_object(value)
+    return Config(**fields)
 
 
 def remembering_datasets() -> Loader:

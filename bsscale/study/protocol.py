@@ -103,6 +103,11 @@ def describe_study(config: Config, dataset: Dataset, devices: Devices) -> str:
     return study.description()
 
 
+def most_samples(config: Config, dataset: Dataset, devices: Devices) -> int:
+    """The most samples that a study trains on, over all its runs."""
+    return _Study(config, dataset, devices=devices).most_samples_from(2)
+
+
 class _Study:
     def __init__(
         self,
@@ -168,7 +173,7 @@ class _Study:
             ),
             ("range tests", ", ".join(f"gpus={n}" for n in sorted(tests)) or "none"),
             ("runs", f"{len(self.arms) * task.seeds} of the arms"),
-            ("cost", f"at most {self._most_samples_from(2):,.0f} samples in all"),
+            ("cost", f"at most {self.most_samples_from(2):,.0f} samples in all"),
         ]
         return "\n".join(f"{name:>13}  {value}" for name, value in rows)
 
@@ -460,19 +465,20 @@ class _Study:
         cost = f"{spent:,} samples, {elapsed:.0f} s so far"
         trained = spent - self.before_samples
         if trained > 0:  # in this start: now the speed is known
-            left_s = self._most_samples_from(number) / (trained / elapsed)
+            left_s = self.most_samples_from(number) / (trained / elapsed)
             cost += f", at most {left_s / 60:.0f} min left"
         log.info("\n[%d/6] %s   (%s)", number, text, cost)
 
-    def _most_samples_from(self, number: int) -> float:
+    def most_samples_from(self, number: int) -> int:
         """The most samples that this step and the later ones train on."""
         task, one_pass = self.task, self.specs.one_pass
         # Until the target is known, the budget is a run's default.
         budget = self.known_budget or 8 * one_pass
         tuned = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
         tested = {arm.gpus for arm in self.arms if arm.preset}
+        trials = task.trials if self.config.base_lr is None else 0
         samples = {
-            2: task.trials * task.tuning_seeds * one_pass,
+            2: trials * task.tuning_seeds * one_pass,
             3: task.target_seeds * one_pass,
             4: len(tested) * task.range_test_seeds * one_pass
             + len(tuned) * task.trials * task.tuning_seeds * budget,

@@ -19,7 +19,7 @@ from bsscale.errors import ConfigError
 from bsscale.files.replace import write_json
 from bsscale.records.directories import unwritable
 
-__all__ = ["Dashboard", "build_dashboard"]
+__all__ = ["Dashboard", "build_dashboard", "check_dashboard"]
 
 NAME = "bsscale: schedules compared"
 # What the tracker sends as job_type is the arm; the comparison of a multirun has a type of its own.
@@ -70,6 +70,11 @@ class Dashboard:
                 "log in (`wandb login`), and check the network and task.publish=ENTITY/PROJECT; "
                 "what was to be sent has been written",
             ) from None
+
+
+def check_dashboard() -> None:
+    """Raise ConfigError if wandb-workspaces is not installed."""
+    _library()
 
 
 def build_dashboard(entity: str, project: str) -> Dashboard:

@@ -1,18 +1,29 @@
-"""Every job of a sweep is checked before the first is started, whatever starts them."""
+"""What all launchers do: every job of a sweep is checked before the first is started."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+import logging.config
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hydra.core.utils import JobReturn, JobStatus, filter_overrides
+from hydra.core.singleton import Singleton
+from hydra.core.utils import (
+    JobReturn,
+    JobStatus,
+    configure_log,
+    filter_overrides,
+    run_job,
+    setup_globals,
+)
 from hydra.errors import CompactHydraException
-from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from bsscale.cli.jobs import Job, Loader
+from bsscale.cli.jobs import Job, Loader, remembering_datasets
 from bsscale.cli.tasks import TASKS, Task
 from bsscale.errors import BsscaleError
 
@@ -20,7 +31,9 @@ if TYPE_CHECKING:
     from bsscale.planning.devices import Devices
     from bsscale.planning.plan import Plan
 
-__all__ = ["CheckedJob", "check_jobs", "without_result"]
+__all__ = ["CheckedJob", "CheckedLauncher", "log_to_console", "run_elsewhere", "run_one"]
+
+log = logging.getLogger("bsscale")
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,8 @@ class CheckedJob:
         Its composed configuration, Hydra's own part included.
     task
         What it does.
+    job
+        What the task was given to check.
     plan
         Its numbers where it will run; None for a task that has none, or several.
     described
@@ -40,66 +55,195 @@ class CheckedJob:
     """
 
     cfg: DictConfig
-    task: Task
+    task: Task[Any]
+    job: Job
     plan: Plan | None
     described: str
 
 
-def check_jobs(
+class CheckedLauncher(Launcher):
+    """Checks all jobs of a sweep, and shows them or starts them.
+
+    A sweep with a wrong value in its ninth job stops before its first. With ``dry_run=true`` the
+    plan of each job is printed in this process, whatever the launcher, and no job is started.
+    """
+
+    def __init__(self) -> None:
+        self._context: HydraContext | None = None
+        self._function: TaskFunction | None = None
+        self._config: DictConfig | None = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self._context, self._function, self._config = hydra_context, task_function, config
+
+    @property
+    def context(self) -> HydraContext:
+        """What Hydra composes and calls back with."""
+        assert self._context is not None
+        return self._context
+
+    @property
+    def function(self) -> TaskFunction:
+        """What carries out a composed configuration."""
+        assert self._function is not None
+        return self._function
+
+    @property
+    def config(self) -> DictConfig:
+        """The configuration of the sweep."""
+        assert self._config is not None
+        return self._config
+
+    @property
+    def sweep(self) -> Path:
+        """The directory of the sweep."""
+        return Path(str(self.config.hydra.sweep.dir))
+
+    def launch(
+        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    ) -> Sequence[JobReturn]:
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        load = remembering_datasets()
+        jobs = self._checked(job_overrides, initial_job_idx, load)
+        if all(each.job.dry_run for each in jobs):
+            self._show(jobs, initial_job_idx)
+            return [_nothing_returned() for _ in jobs]
+        self.sweep.mkdir(parents=True, exist_ok=True)
+        return self.start(jobs, job_overrides, initial_job_idx, load)
+
+    def start(
+        self,
+        jobs: Sequence[CheckedJob],
+        job_overrides: Sequence[Sequence[str]],
+        first: int,
+        load: Loader,
+    ) -> Sequence[JobReturn]:
+        """Start the jobs and wait for them.
+
+        Parameters
+        ----------
+        jobs, job_overrides
+            Each job, and its overrides.
+        first
+            Number of the first job.
+        load
+            What loads a data set once for all of them.
+        """
+        raise NotImplementedError
+
+    def devices(self, task: Task[Any]) -> Devices | None:
+        """What a job of such a task finds where it runs; None: what this machine has."""
+        return None
+
+    def check(self, job: CheckedJob) -> None:
+        """Raise BsscaleError for a job that this launcher cannot start."""
+
+    def describe(self, jobs: Sequence[CheckedJob]) -> Sequence[str]:
+        """How it would start the jobs: lines for a person."""
+        return []
+
+    def lost(self, job: CheckedJob) -> JobReturn:
+        """What comes back of a job that was lost: the comparison lists it as one that failed."""
+        (job.job.directory / ".hydra").mkdir(parents=True, exist_ok=True)
+        return _nothing_returned()
+
+    def _checked(
+        self, job_overrides: Sequence[Sequence[str]], first: int, load: Loader
+    ) -> Sequence[CheckedJob]:
+        """Compose and check all jobs; raises what the first impossible one would raise."""
+        jobs = []
+        all_mine = [filter_overrides(overrides) for overrides in job_overrides]
+        shared = set.intersection(*map(set, all_mine)) if all_mine else set()
+        for number, overrides in enumerate(job_overrides, start=first):
+            cfg = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+            _number(cfg, number, number)
+            mine = all_mine[number - first]
+            described = " ".join(each for each in mine if each not in shared)
+            try:
+                task = TASKS[cfg.task.name]
+                job = Job(cfg, cfg.hydra, load, self.devices(task))
+                checked = CheckedJob(cfg, task, job, task.check(job), described)
+                self.check(checked)
+            except BsscaleError as error:
+                raise CompactHydraException(
+                    f"Nothing was trained: in the job {' '.join(mine)}: {error}"
+                ) from None
+            jobs.append(checked)
+        return jobs
+
+    def _show(self, jobs: Sequence[CheckedJob], first: int) -> None:
+        """Print the plan of each job, and what all would cost."""
+        log_to_console(OmegaConf.to_container(self.config.hydra.job_logging))
+        for number, each in enumerate(jobs, start=first):
+            log.info("#%d  %s", number, each.described)
+            log.info("%s\n", each.task.describe(each.job))
+        for line in self.describe(jobs):
+            log.info("%s", line)
+        samples = sum(each.task.most_samples(each.job) for each in jobs)
+        log.info("%d jobs, at most %s samples in all", len(jobs), f"{samples:,}")
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+
+
+def run_one(
+    context: HydraContext, function: TaskFunction, cfg: DictConfig, number: int, job_id: Any
+) -> JobReturn:
+    """Carry out one composed job of a sweep in this process, as Hydra's own launcher does."""
+    _number(cfg, number, job_id)
+    return run_job(
+        hydra_context=context,
+        task_function=function,
+        config=cfg,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
+
+
+def run_elsewhere(
     context: HydraContext,
-    config: DictConfig,
-    job_overrides: Sequence[Sequence[str]],
-    load: Loader,
-    devices: Callable[[Task], Devices] | None = None,
-    check: Callable[[CheckedJob], None] | None = None,
-) -> list[CheckedJob]:
-    """Compose and check the jobs of a sweep.
+    function: TaskFunction,
+    cfg: DictConfig,
+    number: int,
+    job_id: Any,
+    singletons: Mapping[Any, Any],
+) -> JobReturn:
+    """`run_one` in a process that another one has started.
 
     Parameters
     ----------
-    context, config
-        Of the launcher.
-    job_overrides
-        A list of overrides for each job.
-    load
-        What loads a data set.
-    devices
-        What a job of such a task finds where it runs; None: what this machine has.
-    check
-        What else is to be asked of a job; raises BsscaleError.
-
-    Raises
-    ------
-    CompactHydraException
-        What the first impossible job would raise before it trains.
+    singletons
+        ``Singleton.get_state()`` of the other process: Hydra's stores, the options among them.
     """
-    jobs = []
-    shared = set(config.hydra.overrides.task)
-    for overrides in job_overrides:
-        cfg = context.config_loader.load_sweep_config(config, list(overrides))
-        mine = filter_overrides(overrides)
-        described = " ".join(each for each in mine if each not in shared)
-        try:
-            task = TASKS[cfg.task.name]
-            found = None if devices is None else devices(task)
-            plan = task.check(Job(cfg, cfg.hydra, load, found))
-            job = CheckedJob(cfg, task, plan, described)
-            if check is not None:
-                check(job)
-        except BsscaleError as error:
-            raise CompactHydraException(
-                f"Nothing was trained: in the job {' '.join(mine)}: {error}"
-            ) from None
-        jobs.append(job)
-    return jobs
+    setup_globals()
+    Singleton.set_state(dict(singletons))
+    return run_one(context, function, cfg, number, job_id)
 
 
-def without_result(job: CheckedJob, number: int) -> JobReturn:
-    """What comes back of a job that was lost: the comparison lists it as one that failed."""
-    with open_dict(job.cfg):
-        job.cfg.hydra.job.num = number
-    directory = Path(str(job.cfg.hydra.sweep.dir), str(job.cfg.hydra.sweep.subdir))
-    (directory / ".hydra").mkdir(parents=True, exist_ok=True)
-    lost = JobReturn(status=JobStatus.COMPLETED)
-    lost.return_value = None
-    return lost
+def _number(cfg: DictConfig, number: int, job_id: Any) -> None:
+    """Give a composed job its number, and with it its directory."""
+    with read_write(cfg.hydra.runtime), open_dict(cfg):
+        cfg.hydra.job.id, cfg.hydra.job.num = job_id, number
+        directory = Path(str(cfg.hydra.sweep.dir), str(cfg.hydra.sweep.subdir))
+        cfg.hydra.runtime.output_dir = str(directory.absolute())
+
+
+def log_to_console(settings: Any) -> None:
+    """The jobs' own logging less its file, which belongs to one job."""
+    handlers = settings.get("handlers", {})
+    if "console" not in handlers:
+        return
+    logging.config.dictConfig(
+        {
+            **settings,
+            "handlers": {"console": handlers["console"]},
+            "root": {**settings.get("root", {}), "handlers": ["console"]},
+        }
+    )
+
+
+def _nothing_returned() -> JobReturn:
+    done = JobReturn(status=JobStatus.COMPLETED)
+    done.return_value = None
+    return done

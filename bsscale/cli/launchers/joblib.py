@@ -3,34 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
+from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
-from hydra_plugins.hydra_joblib_launcher.joblib_launcher import JoblibLauncher as HydrasJoblib
 
-from bsscale.cli.jobs import remembering_datasets
-from bsscale.cli.launchers.checked import CheckedJob, check_jobs
+from bsscale.cli.jobs import Loader
+from bsscale.cli.launchers.checked import CheckedJob, CheckedLauncher, run_elsewhere
 from bsscale.errors import ConfigError
 
 __all__ = ["JoblibLauncher"]
 
 
-class JoblibLauncher(HydrasJoblib):
-    """Checks all jobs first, and refuses those that joblib's workers cannot carry out."""
+class JoblibLauncher(CheckedLauncher):
+    """Refuses jobs over several processes, which joblib's workers cannot start.
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    Parameters
+    ----------
+    options
+        Of joblib.Parallel, whose backend is always loky: Hydra needs processes.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self._options = {key: _number(value) for key, value in options.items()}
+
+    def check(self, job: CheckedJob) -> None:
+        if job.plan is not None and job.plan.executor == "ddp":
+            raise ConfigError(
+                f"executor=ddp over {job.plan.processes} processes with hydra/launcher=joblib, "
+                "whose workers cannot start processes",
+                "give executor=virtual, or hydra/launcher=submitit_local, submitit_slurm or ray",
+            )
+
+    def start(
+        self,
+        jobs: Sequence[CheckedJob],
+        job_overrides: Sequence[Sequence[str]],
+        first: int,
+        load: Loader,
     ) -> Sequence[JobReturn]:
-        assert self.config is not None and self.hydra_context is not None
-        load = remembering_datasets()
-        check_jobs(self.hydra_context, self.config, job_overrides, load, check=_check_processes)
-        jobs: Sequence[JobReturn] = super().launch(job_overrides, initial_job_idx)
-        return jobs
+        from joblib import Parallel, delayed
 
-
-def _check_processes(job: CheckedJob) -> None:
-    if job.plan is not None and job.plan.executor == "ddp":
-        raise ConfigError(
-            f"executor=ddp over {job.plan.processes} with hydra/launcher=joblib, whose workers "
-            "cannot start processes",
-            "give executor=virtual, or hydra/launcher=submitit_local, submitit_slurm or ray",
+        singletons = Singleton.get_state()
+        return list(
+            Parallel(**{**self._options, "backend": "loky"})(
+                delayed(run_elsewhere)(
+                    self.context,
+                    self.function,
+                    job.cfg,
+                    number,
+                    f"{job.cfg.hydra.job.name}_{number}",
+                    singletons,
+                )
+                for number, job in enumerate(jobs, start=first)
+            )
         )
+
+
+def _number(value: Any) -> Any:
+    """Numbers that the command line gives as text, such as max_nbytes=1000."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return int(value)
+    return value

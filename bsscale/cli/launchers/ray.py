@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, setup_globals
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
+from hydra.core.utils import JobReturn
+from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bsscale.cli.jobs import remembering_datasets
-from bsscale.cli.launchers.checked import CheckedJob, check_jobs, without_result
+from bsscale.cli.jobs import Loader
+from bsscale.cli.launchers.checked import CheckedJob, CheckedLauncher, run_elsewhere
+from bsscale.cli.tasks import Task
 
 if TYPE_CHECKING:
     from bsscale.planning.devices import Devices
@@ -27,8 +27,8 @@ __all__ = ["RayLauncher"]
 log = logging.getLogger(__name__)
 
 
-class RayLauncher(Launcher):
-    """Hydra's plugin, but that each task reserves what its own run needs.
+class RayLauncher(CheckedLauncher):
+    """Each task reserves what its own run needs; Hydra's plugin asks the same for all.
 
     Parameters
     ----------
@@ -37,68 +37,55 @@ class RayLauncher(Launcher):
     """
 
     def __init__(self, ray: DictConfig) -> None:
+        super().__init__()
         self._init: dict[str, Any] = _plain(ray.init)
         self._remote: dict[str, Any] = _plain(ray.remote)
-        self._context: HydraContext | None = None
-        self._task_function: TaskFunction | None = None
-        self._config: DictConfig | None = None
-
-    def setup(
-        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
-    ) -> None:
-        self._context, self._task_function, self._config = hydra_context, task_function, config
 
     def devices_of_node(self) -> Devices:
         """The devices of the best node: a job is on one."""
         import ray
-        from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
 
         from bsscale.planning.devices import Devices
 
-        start_ray(OmegaConf.create(self._init))
+        if not ray.is_initialized():
+            ray.init(**self._init)
         gpus = (int(node["Resources"].get("GPU", 0)) for node in ray.nodes())
         return Devices(cuda=max(gpus, default=0))
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    def devices(self, task: Task[Any]) -> Devices:
+        return self.devices_of_node()
+
+    def start(
+        self,
+        jobs: Sequence[CheckedJob],
+        job_overrides: Sequence[Sequence[str]],
+        first: int,
+        load: Loader,
     ) -> Sequence[JobReturn]:
         import ray
-        from hydra_plugins.hydra_ray_launcher._launcher_util import launch_job_on_ray
 
-        assert self._config is not None and self._context is not None
-        assert self._task_function is not None
-        setup_globals()
-        on_node = self.devices_of_node()
-        jobs = check_jobs(
-            self._context, self._config, job_overrides, remembering_datasets(), lambda _: on_node
-        )
         # Ray's workers have a directory of their own.
-        here, sweep = Path.cwd(), Path(str(self._config.hydra.sweep.dir)).absolute()
-        sweep.mkdir(parents=True, exist_ok=True)
+        here, sweep = Path.cwd(), str(self.sweep.absolute())
+        carry_out = partial(_in_directory, here, self.function)
+        singletons = Singleton.get_state()
         tasks = []
-        for number, job in enumerate(jobs, start=initial_job_idx):
+        for number, job in enumerate(jobs, start=first):
             asked = {**_resources(job), **self._remote}
             log.info("#%d  %s  (%s)", number, job.described, asked)
             with open_dict(job.cfg):
-                job.cfg.hydra.job.id = f"job_id_for_{number}"
-                job.cfg.hydra.job.num = number
-                job.cfg.hydra.sweep.dir = str(sweep)
+                job.cfg.hydra.sweep.dir = sweep
+            remote = ray.remote(**asked)(run_elsewhere)
+            job_id = f"job_id_for_{number}"
             tasks.append(
-                launch_job_on_ray(
-                    self._context,
-                    OmegaConf.create(asked),
-                    job.cfg,
-                    partial(_in_directory, here, self._task_function),
-                    Singleton.get_state(),
-                )
+                remote.remote(self.context, carry_out, job.cfg, number, job_id, singletons)
             )
-        results = []
-        for number, (job, task) in enumerate(zip(jobs, tasks, strict=True), start=initial_job_idx):
+        results: list[JobReturn] = []
+        for number, (job, task) in enumerate(zip(jobs, tasks, strict=True), start=first):
             try:
                 results.append(ray.get(task))
             except ray.exceptions.RayError as error:
                 log.error("error: job %d: %s", number, error)
-                results.append(without_result(job, number))
+                results.append(self.lost(job))
         return results
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,25 +11,25 @@ from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
+from bsscale.cli.hydra_internals import register_launcher
+from bsscale.cli.launchers.joblib import JoblibLauncher
+from bsscale.cli.launchers.ray import RayLauncher
+from bsscale.cli.launchers.slurm import LocalLauncher, SlurmLauncher
 from bsscale.cli.launchers.stacked import StackedLauncher
 
-__all__ = ["register_launchers"]
-
-# Hydra instantiates a launcher only under a name in hydra_plugins, the namespace that it scans for
-# installed plugins. Registering a class under such a name needs no such package.
-_NAMESPACE = "hydra_plugins.bsscale."
+__all__ = ["LAUNCHERS", "register_launchers"]
 
 
 @dataclass(frozen=True)
 class _Cluster:
-    """A plugin of Hydra's whose launcher is made to fit bsscale, under the plugin's own name.
+    """A launcher that has the name and the options of a plugin of Hydra's.
 
     Attributes
     ----------
     plugin
-        The plugin's launcher.
+        The plugin's launcher, which this one replaces.
     ours
-        Module and class that replace it.
+        The class that replaces it.
     extra
         What brings the plugin: ``pip install 'bsscale[extra]'``.
     defaults
@@ -40,7 +39,7 @@ class _Cluster:
     """
 
     plugin: str
-    ours: tuple[str, str]
+    ours: type[Launcher]
     extra: str
     defaults: dict[str, Any] = field(default_factory=dict)
     without: tuple[str, ...] = ()
@@ -50,7 +49,7 @@ _SUBMITIT = "hydra_plugins.hydra_submitit_launcher.submitit_launcher."
 _CLUSTERS = {
     "submitit_slurm": _Cluster(
         _SUBMITIT + "SlurmLauncher",
-        ("bsscale.cli.launchers.slurm", "SlurmLauncher"),
+        SlurmLauncher,
         "slurm",
         defaults={
             "tasks_per_node": None,
@@ -62,27 +61,28 @@ _CLUSTERS = {
     ),
     "submitit_local": _Cluster(
         _SUBMITIT + "LocalLauncher",
-        ("bsscale.cli.launchers.slurm", "LocalLauncher"),
+        LocalLauncher,
         "slurm",
         # Nobody else waits for this host.
         defaults={"timeout_min": 7 * 24 * 60},
         without=("nodes", "tasks_per_node"),
     ),
     "ray": _Cluster(
-        "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher",
-        ("bsscale.cli.launchers.ray", "RayLauncher"),
-        "ray",
+        "hydra_plugins.hydra_ray_launcher.ray_launcher.RayLauncher", RayLauncher, "ray"
     ),
     "joblib": _Cluster(
         "hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
-        ("bsscale.cli.launchers.joblib", "JoblibLauncher"),
+        JoblibLauncher,
         "joblib",
     ),
 }
 
+# The names that hydra/launcher takes.
+LAUNCHERS = ("stacked", "basic", *_CLUSTERS)
+
 
 class NotInstalled(Launcher):
-    """A launcher whose plugin is missing: it says what to install."""
+    """A launcher whose plugin is missing: its error names what to install."""
 
     def __init__(self, name: str, extra: str, **_: Any) -> None:
         self._name, self._extra = name, extra
@@ -100,16 +100,15 @@ class NotInstalled(Launcher):
 
 def register_launchers() -> None:
     """Make every launcher of bsscale's known to Hydra."""
-    plugins = Plugins.instance()  # scans what is installed
-    installed = plugins.class_name_to_class.keys()
-    names = {name: each for name, each in _CLUSTERS.items() if each.plugin in installed}
-    _register("stacked", StackedLauncher, {})
+    installed = Plugins.instance().class_name_to_class.keys()  # scans what is installed
+    register_launcher("stacked", StackedLauncher, {})
     for name, cluster in _CLUSTERS.items():
-        if name in names:
-            module, ours = cluster.ours
-            _register(name, getattr(importlib.import_module(module), ours), _options(name, cluster))
+        if cluster.plugin in installed:
+            register_launcher(name, cluster.ours, _options(name, cluster))
         else:
-            _register(name, NotInstalled, {"name": name, "extra": cluster.extra}, open_=True)
+            # Whatever options it is given, the error is that the plugin is missing.
+            options = {"name": name, "extra": cluster.extra}
+            register_launcher(name, NotInstalled, options, any_option=True)
 
 
 def _options(name: str, cluster: _Cluster) -> dict[str, Any]:
@@ -119,15 +118,3 @@ def _options(name: str, cluster: _Cluster) -> dict[str, Any]:
     assert isinstance(options, dict)
     kept = {str(key): value for key, value in options.items() if key not in cluster.without}
     return {**kept, **cluster.defaults}
-
-
-def _register(
-    name: str, ours: type[Launcher], options: dict[str, Any], open_: bool = False
-) -> None:
-    plugins, plugin_name = Plugins.instance(), _NAMESPACE + ours.__name__
-    plugins.register(ours)
-    plugins.class_name_to_class[plugin_name] = ours
-    # Whatever the plugin is told, what is said is that it is missing.
-    flags = {"struct": False} if open_ else None
-    node = OmegaConf.create({**options, "_target_": plugin_name}, flags=flags)
-    ConfigStore.instance().store(group="hydra/launcher", name=name, node=node)

@@ -10,17 +10,15 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, setup_globals
 from hydra.errors import CompactHydraException
-from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
-from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmititLauncher
+from omegaconf import OmegaConf
 
-from bsscale.cli.jobs import remembering_datasets
-from bsscale.cli.launchers.checked import CheckedJob, check_jobs, without_result
+from bsscale.cli.jobs import Loader
+from bsscale.cli.launchers.checked import CheckedJob, CheckedLauncher, run_one
 from bsscale.cli.tasks import Task
 from bsscale.errors import ConfigError
 
@@ -35,6 +33,17 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0
 # How long a job may go on after one of its tasks has failed: its peers notice by themselves.
 SETTLE_S = 60.0
+# The parameters that submitit takes for every cluster; others begin with the cluster's name.
+SHARED = (
+    "cpus_per_task",
+    "gpus_per_node",
+    "mem_gb",
+    "name",
+    "nodes",
+    "stderr_to_stdout",
+    "tasks_per_node",
+    "timeout_min",
+)
 
 
 @dataclass(frozen=True)
@@ -84,41 +93,54 @@ def resources(
     )
 
 
-class _SubmititLauncher(BaseSubmititLauncher):
-    """Checks all jobs, submits all jobs, and waits for all of them."""
+class _SubmititLauncher(CheckedLauncher):
+    """Submits all jobs, and waits for all of them.
 
-    def launch(
-        self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+    Parameters
+    ----------
+    options
+        Those of Hydra's plugin, under hydra.launcher; what a job's plan gives is not among them.
+    """
+
+    # How submitit calls the cluster.
+    cluster: ClassVar[str]
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = {
+            key: OmegaConf.to_container(value, resolve=True)
+            if OmegaConf.is_config(value)
+            else value
+            for key, value in options.items()
+        }
+
+    def start(
+        self,
+        jobs: Sequence[CheckedJob],
+        job_overrides: Sequence[Sequence[str]],
+        first: int,
+        load: Loader,
     ) -> Sequence[JobReturn]:
-        assert self.config is not None and self.hydra_context is not None
-        jobs = check_jobs(
-            self.hydra_context, self.config, job_overrides, remembering_datasets(), self.devices
-        )
-        Path(str(self.config.hydra.sweep.dir)).mkdir(parents=True, exist_ok=True)
         groups: dict[Resources, list[int]] = {}
         for number, job in enumerate(jobs):
             groups.setdefault(self.resources(job), []).append(number)
         submitted: dict[int, Any] = {}
         try:
             for asked, numbers in groups.items():
-                submitted |= self._submit(asked, numbers, jobs, job_overrides, initial_job_idx)
+                submitted |= self._submit(asked, numbers, jobs, job_overrides, first)
         except BaseException:
             for job in submitted.values():
                 job.cancel(check=False)
             raise
         try:
             return [
-                _result(submitted[number], initial_job_idx + number, job)
+                self._result(submitted[number], first + number, job)
                 for number, job in enumerate(jobs)
             ]
         except KeyboardInterrupt:
             running = " ".join(job.job_id for job in submitted.values() if not job.done())
             log.warning("no longer waiting for the jobs %s, which run on", running)
             raise
-
-    def devices(self, task: Task) -> Devices:
-        """What a job of such a task finds where it runs."""
-        raise NotImplementedError
 
     def resources(self, job: CheckedJob) -> Resources:
         """What a job asks of the cluster."""
@@ -139,9 +161,7 @@ class _SubmititLauncher(BaseSubmititLauncher):
         arguments = [
             (
                 list(job_overrides[number]),
-                "hydra.sweep.dir",
                 first + number,
-                f"job_id_for_{first + number}",
                 Singleton.get_state(),
             )
             for number in numbers
@@ -151,7 +171,7 @@ class _SubmititLauncher(BaseSubmititLauncher):
             submitted = executor.map_array(self, *zip(*arguments, strict=True))
         except Exception as error:  # what submitit, or sbatch, has to say of the options
             raise CompactHydraException(
-                f"Nothing was trained: {self._EXECUTOR} refuses the jobs: {error}\n"
+                f"Nothing was trained: {self.cluster} refuses the jobs: {error}\n"
                 "  -> the options of hydra.launcher are listed by --cfg hydra -p hydra.launcher"
             ) from error
         return dict(zip(numbers, submitted, strict=True))
@@ -159,73 +179,87 @@ class _SubmititLauncher(BaseSubmititLauncher):
     def _executor(self, asked: Resources) -> Any:
         import submitit
 
-        given = {key: value for key, value in self.params.items() if value is not None}
+        given = {key: value for key, value in self.options.items() if value is not None}
         own = {key: given.pop(key) for key in ("max_num_timeout",) if key in given}
         executor = submitit.AutoExecutor(
             folder=given.pop("submitit_folder"),
-            cluster=self._EXECUTOR,
-            **{f"{self._EXECUTOR}_{key}": value for key, value in own.items()},
+            cluster=self.cluster,
+            **{f"{self.cluster}_{key}": value for key, value in own.items()},
         )
         parameters: dict[str, Any] = {"cpus_per_task": asked.cpus_per_task, **given}
         parameters |= {"nodes": asked.nodes, "tasks_per_node": asked.tasks_per_node}
         parameters["gpus_per_node"] = asked.gpus_per_node
-        shared = BaseQueueConf.__dataclass_fields__
         executor.update_parameters(
             **{
-                key if key in shared else f"{self._EXECUTOR}_{key}": value
+                key if key in SHARED else f"{self.cluster}_{key}": value
                 for key, value in parameters.items()
             }
         )
         return executor
 
-    def __call__(
-        self,
-        sweep_overrides: list[str],
-        job_dir_key: str,
-        job_num: int,
-        job_id: str,
-        singleton_state: dict[Any, Any],
-    ) -> JobReturn:
-        """What every task of a job does. Its directory is that of task 0; the others only train."""
+    def __call__(self, overrides: list[str], number: int, singletons: dict[Any, Any]) -> JobReturn:
+        """What every task of a job does. Task 0 has the directory; the others only train."""
         import submitit
 
         environment = submitit.JobEnvironment()
         # An interrupted start may have left an error about peers that were gone.
         environment.paths.result_pickle.unlink(missing_ok=True)
         if environment.global_rank > 0:
-            sweep_overrides = [
-                *sweep_overrides, "hydra.output_subdir=null", "hydra/job_logging=ranks_above_0"
+            overrides = [
+                *overrides, "hydra.output_subdir=null", "hydra/job_logging=ranks_above_0"
             ]  # fmt: skip
-        done: JobReturn = super().__call__(
-            sweep_overrides, job_dir_key, job_num, job_id, singleton_state
-        )
+        Singleton.set_state(singletons)
+        setup_globals()
+        cfg = self.context.config_loader.load_sweep_config(self.config, overrides)
+        done = run_one(self.context, self.function, cfg, number, environment.job_id)
         _ = done.return_value  # raises what ended the job
         return done
+
+    def checkpoint(self, *arguments: Any) -> Any:
+        """What submitit queues where the job's time is over: the same job again, which goes on."""
+        import submitit
+
+        return submitit.helpers.DelayedSubmission(self, *arguments)
+
+    def _result(self, submitted: Any, number: int, job: CheckedJob) -> JobReturn:
+        """Wait for a job; log the errors of its tasks. What it has trained is in its directory."""
+        _wait(submitted)
+        first, errors = submitted.task(0), _errors(submitted)
+        if (lost := first.exception()) is not None:
+            errors.setdefault(0, str(lost))
+        for rank, error in errors.items():
+            of = f", rank {rank} of {submitted.num_tasks}" if submitted.num_tasks > 1 else ""
+            log.error("error: job %d (%s%s): %s", number, submitted.job_id, of, error)
+        if lost is not None:
+            return self.lost(job)
+        result = first.result()
+        assert isinstance(result, JobReturn)
+        return result
 
 
 class SlurmLauncher(_SubmititLauncher):
     """hydra/launcher=submitit_slurm: a task for each training process of a job."""
 
-    _EXECUTOR = "slurm"
+    cluster = "slurm"
 
     def devices_of_node(self) -> Devices:
         """What a job of one node finds there."""
         from bsscale.planning.devices import Devices
 
-        return Devices(cuda=self.params.get("gpus_per_node") or 0)
+        return Devices(cuda=self.options.get("gpus_per_node") or 0)
 
-    def devices(self, task: Task) -> Devices:
+    def devices(self, task: Task[Any]) -> Devices:
         from bsscale.planning.devices import Devices
 
         on_node = self.devices_of_node()
         # A run has as many nodes as it takes; the other tasks start their processes themselves.
-        return Devices(cuda=1 << 20) if task.in_many_processes and on_node.cuda else on_node
+        return Devices(cuda=1 << 20) if task.one_run and on_node.cuda else on_node
 
     def resources(self, job: CheckedJob) -> Resources:
-        if job.plan is None or not job.task.in_many_processes:
-            return _one_task(job, self.params.get("gpus_per_node"))
-        gpus_per_node = self.params.get("gpus_per_node") if job.plan.device == "cuda" else None
-        tasks_per_node = self.params.get("tasks_per_node")
+        if job.plan is None or not job.task.one_run:
+            return _one_task(job, self.options.get("gpus_per_node"))
+        gpus_per_node = self.options.get("gpus_per_node") if job.plan.device == "cuda" else None
+        tasks_per_node = self.options.get("tasks_per_node")
         return resources(
             job.plan.processes, job.plan.config.executor.threads, gpus_per_node, tasks_per_node
         )
@@ -234,16 +268,16 @@ class SlurmLauncher(_SubmititLauncher):
 class LocalLauncher(_SubmititLauncher):
     """hydra/launcher=submitit_local: one task a job, which starts its training processes itself."""
 
-    _EXECUTOR = "local"
+    cluster = "local"
 
     def devices_of_node(self) -> Devices:
         """What a job finds on this host."""
         from bsscale.planning.devices import Devices
 
-        here, given = Devices.here(), self.params.get("gpus_per_node")
+        here, given = Devices.here(), self.options.get("gpus_per_node")
         return here if given is None else Devices(cuda=min(given, here.cuda))
 
-    def devices(self, task: Task) -> Devices:
+    def devices(self, task: Task[Any]) -> Devices:
         return self.devices_of_node()
 
     def resources(self, job: CheckedJob) -> Resources:
@@ -263,22 +297,6 @@ def _describe(asked: Resources) -> str:
     text = f"{tasks} {'task' if tasks == 1 else 'tasks'} on {asked.nodes} "
     text += "node" if asked.nodes == 1 else "nodes"
     return text if asked.gpus_per_node is None else f"{text}, {asked.gpus_per_node} GPUs on each"
-
-
-def _result(submitted: Any, number: int, job: CheckedJob) -> JobReturn:
-    """Wait for a job. What it has trained is in its directory; what ended its tasks is said."""
-    _wait(submitted)
-    first, errors = submitted.task(0), _errors(submitted)
-    if (lost := first.exception()) is not None:
-        errors.setdefault(0, str(lost))
-    for rank, error in errors.items():
-        of = f", rank {rank} of {submitted.num_tasks}" if submitted.num_tasks > 1 else ""
-        log.error("error: job %d (%s%s): %s", number, submitted.job_id, of, error)
-    if lost is not None:
-        return without_result(job, number)
-    result = first.result()
-    assert isinstance(result, JobReturn)
-    return result
 
 
 def _wait(submitted: Any) -> None:

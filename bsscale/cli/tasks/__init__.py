@@ -1,5 +1,7 @@
 """What ``task=`` names: each task is an object with its check, its plan and its run."""
 
+from typing import Any
+
 from bsscale.cli.tasks.dashboard import DashboardTask
 from bsscale.cli.tasks.range_test import RangeTestTask
 from bsscale.cli.tasks.report import ReportTask
@@ -11,7 +13,7 @@ from bsscale.cli.tasks.train import TrainTask
 __all__ = ["TASKS", "Task"]
 
 # By the name of their file in conf/task.
-TASKS: dict[str, Task] = {
+TASKS: dict[str, Task[Any]] = {
     "train": TrainTask(),
     "show_schedule": ShowScheduleTask(),
     "range_test": RangeTestTask(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from bsscale.cli.jobs import Job
-from bsscale.cli.tasks.task import Task
+from bsscale.cli.tasks.task import Task, cost
 from bsscale.tracking.options import DashboardTask as Options
 
 __all__ = ["DashboardTask"]
@@ -13,33 +13,34 @@ __all__ = ["DashboardTask"]
 log = logging.getLogger("bsscale")
 
 
-class DashboardTask(Task):
+class DashboardTask(Task[Options]):
     """Writes both as JSON, and publishes them if it is told where."""
 
     options = Options
 
     def check(self, job: Job) -> None:
-        _options(job).destination()
+        from bsscale.tracking.dashboard import check_dashboard
+
+        self.options_of(job).destination()
+        check_dashboard()
 
     def describe(self, job: Job) -> str:
-        options = _options(job)
-        options.destination()
-        published = "not published" if options.publish is None else f"sent to {options.publish}"
-        return f"a W&B workspace and report, written to {job.directory} and {published}"
+        publish = self.options_of(job).publish
+        rows = [
+            f"{'dashboard':>13}  a W&B workspace and a W&B report",
+            f"{'written to':>13}  {job.directory}",
+            f"{'sent to':>13}  {'nowhere' if publish is None else publish}",
+            cost("nothing is trained"),
+        ]
+        return "\n".join(rows)
 
     def run(self, job: Job) -> None:
         from bsscale.tracking.dashboard import build_dashboard
 
-        options = _options(job)
+        options = self.options_of(job)
         dashboard = build_dashboard(*options.destination())
         for path in dashboard.write(job.directory):
             log.info("dashboard  %s", path)
         if options.publish is not None:
             for url in dashboard.publish():
                 log.info("W&B  %s", url)
-
-
-def _options(job: Job) -> Options:
-    options = job.options
-    assert isinstance(options, Options)
-    return options

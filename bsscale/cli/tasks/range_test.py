@@ -9,7 +9,7 @@ from bsscale.study.options import RangeTestTask as Options
 __all__ = ["RangeTestTask"]
 
 
-class RangeTestTask(Task):
+class RangeTestTask(Task[Options]):
     """Trains while the rate grows, on several seeds, and suggests a cycle."""
 
     options = Options
@@ -23,6 +23,12 @@ class RangeTestTask(Task):
         from bsscale.study.range_test import describe_range_test
 
         return describe_range_test(job.config, job.dataset, job.devices)
+
+    def most_samples(self, job: Job) -> int:
+        from bsscale.study.range_test import plan_range_test
+
+        runs = plan_range_test(job.config, job.dataset, job.devices).values()
+        return sum(run.plan.budget_samples for run in runs)
 
     def run(self, job: Job) -> None:
         from bsscale.study.range_test import range_test

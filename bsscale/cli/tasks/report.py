@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from bsscale.cli.jobs import Job
-from bsscale.cli.tasks.task import Task
+from bsscale.cli.tasks.task import Task, cost
 from bsscale.errors import ConfigError
 from bsscale.report.options import ReportTask as Options
 
@@ -15,23 +15,24 @@ __all__ = ["ReportTask"]
 log = logging.getLogger("bsscale")
 
 
-class ReportTask(Task):
+class ReportTask(Task[Options]):
     """Reads records and writes a page; the rest of the configuration does not matter to it."""
 
     options = Options
 
     def check(self, job: Job) -> None:
-        _runs(_options(job))
+        _runs(self.options_of(job))
 
     def describe(self, job: Job) -> str:
-        options = _options(job)
-        read = ", ".join(map(str, _runs(options)))
-        return f"a report on {read}, written to {_out(job, options)}; nothing is trained"
+        options = self.options_of(job)
+        runs, out = ", ".join(map(str, _runs(options))), _out(job, options)
+        rows = [f"{'report':>13}  on {runs}", f"{'written to':>13}  {out}"]
+        return "\n".join([*rows, cost("nothing is trained: records are read")])
 
     def run(self, job: Job) -> None:
         from bsscale.report.write import write_report
 
-        options = _options(job)
+        options = self.options_of(job)
         out = _out(job, options)
         report = write_report(_runs(options), out, options.baseline)
         log.info("%s\n", report.verdict)
@@ -42,12 +43,6 @@ class ReportTask(Task):
         for path in report.files[:4]:
             log.info("report  %s", path)
         log.info("figures  %s", out / "figures")
-
-
-def _options(job: Job) -> Options:
-    options = job.options
-    assert isinstance(options, Options)
-    return options
 
 
 def _out(job: Job, options: Options) -> Path:

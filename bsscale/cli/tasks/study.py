@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bsscale.cli.jobs import Job
-from bsscale.cli.launchers.study_jobs import jobs_of
-from bsscale.cli.tasks.task import Task
+from bsscale.cli.tasks.task import Task, cost
 from bsscale.study.options import StudyTask as Options
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["StudyTask"]
 
 
-class StudyTask(Task):
+class StudyTask(Task[Options]):
     """Registers, tunes, trains and reports; on a cluster its stacks are jobs."""
 
     options = Options
@@ -25,29 +24,29 @@ class StudyTask(Task):
         from bsscale.study.protocol import check_study
         from bsscale.study.worker import plan_part
 
-        if _options(job).work is not None:
+        if self.options_of(job).work is not None:
             return plan_part(job.config, job.dataset, job.devices)
-        check_study(job.config, job.dataset, job.devices)
+        check_study(job.config, job.dataset, job.devices_of_jobs)
         return None
 
     def describe(self, job: Job) -> str:
         from bsscale.study.protocol import describe_study
 
-        return describe_study(job.config, job.dataset, job.devices)
+        task = self.options_of(job)
+        if task.work is not None:
+            return cost(f"part {task.part} of {task.work}")
+        return describe_study(job.config, job.dataset, job.devices_of_jobs)
+
+    def most_samples(self, job: Job) -> int:
+        from bsscale.study.protocol import most_samples
+
+        return most_samples(job.config, job.dataset, job.devices_of_jobs)
 
     def run(self, job: Job) -> None:
         from bsscale.study.protocol import study
         from bsscale.study.worker import carry_out_part
 
-        if _options(job).work is not None:
+        if self.options_of(job).work is not None:
             carry_out_part(job.config, job.dataset, job.logging)
-            return
-        assert job.function is not None
-        jobs = None if job.sweep is not None else jobs_of(job.function, job.hydra)
-        study(job.config, job.dataset, job.logging, jobs)
-
-
-def _options(job: Job) -> Options:
-    options = job.options
-    assert isinstance(options, Options)
-    return options
+        else:
+            study(job.config, job.dataset, job.logging, job.jobs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from bsscale.cli.jobs import Job
 from bsscale.config import TaskConfig, TrackerConfig
@@ -13,52 +13,80 @@ if TYPE_CHECKING:
     from bsscale.planning.plan import Plan
     from bsscale.training.spec import RunSpec
 
-__all__ = ["Task"]
+__all__ = ["Options", "Task", "cost", "plan_text"]
+
+Options = TypeVar("Options", bound=TaskConfig)
 
 
-class Task:
+class Task(Generic[Options]):
     """What a command does with the job that it describes.
+
+    The command line calls `check` first, whatever the task. With ``dry_run=true`` it then prints
+    what `describe` says, and ends; else it calls `run`.
 
     Attributes
     ----------
     options
-        The task's options, as they are written under ``task.``.
-    in_many_processes
-        Whether it may be started by torchrun or srun: every process is a rank of the one run.
+        The type of the task's options, as they are written under ``task.``.
+    one_run
+        Whether a job of it trains one run. It may then be started by torchrun or srun, where every
+        process is a rank of the run; and the jobs of a sweep may be trained together.
     starts_jobs
         Whether it has jobs of its own, which hydra/launcher starts without ``-m``.
     """
 
-    options: ClassVar[type[TaskConfig]] = TaskConfig
-    in_many_processes: ClassVar[bool] = False
+    options: type[Options]
+    one_run: ClassVar[bool] = False
     starts_jobs: ClassVar[bool] = False
 
     def check(self, job: Job) -> Plan | None:
-        """Raise BsscaleError for whatever the task would refuse before it starts.
+        """Raise BsscaleError for whatever the task refuses before it starts.
 
         Returns
         -------
-        The plan of the one run that the job trains; None for a task with none, or several.
+        The plan of the one run that the job trains; None for a task that trains none, or several.
         """
         raise NotImplementedError
 
     def describe(self, job: Job) -> str:
-        """The task's plan and its cost, for a person: what ``dry_run=true`` prints."""
+        """The task's plan and its cost, one fact a line; writes and trains nothing."""
         raise NotImplementedError
 
+    def most_samples(self, job: Job) -> int:
+        """The most samples that it trains on, over all its runs."""
+        return 0
+
     def run(self, job: Job) -> None:
-        """Do it."""
+        """Carry it out."""
         raise NotImplementedError
 
     def collect(self, job: Job) -> tuple[RunSpec, Dataset] | None:
-        """The run of a sweep's job, which is trained with those of other jobs; None: `run` it."""
+        """The run of a sweep's job, to be trained with those of other jobs; None: `run` it."""
         return None
 
     def end_sweep(self, sweep: Path, tracker: TrackerConfig) -> bool:
-        """After the last job of a sweep, in whose directory each has its own.
+        """Conclude a sweep after its last job; each job has a directory in that of the sweep.
 
         Returns
         -------
         Whether all jobs went well.
         """
         return True
+
+    def options_of(self, job: Job) -> Options:
+        """The task's options in a job."""
+        options = job.options
+        assert isinstance(options, self.options)
+        return options
+
+
+def plan_text(job: Job) -> str:
+    """The plan of a job's one run, one fact a line."""
+    from bsscale.planning.description import describe_plan
+
+    return describe_plan(job.plan, job.dataset, job.arm)
+
+
+def cost(text: str) -> str:
+    """The last line of a description."""
+    return f"{'cost':>13}  {text}"

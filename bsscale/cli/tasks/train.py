@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bsscale.cli.jobs import Job
-from bsscale.cli.tasks.task import Task
-from bsscale.config import TrackerConfig
+from bsscale.cli.tasks.task import Task, cost, plan_text
+from bsscale.config import TaskConfig, TrackerConfig
 
 if TYPE_CHECKING:
     from bsscale.data import Dataset
@@ -20,18 +20,20 @@ __all__ = ["TrainTask"]
 log = logging.getLogger("bsscale")
 
 
-class TrainTask(Task):
+class TrainTask(Task[TaskConfig]):
     """Trains one run; several at once where a sweep has collected them."""
 
-    in_many_processes = True
+    options = TaskConfig
+    one_run = True
 
     def check(self, job: Job) -> Plan:
         return job.plan
 
     def describe(self, job: Job) -> str:
-        from bsscale.planning.description import describe_plan
+        return f"{plan_text(job)}\n{cost(f'at most {self.most_samples(job):,} samples')}"
 
-        return describe_plan(job.plan, job.dataset, job.arm)
+    def most_samples(self, job: Job) -> int:
+        return job.plan.steps * job.plan.global_batch
 
     def run(self, job: Job) -> None:
         from bsscale.training.result import describe_result
@@ -41,7 +43,7 @@ class TrainTask(Task):
         if job.sweep is not None:
             _warn(job)
         else:
-            log.info("%s\n", self.describe(job))
+            log.info("%s\n", plan_text(job))
         record = run(spec, job.dataset)
         if record is not None and job.sweep is None:
             log.info("\n%s", describe_result(record, spec.directory))
