@@ -312,17 +312,26 @@ def _command(words: Sequence[str]) -> str:
 
 
 def _trains(directory: Path) -> bool:
-    """Whether a job without records was to train: a report or a drawing has none either."""
-    overrides = _overrides(directory / ".hydra" / "overrides.yaml") or []
-    return not any(x.startswith("task=") and x != "task=train" for x in overrides)
+    """Whether a job without records was to train a run.
+
+    Its saved configuration tells: a run's task has no options of its own, those of a report or a
+    drawing have; and a dry run trains nothing.
+    """
+    config = _mapping(_saved(directory / ".hydra" / "config.yaml"))
+    return not config.get("dry_run") and _mapping(config.get("task")).keys() <= {"name"}
 
 
 def _overrides(path: Path) -> list[str] | None:
     """The command line's overrides, as Hydra saved them; None where it did not."""
-    try:
-        saved = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException, RecursionError):
-        return None
+    saved = _saved(path)
     if isinstance(saved, Mapping):
         saved = _mapping(_mapping(saved.get("hydra")).get("overrides")).get("task")
     return [str(word) for word in saved] if isinstance(saved, list) else None
+
+
+def _saved(path: Path) -> object:
+    """The content of a file that Hydra has saved; None where it cannot be read."""
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException, RecursionError):
+        return None
