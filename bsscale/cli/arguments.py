@@ -1,4 +1,4 @@
-"""What people type: a command line that Hydra would refuse at length, or misunderstand."""
+"""What people type: a wrong command line is answered here, before Hydra composes anything."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import difflib
 import io
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import redirect_stderr
+from dataclasses import dataclass
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override
@@ -16,7 +18,7 @@ from bsscale.cli.hydra_internals import flags_parser
 from bsscale.config import Config
 from bsscale.errors import ConfigError
 
-__all__ = ["check_arguments"]
+__all__ = ["CommandLine", "check_arguments"]
 
 # What an option is called elsewhere.
 _ELSEWHERE = {
@@ -29,21 +31,46 @@ _ELSEWHERE = {
 }
 
 
-def check_arguments(arguments: Sequence[str], choices: Mapping[str, Collection[str]]) -> None:
-    """Raise for what cannot be meant, in the words of whoever typed it.
+# Groups where the name is what the code looks a part up by; elsewhere it is a label.
+_NAMED = ("task", "schedule", "optimizer", "executor", "tracker")
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """What a command line asks for.
+
+    Attributes
+    ----------
+    help
+        Whether it asks for help.
+    chosen
+        The files that it chooses, as group and name.
+    config_folders
+        Folders of the user's own, where files are looked for first.
+    """
+
+    help: bool
+    chosen: list[tuple[str, str]]
+    config_folders: list[Path]
+
+
+def check_arguments(
+    arguments: Sequence[str], choices: Mapping[str, Collection[str]]
+) -> CommandLine:
+    """Read the command line, and raise for what cannot be meant.
 
     Parameters
     ----------
     arguments
         The command line.
     choices
-        What each group of files offers.
+        The files of each group.
 
     Raises
     ------
     ConfigError
         For a flag that does not exist, an argument that is not key=value, an option or a choice
-        that is misspelt, and several values without -m. The rest is for Hydra to say.
+        that is misspelt, and several values without -m. Hydra reports the rest.
     """
     parser = flags_parser()
     with redirect_stderr(io.StringIO()) as said:
@@ -53,27 +80,30 @@ def check_arguments(arguments: Sequence[str], choices: Mapping[str, Collection[s
             if not end.code:  # --version, which has answered
                 raise
             fact = said.getvalue().strip().splitlines()[-1].partition("error: ")[2]
-            raise ConfigError(fact, "python -m bsscale --help shows what there is") from None
+            raise ConfigError(fact, "python -m bsscale --help lists the options") from None
     if unknown:
         raise _unknown_flag(unknown[0], list(arguments))
     if flags.shell_completion:
-        return
-    overrides = [_parsed(word) for word in flags.overrides]
-    # With files of their own people may choose what is not known here.
+        return CommandLine(False, [], [])
+    overrides = [_parsed(word, choices) for word in flags.overrides]
+    folders = [] if flags.config_dir is None else [Path(flags.config_dir)]
+    command = CommandLine(flags.help, _chosen(overrides), folders)
+    # Files of the user's own may offer choices that are not known here.
     if flags.config_name or flags.config_path or flags.config_dir:
-        return
+        return command
     if any((each.key_or_group or "").startswith("hydra.searchpath") for each in overrides):
-        return
+        return command
     for override in overrides:
         _check(override, choices)
     several = [each.input_line for each in overrides if each.is_sweep_override()]
     modes = [each for each in overrides if each.key_or_group in ("hydra.mode", "sweeps")]
-    if several and not (flags.multirun or modes or flags.cfg or flags.info):
+    if several and not (flags.multirun or modes or flags.cfg or flags.info or flags.help):
         key = (several[0] or "").partition("=")[0]
         raise ConfigError(
             f"{several[0]} is several values, and this is one run",
             f"sweep over them: python -m bsscale -m {several[0]} ..., or give one value of {key}",
         )
+    return command
 
 
 def _unknown_flag(flag: str, arguments: list[str]) -> ConfigError:
@@ -88,12 +118,12 @@ def _unknown_flag(flag: str, arguments: list[str]) -> ConfigError:
     )
 
 
-def _parsed(word: str) -> Override:
+def _parsed(word: str, choices: Mapping[str, Collection[str]]) -> Override:
     if "=" not in word and not word.startswith("~"):
-        raise ConfigError(
-            f"{word!r} is not key=value",
-            "write options without spaces, as in gpus=8; python -m bsscale --help lists them",
-        )
+        remedy = "write options without spaces, as in gpus=8; python -m bsscale --help lists them"
+        if word in choices:
+            remedy = f"write {word}=NAME; there are {', '.join(sorted(choices[word]))}"
+        raise ConfigError(f"{word!r} is not key=value", remedy)
     try:
         return OverridesParser.create().parse_override(word)
     except HydraException:
@@ -101,7 +131,7 @@ def _parsed(word: str) -> Override:
         quoted = value.replace('"', '\\"')
         raise ConfigError(
             f"{word}: this value cannot be read",
-            f"""where it has other signs than letters, digits and _-./:, quote it twice: """
+            "a value with other signs than letters, digits and _-./: needs two kinds of quotes: "
             f"""'{key}="{quoted}"'""",
         ) from None
 
@@ -119,14 +149,33 @@ def _check(override: Override, choices: Mapping[str, Collection[str]]) -> None:
             f"there is no option {group}",
             _suggested(group, options) + "python -m bsscale --help lists the options",
         )
-    value = override.value()
-    for each in value.list if isinstance(value, ChoiceSweep) else [value]:
+    owner, _, option = group.rpartition(".")
+    if option == "name" and owner in _NAMED:
+        raise ConfigError(
+            f"{override.input_line} would change the name of the {owner}, and not the {owner}",
+            f"write {owner}=NAME; there are {', '.join(sorted(choices[owner]))}",
+        )
+    for each in _values(override):
         if group in choices and isinstance(each, str) and each not in choices[group]:
             raise ConfigError(
                 f"there is no {group}={each}",
                 _suggested(each, choices[group], f"{group}=")
                 + f"there are {', '.join(sorted(choices[group]))}",
             )
+
+
+def _values(override: Override) -> Sequence[object]:
+    value = override.value()
+    return value.list if isinstance(value, ChoiceSweep) else [value]
+
+
+def _chosen(overrides: Sequence[Override]) -> list[tuple[str, str]]:
+    return [
+        (override.key_or_group, value)
+        for override in overrides
+        for value in _values(override)
+        if isinstance(value, str) and "." not in override.key_or_group
+    ]
 
 
 def _suggested(word: str, known: Collection[str], before: str = "") -> str:

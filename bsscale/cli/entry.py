@@ -13,34 +13,39 @@ from omegaconf import DictConfig
 
 import bsscale
 from bsscale.cli.arguments import check_arguments
+from bsscale.cli.help import help_text
 from bsscale.cli.jobs import Job
-from bsscale.cli.launchers.register import register_launchers
+from bsscale.cli.launchers.register import LAUNCHERS, register_launchers
 from bsscale.cli.processes import own_overrides
-from bsscale.cli.store import CONFIG_DIRECTORY, choices, register_schemas
+from bsscale.cli.store import CONFIG_DIRECTORY, SWEEPS_DIRECTORY, choices, register_schemas
 from bsscale.cli.tasks import TASKS
 from bsscale.errors import BsscaleError, ConfigError
 from bsscale.planning.world import World
 from bsscale.terminal.console import print_anything
 
-__all__ = ["main"]
+__all__ = ["carry_out", "main"]
 
 log = logging.getLogger("bsscale")
 
 
 def main() -> None:
-    """Carry out the command line; Ctrl-C is for `bsscale.__main__` to catch."""
+    """Carry out the command line; `bsscale.__main__` catches Ctrl-C."""
     print_anything()
-    register_schemas()
-    register_launchers()
     if sys.argv[1:] == ["--version"]:  # (Hydra's flag gives its own)
         print(f"bsscale {bsscale.__version__}")
         return
     try:
-        check_arguments(sys.argv[1:], choices())
+        command = check_arguments(sys.argv[1:], choices())
+        if command.help:
+            folders = [*command.config_folders, CONFIG_DIRECTORY]
+            print(help_text(folders, SWEEPS_DIRECTORY, LAUNCHERS, command.chosen))
+            return
         sys.argv[1:] = own_overrides(sys.argv[1:], World.here())
     except BsscaleError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    register_schemas()
+    register_launchers()
     # As `python -m` does: the user's own modules lie where the command is typed.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
@@ -72,8 +77,8 @@ def carry_out(cfg: DictConfig) -> None:
         own_fault = isinstance(error, BsscaleError)
         if own_fault:
             log.error("error: %s", error)
-        # A failing job of a multirun must not end the others; the comparison lists it. What
-        # happens to a rank above 0 nobody sees in its directory: the launcher tells.
+        # A failing job of a multirun must not end the others; the comparison lists it. The error
+        # of a rank above 0 is raised: the launcher reports it, its directory does not.
         if job.sweep is not None and (world is None or world.rank == 0):
             if not own_fault:
                 log.exception("the job failed")
