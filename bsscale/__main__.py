@@ -8,20 +8,20 @@ import sys
 
 
 def main() -> None:
-    """Carry out the command line; Ctrl-C ends with 130 and one word, from the first import on."""
+    """Carry out the command line; Ctrl-C ends it with 130 and one word, even during imports."""
     try:
         from bsscale.cli.entry import main as carry_out
 
         carry_out()
     except KeyboardInterrupt:
         logging.disable()  # (torch would log its statistics at the end)
-        # Where it came within exec() of a text, as dataclasses do, CPython remembers it until the
-        # next one, and would end by the signal instead of with 130.
+        # Where the signal came within exec() of a text, which dataclasses use, CPython keeps it
+        # pending until the next exec(), and would end by the signal instead of with 130.
         exec("")
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        # What is left is Python's own end, where a Ctrl-C would be a traceback.
+        # Python itself ends after this. Without a handler a Ctrl-C there prints no traceback.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 

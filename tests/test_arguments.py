@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from bsscale.cli.arguments import check_arguments
-from bsscale.cli.entry import choices
+from bsscale.cli.store import choices
 from bsscale.errors import ConfigError
 
 
@@ -25,6 +27,8 @@ from bsscale.errors import ConfigError
         ("lr=0.1", "no option lr", "did you mean base_lr?"),
         ("sweeps=gpus -m", "lacks a plus sign", "+sweeps=gpus"),
         ("gpus", "'gpus' is not key=value", "gpus=8"),
+        ("schedule", "'schedule' is not key=value", "write schedule=NAME; there are cosine"),
+        ("task.name=study", "would change the name of the task", "write task=NAME; there are"),
         ("schedule=onecycle gpus= 8", "'8' is not key=value", "without spaces"),
         ("task=train,study", "several values", "-m task=train,study"),
         ("hydra.run.dir=größe", "cannot be read", "'hydra.run.dir=\"größe\"'"),
@@ -41,6 +45,8 @@ def test_each_has_its_fact_and_its_remedy(line: str, fact: str, remedy: str) -> 
     [
         "",
         "--help",
+        "--help schedule=fixed,onecycle",
+        "dataset.name=mine model.name=mine",
         "--cfg job --resolve",
         "-m schedule=onecycle,fixed gpus=8 seed=range(0,3)",
         "+sweeps=gpus seed=0,1",
@@ -55,3 +61,12 @@ def test_each_has_its_fact_and_its_remedy(line: str, fact: str, remedy: str) -> 
 )
 def test_what_hydra_understands_is_left_to_it(line: str) -> None:
     check_arguments(line.split(" ") if line else [], choices())
+
+
+def test_what_a_command_line_asks_for() -> None:
+    line = ["-m", "schedule=fixed,onecycle", "gpus=8", "+sweeps=gpus", "task.runs=a", "--help"]
+    command = check_arguments(line, choices())
+    assert command.help and command.config_folders == []
+    assert command.chosen == [("schedule", "fixed"), ("schedule", "onecycle"), ("sweeps", "gpus")]
+    assert not check_arguments(["gpus=8"], choices()).help
+    assert check_arguments(["-cd", "mine", "-h"], choices()).config_folders == [Path("mine")]

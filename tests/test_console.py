@@ -9,9 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
-from bsscale.cli.entry import CONFIG_DIRECTORY
 from bsscale.records.run_record import read_run
 from bsscale.report.figures import draw_lines
 from bsscale.terminal.console import print_anything
@@ -120,9 +118,3 @@ def test_ctrl_c_while_modules_are_imported_is_one_word(tmp_path: Path) -> None:
         text=True,
     )
     assert (done.returncode, done.stderr, done.stdout) == (130, "interrupted\n", "")
-
-
-def test_help_is_one_screen() -> None:
-    screen = OmegaConf.load(CONFIG_DIRECTORY / "hydra" / "help" / "bsscale.yaml")
-    lines = (screen.header + screen.footer).splitlines()
-    assert len(lines) <= 45 and max(map(len, lines)) <= 100

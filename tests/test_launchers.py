@@ -7,17 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
-from bsscale.cli.entry import CONFIG_DIRECTORY, register_schemas
-from bsscale.cli.launchers import register_launcher
-from bsscale.cli.launchers.slurm import Resources, resources
+from bsscale.cli.launchers.register import LAUNCHERS
+from bsscale.cli.launchers.slurm import SHARED, Resources, resources
 from bsscale.errors import ConfigError
+from tests.composing import hydra
 from tests.conftest import SMALL, Finished
+
+__all__ = ["hydra"]
 
 Bsscale = Callable[..., Finished]
 
 
+@pytest.mark.usefixtures("hydra")
 @pytest.mark.parametrize(
     ("launcher", "option"),
     [
@@ -28,13 +31,10 @@ Bsscale = Callable[..., Finished]
     ],
 )
 def test_every_launcher_composes_with_its_options(launcher: str, option: str) -> None:
-    register_schemas()
-    register_launcher()
-    with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
-        overrides = [f"hydra/launcher={launcher}", f"hydra.launcher.{option}"]
-        config = compose("config", overrides=overrides, return_hydra_config=True)
-        assert config.hydra.launcher._target_.startswith("hydra_plugins.bsscale.")
-        assert launcher in config.hydra.help.footer
+    overrides = [f"hydra/launcher={launcher}", f"hydra.launcher.{option}"]
+    config = compose("config", overrides=overrides, return_hydra_config=True)
+    assert config.hydra.launcher._target_.startswith("hydra_plugins.bsscale.")
+    assert launcher in LAUNCHERS
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,8 @@ def test_a_launcher_without_a_sweep_is_refused(bsscale: Bsscale, tmp_path: Path)
     done = bsscale(*SMALL, "hydra/launcher=submitit_slurm", "hydra.run.dir=run")
     assert done.code == 1 and "-m" in done.text and "Traceback" not in done.text
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_submitit_takes_the_same_for_every_cluster() -> None:
+    submitit = pytest.importorskip("submitit")
+    assert set(SHARED) == submitit.AutoExecutor._valid_parameters()

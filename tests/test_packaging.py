@@ -31,7 +31,7 @@ def test_the_wheel_holds_every_configuration_file(wheel: Path) -> None:
     for folder in ("conf", "sweeps"):
         wanted = {f"bsscale/{path.relative_to(ROOT)}" for path in (ROOT / folder).rglob("*.yaml")}
         assert wanted and wanted <= names
-    assert {"bsscale/py.typed", "bsscale/baselines.json"} <= names
+    assert {"bsscale/py.typed", "bsscale/planning/baselines.json"} <= names
     assert {f"bsscale/report/page.{ending}" for ending in ("html.j2", "css", "js")} <= names
     assert not [name for name in names if name.startswith(("tests", "outputs"))]
 
@@ -58,7 +58,7 @@ def test_a_run_from_the_wheel_in_a_directory_with_a_space(wheel: Path, tmp_path:
         text=True,
     )
     assert "schedule.cycle_first_stair_count: 0,1" in sweep.stdout, sweep.stdout + sweep.stderr
-    check = "import bsscale, bsscale.cli.entry as c; print(bsscale.__file__, c.CONFIG_DIRECTORY)"
+    check = "import bsscale, bsscale.cli.store as c; print(bsscale.__file__, c.CONFIG_DIRECTORY)"
     where = subprocess.run(
         [sys.executable, "-c", check],
         cwd=here,
@@ -113,7 +113,7 @@ class Installed:
 def test_the_wheel_in_an_empty_environment(wheel: Path, tmp_path: Path) -> None:
     user = Installed(wheel, tmp_path)
     assert user.run(
-        "python", "-c", "import bsscale.cli.entry as c; print(c.CONFIG_DIRECTORY)"
+        "python", "-c", "import bsscale.cli.store as c; print(c.CONFIG_DIRECTORY)"
     ).stdout == (f"{next(tmp_path.glob('venv/lib/*'))}/site-packages/bsscale/conf\n")
     # The main job: the data that ship, W&B offline without an account.
     assert "reached" in user.bsscale("schedule=onecycle", "gpus=8", "hydra.run.dir=run")

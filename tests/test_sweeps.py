@@ -6,7 +6,7 @@ import importlib.util
 import itertools
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,20 @@ import jsonschema
 import numpy as np
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from bsscale.cli.entry import (
-    CONFIG_DIRECTORY,
-    SWEEPS_DIRECTORY,
-    check_job,
-    register_schemas,
-    remembering_datasets,
-)
-from bsscale.cli.launchers import register_launcher
+from bsscale.cli.jobs import Job, remembering_datasets
+from bsscale.cli.store import SWEEPS_DIRECTORY
+from bsscale.cli.tasks import TASKS
 from bsscale.records.run_record import read_run
 from bsscale.report.summarize import compare
 from bsscale.schedules import OneCycle
+from tests import composing
+from tests.composing import expanded, hydra
 from tests.conftest import Finished
+
+__all__ = ["hydra"]
+pytestmark = pytest.mark.usefixtures("hydra")
 
 SWEEPS = sorted(path.stem for path in SWEEPS_DIRECTORY.glob("*.yaml"))
 QUICK = (
@@ -40,14 +37,6 @@ QUICK = (
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def hydra() -> Iterator[None]:
-    register_schemas()
-    register_launcher()
-    with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
-        yield
-
-
 def text_of(name: str) -> str:
     return (SWEEPS_DIRECTORY / f"{name}.yaml").read_text(encoding="utf-8")
 
@@ -55,12 +44,7 @@ def text_of(name: str) -> str:
 def axes_of(name: str) -> dict[str, list[str]]:
     """What Hydra makes of the file's hydra.sweeper.params: a key's values as overrides."""
     params: dict[str, Any] = yaml.safe_load(text_of(name))["hydra"]["sweeper"]["params"]
-    overrides = OverridesParser.create().parse_overrides([f"{k}={v}" for k, v in params.items()])
-    found = {}
-    for override in overrides:
-        [jobs] = BasicSweeper.split_arguments([override], None)
-        found[str(override.key_or_group)] = [job[0] for job in jobs]
-    return found
+    return {key: [job for [job] in expanded([f"{key}={v}"])] for key, v in params.items()}
 
 
 def jobs_of(name: str) -> list[tuple[str, ...]]:
@@ -68,7 +52,7 @@ def jobs_of(name: str) -> list[tuple[str, ...]]:
 
 
 def composed(*overrides: str) -> dict[str, Any]:
-    config = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+    config = OmegaConf.to_container(composing.composed(*overrides), resolve=True)
     assert isinstance(config, dict)
     return {str(key): value for key, value in config.items()}
 
@@ -91,7 +75,8 @@ def test_a_file_begins_with_its_command_and_says_how_large_it_is(name: str) -> N
 def check(name: str, jobs: list[tuple[str, ...]]) -> None:
     load = remembering_datasets()
     for job in jobs:
-        check_job(compose("config", overrides=[*job, f"+sweeps={name}", "tracker=none"]), load)
+        cfg = composing.composed(*job, f"+sweeps={name}", "tracker=none")
+        TASKS[cfg.task.name].check(Job(cfg, cfg.get("hydra"), load))
 
 
 @pytest.mark.parametrize("name", SWEEPS)
