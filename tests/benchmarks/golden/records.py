@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from safetensors import safe_open
 
-__all__ = ["Difference", "Recorded", "differences", "read_recorded"]
+__all__ = ["Difference", "Recorded", "differences", "read_recorded", "renamed"]
 
 # Format 1's names where format 2 has others.
 RENAMED = {
@@ -122,17 +122,18 @@ def _stable(path: Path) -> str:
     return "/".join(parts)
 
 
-def _renamed(data: Mapping[str, Any]) -> Values:
+def renamed(data: Mapping[str, Any]) -> Values:
+    """An evaluation or a run.json by format 2's names."""
     return {RENAMED.get(key, key): value for key, value in data.items()}
 
 
 def _evaluation(run: str, data: Mapping[str, Any]) -> Values:
-    found = {key: value for key, value in _renamed(data).items() if not key.endswith("_s")}
+    found = {key: value for key, value in renamed(data).items() if not key.endswith("_s")}
     return _with_all(COLUMNS, found, f"an evaluation of {run}")
 
 
 def _result(run: str, data: Mapping[str, Any]) -> Values:
-    found = _renamed(data)
+    found = renamed(data)
     if found.get("status") == "failed":
         raise ValueError(f"{run} failed: {found.get('reason')}")
     kept = {key: value for key, value in found.items() if key in (*RESULTS, *MORE_RESULTS)}
