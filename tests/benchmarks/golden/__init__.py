@@ -14,7 +14,8 @@ at least once, not their product. What is compared:
 - evaluations: every column but the times. A column that only one side has is ignored, unless
   format 1 has it;
 - weights: names, types, shapes and bytes of every tensor in model.safetensors;
-- how a run ended: status, updates, samples to the target, best, final and test AUC;
+- how a run ended: status, updates, samples to the target, best, final and test AUC (the test AUC of
+  a run that reached its target only within one format: format 2 takes it at another update);
 - the numbers that range_test.json and study.json settle, and every run of a study.
 
 The table has a row for each case: equal, or where it first differs and by how much. The exit code

@@ -19,26 +19,30 @@ RENAMED = {
     "best_auc": "best_value",
     "final_auc": "final_value",
     "test_auc": "test_value",
-    "best_possible_auc": "best_possible_value",
+    "best_possible_auc": "best_possible",
 }
-# What every evaluation and every run.json has to have.
+# What evaluations, run.json, study.json and range_test.json have to have, or it would go unseen.
 COLUMNS = ("step", "samples", "auc", "log_loss", "train_loss", "lr", "momentum")
-RESULTS = ("status", "steps", "samples_seen", "seed", "base_lr", "global_batch")
-# What is compared where both sides have it.
-MORE_RESULTS = (
+RESULTS = (
+    "status",
+    "steps",
+    "samples_seen",
+    "seed",
+    "base_lr",
+    "global_batch",
     "target",
     "samples_to_target",
     "samples_to_target_interval",
     "best_value",
     "final_value",
     "test_value",
-    "best_possible_value",
+    "best_possible",
     "budget_samples",
     "eval_interval_samples",
 )
 SETTLED = {
     "study.json": ("base_lr", "target", "budget_samples"),
-    "range_test.json": ("suggestion", "spread", "seeds", "base_lr_grid"),
+    "range_test.json": ("suggestion", "spread", "seeds"),
 }
 
 Values = dict[str, Any]
@@ -109,8 +113,8 @@ def read_recorded(directory: Path) -> Recorded:
     for file, keys in SETTLED.items():
         for path in sorted(directory.rglob(file)):
             data = json.loads(path.read_text(encoding="utf-8"))
-            values = {key: data[key] for key in keys if key in data}
-            settled[_stable(path.relative_to(directory))] = _flat(values)
+            name = _stable(path.relative_to(directory))
+            settled[name] = _flat(_only(keys, data, name))
     return Recorded(evaluations, results, weights, settled)
 
 
@@ -129,21 +133,25 @@ def renamed(data: Mapping[str, Any]) -> Values:
 
 def _evaluation(run: str, data: Mapping[str, Any]) -> Values:
     found = {key: value for key, value in renamed(data).items() if not key.endswith("_s")}
-    return _with_all(COLUMNS, found, f"an evaluation of {run}")
+    _only(COLUMNS, found, f"an evaluation of {run}")
+    return found
 
 
 def _result(run: str, data: Mapping[str, Any]) -> Values:
     found = renamed(data)
     if found.get("status") == "failed":
         raise ValueError(f"{run} failed: {found.get('reason')}")
-    kept = {key: value for key, value in found.items() if key in (*RESULTS, *MORE_RESULTS)}
-    return _with_all(RESULTS, kept, f"run.json of {run}")
+    result = _only(RESULTS, found, f"run.json of {run}")
+    if found["format_version"] == 1 and found["status"] == "reached":
+        # Format 1 tests the last weights, format 2 those of the first confirmed hit.
+        result["test_value_at_the_end"] = result.pop("test_value")
+    return result
 
 
-def _with_all(names: tuple[str, ...], values: Values, what: str) -> Values:
+def _only(names: tuple[str, ...], values: Mapping[str, Any], what: str) -> Values:
     if missing := [name for name in names if name not in values]:
         raise ValueError(f"{what} has no {', '.join(missing)}")
-    return values
+    return {name: values[name] for name in names}
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Values:
@@ -180,7 +188,7 @@ def _presence(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> 
 
 
 def _first(file: str, prefix: str, base: Values, other: Values) -> Iterator[Difference]:
-    # New names are on one side alone; those that both formats have were checked when read.
+    # A name on one side alone is a new one: those that have to be there were checked when read.
     for key in base:
         if key in other and base[key] != other[key]:
             yield Difference(file, f"{prefix}{key}", base[key], other[key])
