@@ -183,11 +183,8 @@ def test_the_remaining_options_arrive() -> None:
         cycle_min_lr=0.1, cycle_max_lr=1.0, cycle_first_step_size=5, cycle_second_samples=700,
         cycle_first_stair_count=2, cycle_second_stair_count=3, post_cycle_decay_step_size=9,
         decay_lr_rate=0.5, cycle_min_mom=0.1, cycle_max_mom=0.2, decay_mom_rate=0.3,
-        compat="deepspeed",
     )  # fmt: skip
-    assert cycle.build(CONTEXT) == OneCycle(
-        0.1, 1.0, 5, 7, 2, 3, 9, 0.5, True, 0.1, 0.2, 0.3, "deepspeed"
-    )
+    assert cycle.build(CONTEXT) == OneCycle(0.1, 1.0, 5, 7, 2, 3, 9, 0.5, True, 0.1, 0.2, 0.3)
 
 
 LENGTHS = [
@@ -313,8 +310,7 @@ def test_a_deepspeed_file(tmp_path: Path) -> None:
         assert config.build(CONTEXT) == expected
         assert config.resolved() == DeepSpeedConfig(config=COSINE)
     cycle = {"type": "OneCycle", "params": {"cycle_min_lr": 0.1, "cycle_max_lr": 1.0}}
-    built = DeepSpeedConfig(config=cycle, compat="deepspeed").build(CONTEXT)
-    assert built == OneCycle(0.1, 1.0, 2000, compat="deepspeed")
+    assert DeepSpeedConfig(config=cycle).build(CONTEXT) == OneCycle(0.1, 1.0, 2000)
 
 
 def test_wrong_deepspeed_files(tmp_path: Path) -> None:
@@ -455,17 +451,6 @@ def test_a_momentum_that_the_optimizer_has_not(optimizer: OptimizerConfig) -> No
             plan(schedule, optimizer=optimizer)
         assert "cycle_momentum=false" in error.value.remedy
         assert plan(schedule, optimizer=AdamConfig()).schedule.momentum(0) is not None
-
-
-def test_a_momentum_that_would_reach_1_within_the_budget() -> None:
-    growing = OneCycleConfig(
-        cycle_first_step_size=5, decay_step_size=10, decay_mom_rate=0.1, compat="deepspeed",
-        cycle_min_mom=0.25, cycle_max_mom=0.5,
-    )  # fmt: skip
-    # 0.5 x (1 + 0.01 k) is 1 at step 10 + 100.
-    assert plan(growing, budget_samples=11_000).steps == 110
-    with pytest.raises(ConfigError, match="1 or more from step 110 on"):
-        plan(growing, budget_samples=11_100)
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,6 @@ def test_notes_name_stairs_of_a_half_that_does_not_exist() -> None:
             {"decay_step_size": 10, "decay_mom_rate": 0.1, "cycle_momentum": False},
             "decay_mom_rate is 0.1, but cycle_momentum is false",
         ),
-        ({"compat": "torch"}, "compat is 'torch'"),
         ({"cycle_max_mom": 1.0}, "cycle_max_mom is 1, outside [0, 1)"),
         ({"cycle_min_mom": -0.1}, "cycle_min_mom is -0.1, outside [0, 1)"),
         ({"cycle_min_mom": 0.95}, "cycle_min_mom is 0.95, above cycle_max_mom, which is 0.9"),

@@ -38,7 +38,7 @@ class _Kind:
 
 
 _KINDS = {
-    "OneCycle": _Kind(OneCycle, {"cycle_first_step_size": 2000}, frozenset({"compat"})),
+    "OneCycle": _Kind(OneCycle, {"cycle_first_step_size": 2000}),
     "LRRangeTest": _Kind(
         RangeTest, {"lr_range_test_min_lr": 1e-3, "lr_range_test_step_size": 2000}
     ),
@@ -49,9 +49,7 @@ _KINDS = {
 }
 
 
-def from_deepspeed(
-    section: Mapping[str, Any], base_lr: float | None = None, *, compat: str | None = None
-) -> Schedule:
+def from_deepspeed(section: Mapping[str, Any], base_lr: float | None = None) -> Schedule:
     """The schedule of a DeepSpeed configuration.
 
     >>> from_deepspeed({"type": "WarmupLR", "params": {"warmup_max_lr": 0.1}}).lr(1001)
@@ -69,9 +67,6 @@ def from_deepspeed(
     base_lr
         The learning rate that the optimizer is configured with. WarmupCosineLR needs it, and so
         does WarmupLR without warmup_max_lr; the others do not look at it.
-    compat
-        "deepspeed" takes DeepSpeed's own momentum for OneCycle, see there. The learning rates of
-        every section are DeepSpeed's, with it and without.
 
     Raises
     ------
@@ -107,7 +102,7 @@ def from_deepspeed(
             base_lr, "WarmupLR without warmup_max_lr warms up to the optimizer's learning rate"
         )
     elif name == "OneCycle":
-        params = {**_onecycle(params), "compat": compat}
+        params = _onecycle(params)
     return kind.schedule(**params)
 
 
@@ -118,8 +113,8 @@ def to_deepspeed(schedule: Schedule) -> dict[str, Any]:
     ----------
     schedule
         A OneCycle, RangeTest, WarmupLR, WarmupDecayLR or WarmupCosineLR; DeepSpeed has no other
-        shapes. `from_deepspeed` gives an equal one back (told `compat` and the base_lr of a
-        WarmupCosineLR, which a section has no place for).
+        shapes. `from_deepspeed` gives an equal one back (told the base_lr of a WarmupCosineLR,
+        which a section has no place for).
 
     Returns
     -------
@@ -133,8 +128,8 @@ def to_deepspeed(schedule: Schedule) -> dict[str, Any]:
 
     Notes
     -----
-    The momentum of a OneCycle without ``compat="deepspeed"`` is not what DeepSpeed makes of the
-    same parameters: see there.
+    DeepSpeed makes another momentum of the same OneCycle at two places: at step 0, and after the
+    cycle where decay_mom_rate is above 0; see `OneCycle`.
     """
     for name, kind in _KINDS.items():
         if type(schedule) is kind.schedule:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from bsscale.errors import ConfigError
@@ -61,9 +60,6 @@ class OneCycle(Schedule):
         Momentum at the peak, and at the start and end of the cycle; 0 <= min <= max < 1.
     decay_mom_rate
         Decay of the momentum after the cycle, >= 0.
-    compat
-        "deepspeed" takes DeepSpeed's momentum where it differs on purpose, and its rounding; see
-        below. None is bsscale's own.
 
     Raises
     ------
@@ -86,9 +82,6 @@ class OneCycle(Schedule):
     - a negative stair count and a minimum above the maximum are rejected; DeepSpeed takes the first
       for continuous, and turns the cycle upside down for the second.
 
-    With ``compat="deepspeed"`` the first two are DeepSpeed's, and rate and momentum equal its own
-    bit for bit; `check` refuses a training so long that the momentum reaches 1.
-
     References
     ----------
     .. [1] L. N. Smith, N. Topin, "Super-Convergence: Very Fast Training of Neural Networks Using
@@ -110,7 +103,6 @@ class OneCycle(Schedule):
     cycle_min_mom: float = 0.8
     cycle_max_mom: float = 0.9
     decay_mom_rate: float = 0.0
-    compat: str | None = None
 
     def __post_init__(self) -> None:
         for name in (
@@ -132,8 +124,6 @@ class OneCycle(Schedule):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, checks.whole(name, value, least, remedy))
-        if self.compat is not None:
-            checks.choice("compat", self.compat, ("deepspeed",))
         self._check_bounds()
         self._check_decay()
 
@@ -238,27 +228,11 @@ class OneCycle(Schedule):
             )
         return tuple(notes)
 
-    def check(self, steps: int) -> None:
-        """Raise ConfigError if DeepSpeed's growing momentum reaches 1 within `steps` updates."""
-        super().check(steps)
-        if self.compat is None or not self.cycle_momentum or self.decay_mom_rate == 0:
-            return
-        reached = self.momentum_at(steps - 1)
-        # The maximum in the cycle is below 1, and after it the last update has the highest.
-        if reached is not None and steps - 1 > self.end_step and reached >= 1:
-            headroom = (1 / self.cycle_max_mom - 1) / self.decay_mom_rate * self.decay_step_size
-            raise ConfigError(
-                f"decay_mom_rate is {self.decay_mom_rate:g}, and with compat=deepspeed it makes "
-                f"the momentum grow: to {reached:g} at step {steps - 1}, and 1 or more from step "
-                f"{self.end_step + math.ceil(headroom)} on",
-                "give decay_mom_rate=0, or leave compat out: then the momentum decays",
-            )
-
     def lr_at(self, step: int) -> float:
         """Learning rate of update `step`: with the height, then the decay."""
         past = step - self.end_step
         if past <= 0:
-            return self._between(self.cycle_min_lr, self.cycle_max_lr, step)
+            return between(self.cycle_min_lr, self.cycle_max_lr, self._height(step))
         return self.cycle_min_lr / self._decay(self.decay_lr_rate, past)
 
     def momentum_at(self, step: int) -> float | None:
@@ -266,20 +240,9 @@ class OneCycle(Schedule):
         if not self.cycle_momentum:
             return None
         past = step - self.end_step
-        if self.compat is None:
-            if past <= 0:
-                return self._between(self.cycle_max_mom, self.cycle_min_mom, step)
-            return self.cycle_max_mom / self._decay(self.decay_mom_rate, past)
-        if step == 0:
-            return self.cycle_min_mom
         if past <= 0:
-            return self._between(self.cycle_max_mom, self.cycle_min_mom, step)
-        return self.cycle_max_mom * self._decay(self.decay_mom_rate, past)
-
-    def _between(self, start: float, end: float, step: int) -> float:
-        if self.compat is None:
-            return between(start, end, self._height(step))
-        return start + (end - start) * self._deepspeed_height(step)
+            return between(self.cycle_max_mom, self.cycle_min_mom, self._height(step))
+        return self.cycle_max_mom / self._decay(self.decay_mom_rate, past)
 
     def _decay(self, rate: float, past: int) -> float:
         return 1.0 + rate * (past / self.decay_step_size) if rate else 1.0
@@ -298,16 +261,6 @@ class OneCycle(Schedule):
             # rounds to just below an exact one, as 29/50 does with 50 stairs.
             return (climbed * stairs // size) / stairs
         return climbed / size
-
-    def _deepspeed_height(self, step: int) -> float:
-        """The same height with DeepSpeed's rounding, which can pass the peak by a few bits."""
-        total = float(self.end_step)
-        peak = self.cycle_first_step_size / total
-        done = 1.0 + step / total - math.floor(1 + step / total)
-        rising = done <= peak
-        if self.cycle_first_stair_count if rising else self.second_stair_count:
-            return self._height(step)
-        return done / peak if rising else (done - 1) / (peak - 1)
 
 
 def _lost_stairs(which: str, stairs: int, half: str, steps: int) -> str:

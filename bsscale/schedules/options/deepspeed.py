@@ -21,13 +21,10 @@ class DeepSpeedConfig(ScheduleConfig):
     ----------
     config
         Path of the file, of which only the scheduler section is read; or that section itself.
-    compat
-        deepspeed: DeepSpeed's own momentum where it differs on purpose.
     """
 
     name: str = "deepspeed"
     config: Any = None
-    compat: str | None = None
 
     def resolved(self) -> DeepSpeedConfig:
         if not isinstance(self.config, str):
@@ -43,4 +40,4 @@ class DeepSpeedConfig(ScheduleConfig):
                 "schedule=deepspeed without a configuration",
                 "give schedule.config=path/to/ds_config.json",
             )
-        return from_deepspeed(self.config, context.base_lr, compat=self.compat)
+        return from_deepspeed(self.config, context.base_lr)

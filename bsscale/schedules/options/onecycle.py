@@ -93,8 +93,6 @@ class OneCycleConfig(_CycleConfig):
     preset
         A YAML file with any of the options whose default is None, such as the range test writes;
         it fills those that are None here.
-    compat
-        deepspeed: DeepSpeed's own momentum where it differs on purpose.
     """
 
     name: str = "onecycle"
@@ -117,7 +115,6 @@ class OneCycleConfig(_CycleConfig):
     cycle_min_mom: float = 0.8
     cycle_max_mom: float = 0.9
     decay_mom_rate: float = 0.0
-    compat: str | None = None
 
     def resolved(self) -> OneCycleConfig:
         if self.preset is None:
@@ -156,7 +153,6 @@ class OneCycleConfig(_CycleConfig):
             cycle_min_mom=self.cycle_min_mom,
             cycle_max_mom=self.cycle_max_mom,
             decay_mom_rate=self.decay_mom_rate,
-            compat=self.compat,
         )
 
     def _decay_step_size(self, context: ScheduleContext) -> int:
