@@ -233,6 +233,7 @@ GOOD: dict[type[Schedule], dict[str, Any]] = {
         (OneCycleTorch, {"total_steps": 0}, "total_steps is 0"),
         (OneCycleTorch, {"pct_start": 1.5}, "pct_start is 1.5, outside 0 to 1"),
         (OneCycleTorch, {"pct_start": 0.1}, "pct_start is 0.1 of total_steps, 10: one step to"),
+        (OneCycleTorch, {"three_phase": 1}, "three_phase is 1"),
         (OneCycleTorch, {"anneal_strategy": "exp"}, "anneal_strategy is 'exp'"),
         (OneCycleTorch, {"max_momentum": 1.0}, "max_momentum is 1, outside [0, 1)"),
         (OneCycleTorch, {"base_momentum": 0.96}, "base_momentum is 0.96, above max_momentum"),

@@ -1,14 +1,31 @@
 """1-Cycle, with the parameters of DeepSpeed's."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Annotated
 
 from bsscale.errors import ConfigError
-from bsscale.schedules import checks
 from bsscale.schedules.base import Schedule, between
+from bsscale.schedules.fields import (
+    Flag,
+    LearningRate,
+    Momentum,
+    NotAbove,
+    Number,
+    PeakRate,
+    Whole,
+)
 
 __all__ = ["OneCycle"]
+
+Stairs = Annotated[int, Whole(0, "give 0 for a continuous half")]
+DecayRate = Annotated[
+    float,
+    Number(
+        lambda rate: rate >= 0,
+        "below 0",
+        "give a rate of 0 or more: a positive rate makes the value decay",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -91,70 +108,30 @@ class OneCycle(Schedule):
     .. [3] DeepSpeed, `deepspeed.runtime.lr_schedules.OneCycle`.
     """
 
-    cycle_min_lr: float
-    cycle_max_lr: float
-    cycle_first_step_size: int
-    cycle_second_step_size: int | None = None
-    cycle_first_stair_count: int = 0
-    cycle_second_stair_count: int | None = None
-    decay_step_size: int = 0
-    decay_lr_rate: float = 0.0
-    cycle_momentum: bool = True
-    cycle_min_mom: float = 0.8
-    cycle_max_mom: float = 0.9
-    decay_mom_rate: float = 0.0
+    cycle_min_lr: Annotated[
+        LearningRate, NotAbove("cycle_max_lr", "the cycle starts and ends at the minimum")
+    ]
+    cycle_max_lr: PeakRate
+    cycle_first_step_size: Annotated[int, Whole(1, "give the rising half at least 1 step")]
+    cycle_second_step_size: (
+        Annotated[int, Whole(0, "give the steps of the falling half, or 0 for none")] | None
+    ) = None
+    cycle_first_stair_count: Stairs = 0
+    cycle_second_stair_count: Stairs | None = None
+    decay_step_size: Annotated[int, Whole(0, "give the steps of the decay, or 0 for no decay")] = 0
+    decay_lr_rate: DecayRate = 0.0
+    cycle_momentum: Flag = True
+    cycle_min_mom: Annotated[
+        Momentum,
+        NotAbove("cycle_max_mom", "momentum is at its minimum where the learning rate peaks"),
+    ] = 0.8
+    cycle_max_mom: Momentum = 0.9
+    decay_mom_rate: DecayRate = 0.0
 
     def __post_init__(self) -> None:
-        for name in (
-            "cycle_min_lr",
-            "cycle_max_lr",
-            "decay_lr_rate",
-            "cycle_min_mom",
-            "cycle_max_mom",
-            "decay_mom_rate",
-        ):
-            object.__setattr__(self, name, checks.number(name, getattr(self, name)))
-        for name, least, remedy in (
-            ("cycle_first_step_size", 1, "give the rising half at least 1 step"),
-            ("cycle_second_step_size", 0, "give the steps of the falling half, or 0 for none"),
-            ("cycle_first_stair_count", 0, "give 0 for a continuous half"),
-            ("cycle_second_stair_count", 0, "give 0 for a continuous half"),
-            ("decay_step_size", 0, "give the steps of the decay, or 0 for no decay"),
-        ):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, checks.whole(name, value, least, remedy))
-        self._check_bounds()
-        self._check_decay()
-
-    def _check_bounds(self) -> None:
-        checks.rate("cycle_min_lr", self.cycle_min_lr)
-        checks.peak("cycle_max_lr", self.cycle_max_lr)
-        checks.not_above(
-            "cycle_min_lr",
-            self.cycle_min_lr,
-            "cycle_max_lr",
-            self.cycle_max_lr,
-            "the cycle starts and ends at the minimum",
-        )
-        checks.momentum("cycle_min_mom", self.cycle_min_mom)
-        checks.momentum("cycle_max_mom", self.cycle_max_mom)
-        checks.not_above(
-            "cycle_min_mom",
-            self.cycle_min_mom,
-            "cycle_max_mom",
-            self.cycle_max_mom,
-            "momentum is at its minimum where the learning rate peaks",
-        )
-
-    def _check_decay(self) -> None:
+        super().__post_init__()
         for name in ("decay_lr_rate", "decay_mom_rate"):
             rate = getattr(self, name)
-            if rate < 0:
-                raise ConfigError(
-                    f"{name} is {rate:g}, below 0",
-                    "give a rate of 0 or more: a positive rate makes the value decay",
-                )
             if rate > 0 and self.decay_step_size == 0:
                 raise ConfigError(
                     f"{name} is {rate:g}, but decay_step_size is 0, which means no decay",
