@@ -373,6 +373,7 @@ def test_the_examples_in_the_docstrings() -> None:
     ("module", "forbidden"),
     [
         ("schedules", "scipy"),
+        ("schedules.options", "scipy"),
         ("schedules.scaling", "scipy"),
         ("objectives.binary", "scipy"),
         ("stats", ""),
