@@ -1,13 +1,20 @@
 """1-Cycle as PyTorch parametrizes it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from bsscale.errors import ConfigError
-from bsscale.schedules import checks
 from bsscale.schedules.base import Schedule
+from bsscale.schedules.fields import (
+    Flag,
+    Momentum,
+    NotAbove,
+    Number,
+    OneOf,
+    PeakRate,
+    Whole,
+)
 
 __all__ = ["OneCycleTorch"]
 
@@ -63,53 +70,40 @@ class OneCycleTorch(Schedule):
     arXiv:1708.07120.
     """
 
-    max_lr: float
-    total_steps: int
-    pct_start: float = 0.3
-    anneal_strategy: str = "cos"
-    cycle_momentum: bool = True
-    base_momentum: float = 0.85
-    max_momentum: float = 0.95
-    div_factor: float = 25.0
-    final_div_factor: float = 1e4
-    three_phase: bool = False
+    max_lr: PeakRate
+    total_steps: Annotated[int, Whole(1, "give the cycle at least 1 step")]
+    pct_start: Annotated[
+        float,
+        Number(
+            lambda fraction: 0 <= fraction <= 1,
+            "outside 0 to 1",
+            "give the fraction of the cycle in which the rate rises; 0.3 is common",
+        ),
+    ] = 0.3
+    anneal_strategy: Annotated[str, OneOf("cos", "linear")] = "cos"
+    cycle_momentum: Flag = True
+    base_momentum: Annotated[
+        Momentum, NotAbove("max_momentum", "momentum is at its base where the learning rate peaks")
+    ] = 0.85
+    max_momentum: Momentum = 0.95
+    div_factor: Annotated[
+        float,
+        Number(
+            lambda factor: factor >= 1,
+            "below 1: the initial rate would be above the peak",
+            "give 1 or more; 25 is PyTorch's default",
+        ),
+    ] = 25.0
+    final_div_factor: Annotated[float, Number()] = 1e4
+    three_phase: Flag = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "max_lr", checks.peak("max_lr", self.max_lr))
-        steps = checks.whole("total_steps", self.total_steps, 1, "give the cycle at least 1 step")
-        object.__setattr__(self, "total_steps", steps)
-        object.__setattr__(self, "pct_start", checks.number("pct_start", self.pct_start))
-        if not 0 <= self.pct_start <= 1:
-            raise ConfigError(
-                f"pct_start is {self.pct_start:g}, outside 0 to 1",
-                "give the fraction of the cycle in which the rate rises; 0.3 is common",
-            )
+        super().__post_init__()
         if self.pct_start * self.total_steps == 1.0:
             raise ConfigError(
                 f"pct_start is {self.pct_start:g} of total_steps, {self.total_steps}: one step to "
                 "rise in, from step 0 to step 0",
                 f"give pct_start=0 to start near the peak, or at least {2 / self.total_steps:g}",
-            )
-        checks.choice("anneal_strategy", self.anneal_strategy, ("cos", "linear"))
-        for name in ("base_momentum", "max_momentum"):
-            object.__setattr__(self, name, checks.momentum(name, getattr(self, name)))
-        checks.not_above(
-            "base_momentum",
-            self.base_momentum,
-            "max_momentum",
-            self.max_momentum,
-            "momentum is at its base where the learning rate peaks",
-        )
-        self._check_factors()
-
-    def _check_factors(self) -> None:
-        for name in ("div_factor", "final_div_factor"):
-            object.__setattr__(self, name, checks.number(name, getattr(self, name)))
-        if self.div_factor < 1:
-            raise ConfigError(
-                f"div_factor is {self.div_factor:g}, below 1: the initial rate would be above "
-                "the peak",
-                "give 1 or more; 25 is PyTorch's default",
             )
         if self.final_div_factor <= 0 or self._final_lr > self.max_lr:
             raise ConfigError(
@@ -164,14 +158,8 @@ class OneCycleTorch(Schedule):
     def _ends(self) -> tuple[float, ...]:
         """Last step of each phase; a fraction of a step where OneCycleLR has one."""
         rise, last = self.pct_start * self.total_steps - 1, float(self.total_steps - 1)
-        return (
-            (rise, 2 * self.pct_start * self.total_steps - 2, last)
-            if self.three_phase
-            else (
-                rise,
-                last,
-            )
-        )
+        fall = (2 * self.pct_start * self.total_steps - 2,) if self.three_phase else ()
+        return (rise, *fall, last)
 
     def _annealed(self, step: int, turns: list[float]) -> float:
         """The value at `step` of a curve that turns at `turns`, from phase to phase."""
