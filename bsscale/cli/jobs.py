@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bsscale.cli.study_jobs import LaunchedJobs, jobs_of
 from bsscale.config import Config, TaskConfig
+from bsscale.config.schedules import resolve
 from bsscale.records.identity import arm_label
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Job:
         from bsscale.planning.checks import check_config
 
         config = typed_config(self._cfg)
-        config = replace(config, schedule=config.schedule.resolved())
+        config = replace(config, schedule=resolve(config.schedule))
         check_config(config)
         return config
 
