@@ -70,6 +70,56 @@ def test_a_non_finite_loss_ends_the_range() -> None:
         assert (found.lr, found.reason) == (LR[59], "a non-finite loss")
 
 
+def curve_of(*losses: float) -> Curve:
+    """A curve with these losses, at the rates 1, 2, 4, ..., and an AUC above chance."""
+    count = len(losses)
+    return Curve(2.0 ** np.arange(count), np.array(losses), np.full(count, 0.7))
+
+
+def test_a_rise_lasts_three_evaluations() -> None:
+    # A straight fall has no second differences, so no noise: any rise is beyond it.
+    fall = (0.58, 0.57, 0.56, 0.55, 0.54, 0.53, 0.52, 0.51, 0.50)
+    assert not edge(curve_of(*fall, 0.56, 0.56)).diverged
+    # The last rate at which it had not diverged is that of the ninth evaluation, 2 ** 8.
+    assert edge(curve_of(*fall, 0.56, 0.56, 0.56)) == Edge(
+        256.0, True, "the loss rising beyond its noise"
+    )
+    # The rise need not be the end of the test's falls, but it must not come back.
+    assert edge(curve_of(*fall, 0.56, 0.56, 0.56, 0.50, 0.56, 0.56, 0.56)).lr == 2.0**12
+    assert not edge(curve_of(*fall, 0.56, 0.56, 0.56, 0.50)).diverged
+
+
+def test_a_rise_takes_six_evaluations() -> None:
+    assert edge(curve_of(0.5, 0.4, 0.3, 0.55, 0.56, 0.57)) == Edge(
+        4.0, True, "the loss rising beyond its noise"
+    )
+    assert not edge(curve_of(0.4, 0.3, 0.55, 0.56, 0.57)).diverged
+
+
+@pytest.mark.parametrize(("times", "diverged"), [(3.9, False), (4.1, True)])
+def test_a_rise_is_four_times_the_noise(times: float, diverged: bool) -> None:
+    # A fall of 0.01 an evaluation, every second one 0.004 higher: its second differences are 0.008
+    # and -0.008 in turn. Running medians of five are lowest at the third evaluation before the
+    # rise: 0.58 - 0.13 + 0.004. There are 12 second differences up to it: their median is 0, that
+    # of their size 0.008, and the noise 1.4826 x 0.008 / sqrt(6) = 0.004842.
+    fall = [0.58 - 0.01 * number + 0.004 * (number % 2) for number in range(16)]
+    low, noise = 0.454, 0.004842
+    rise = [low + times * noise] * 3
+    assert edge(curve_of(*fall, *rise)).diverged == diverged
+
+
+def test_the_noise_is_that_before_the_rise() -> None:
+    # What trains badly is noisy: second differences of 0.08 would ask for a rise of 0.19.
+    fall = [0.58 - 0.01 * number for number in range(8)]
+    found = edge(curve_of(*fall, *[0.57, 0.53] * 10))
+    assert found == Edge(2.0**7, True, "the loss rising beyond its noise")
+
+
+def test_what_was_good_once_is_lost_at_the_next_evaluation() -> None:
+    made = curve_of(0.65, 0.55, *[0.65] * 8)
+    assert edge(made) == Edge(2.0, True, "the loss back above the label's entropy")
+
+
 def test_a_loss_back_above_the_entropy_and_an_auc_back_at_chance() -> None:
     made = curve(rise_at=1e9)
     made.auc[40:] = 0.5
@@ -180,6 +230,17 @@ def test_the_suggestion_stays_below_every_seeds_edge_and_carries_the_spread() ->
     assert f"schedule.cycle_max_lr={made.cycle_max_lr}" in made.overrides()
 
 
+def test_the_suggestion_in_numbers() -> None:
+    # Half of the lowest edge, and a tenth of that; of a pass 3 tenths up and 7 tenths down.
+    made = suggest([reading(2.6), reading(3.0)], samples_per_pass=200_000)
+    assert made.preset() == {
+        "cycle_min_lr": 0.13,
+        "cycle_max_lr": 1.3,
+        "cycle_first_samples": 60_000,
+        "cycle_second_samples": 140_000,
+    }
+
+
 def test_a_lower_momentum_at_the_peak_leaves_room_for_a_higher_rate() -> None:
     plain, cycled = suggest([reading(2.0)], 1000), suggest([reading(2.0)], 1000, momentum_gain=2.0)
     assert cycled.cycle_max_lr == 2 * plain.cycle_max_lr
@@ -195,6 +256,14 @@ def test_more_seeds_can_only_lower_the_peak() -> None:
     few = suggest([reading(2.0)], 1000)
     many = suggest([reading(2.0), reading(1.0), reading(9.0)], 1000)
     assert many.cycle_max_lr < few.cycle_max_lr
+
+
+def test_three_evaluations_are_a_curve_and_two_are_none() -> None:
+    # Running medians of five, the ends repeated, are 0.5, 0.4 and 0.2: steepest from the second on.
+    read = estimates(curve_of(0.5, 0.4, 0.2, math.nan), ENTROPY, CHANCE)
+    assert (read.steepest, read.valley, read.minimum_tenth) == (2.0, 1.0, 0.4)
+    read = estimates(curve_of(0.5, 0.4, math.nan), ENTROPY, CHANCE)
+    assert (read.steepest, read.valley, read.minimum_tenth) == (2.0, 2.0, 0.2)
 
 
 def test_a_curve_that_diverges_at_once_still_gives_a_reading() -> None:
