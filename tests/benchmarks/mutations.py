@@ -8,6 +8,8 @@ are the change and the first test that fails. A change that no test notices is m
 whose line is no longer there NOT FOUND; either ends the command with 1.
 """
 
+# ruff: noqa: E501 (a line of code is quoted whole)
+
 from __future__ import annotations
 
 import os
@@ -157,6 +159,13 @@ MUTATIONS = [
         ("(target - miss_auc) /", "(hit_auc - target) /"),
     ),
     *group(
+        "objectives/binary", "metrics",
+        ("return 0.5 + 3 * math.sqrt", "return 0.5 + 2 * math.sqrt"),
+        ("(positives + negatives + 1) /", "(positives + negatives) /"),
+        ("return won_twice / (2 *", "return 1 - won_twice / (2 *"),
+        ("np.where(positive, -values, values)", "np.where(positive, values, -values)"),
+    ),
+    *group(
         "study/rules", "decisions",
         ("interval) + interval", "interval)"),
         ("statistics.median(best_values) - margin", "statistics.median(best_values) + margin"),
@@ -214,7 +223,6 @@ MUTATIONS = [
         ("passed = step * self.global_batch // self.eval_interval_samples", "passed = (step * self.global_batch - 1) // self.eval_interval_samples"),
         ("due = -(-samples // self.global_batch)", "due = samples // self.global_batch"),
         ("return self.next_evaluation(due - 1)", "return self.next_evaluation(due)"),
-        ("if self.checkpoint_interval_samples < self.eval_interval_samples", "if self.checkpoint_interval_samples <= self.eval_interval_samples"),
         ("passed = step * self.global_batch // self.checkpoint_interval_samples", "passed = (step * self.global_batch - 1) // self.checkpoint_interval_samples"),
         ("steps = math.ceil(budget / global_batch)", "steps = budget // global_batch"),
         ("DEFAULT_BUDGET_PASSES = 8.0", "DEFAULT_BUDGET_PASSES = 4.0"),
@@ -271,7 +279,7 @@ def first_failure(mutation: Mutation, directory: Path) -> str:
     try:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-o", "addopts=", "-m", "not slow and not gpu", "-x",
-             "-q", "-p", "no:xdist", "-p", "no:cacheprovider", *mutation.tests],
+             "-q", "--timeout=60", "-p", "no:xdist", "-p", "no:cacheprovider", *mutation.tests],
             cwd=directory, capture_output=True, text=True,
             # (Bytecode of the line before would be taken for that of the line now.)
             env={**os.environ, "PYTHONPATH": str(directory), "PYTHONDONTWRITEBYTECODE": "1"},
