@@ -27,6 +27,10 @@ class TrainTask(Task[TaskConfig]):
     one_run = True
 
     def check(self, job: Job) -> Plan:
+        from bsscale.training.resume import find_start
+
+        if job.devices.world is None:  # (of many processes, rank 0 looks and tells the others)
+            find_start(job.directory, job.plan)
         return job.plan
 
     def describe(self, job: Job) -> str:
