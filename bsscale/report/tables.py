@@ -231,7 +231,7 @@ def tuning_table(tuning: TuningRecord) -> Table:
             f"{trial.lr:.4g}" + (" (best)" if trial.lr == tuning.best else ""),
             number(trial.best_value),
             "-" if trial.samples_to_target is None else samples(trial.samples_to_target),
-            "-" if trial.seeds is None else str(trial.seeds),
+            str(trial.seeds),
         ]
         for trial in tuning.trials
     ]
