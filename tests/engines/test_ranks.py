@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from bsscale.config import ExecutorConfig
 from bsscale.errors import RankError
 from bsscale.models import build_model
 from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, SGDConfig
@@ -133,6 +134,24 @@ def test_virtual_equals_a_hand_written_torch_loop() -> None:
         torch.nn.functional.binary_cross_entropy_with_logits(logit, label).backward()
         optimizer.step()
     assert relative_distance(dict(model.named_parameters()), trained) < 1e-6
+
+
+def test_ranks_judge_a_run_as_one_process_does(tmp_path: Path) -> None:
+    """Where it reaches its target, and its test value there, while training goes on."""
+    records = []
+    for executor in (ExecutorConfig("virtual", "cpu"), DDP):
+        config = small_config(
+            gpus=2, model=MODELS["mlp"], precision="fp64", target=0.6, stop_at_target=False,
+            executor=executor,
+        )  # fmt: skip
+        plan, dataset = prepare(config)
+        record = run(RunSpec(plan, tmp_path / executor.name, arm="an arm"), dataset)
+        assert record is not None and record.status == "reached"
+        records.append(record)
+    one, ranks = records
+    assert ranks.executor == "ddp" and ranks.samples_seen == one.samples_seen == 20_480
+    assert ranks.samples_to_target_interval == one.samples_to_target_interval
+    assert ranks.test_value == pytest.approx(one.test_value, rel=1e-9)
 
 
 def fail(world: World, _: None) -> None:
