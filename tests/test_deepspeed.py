@@ -81,27 +81,14 @@ def test_the_recorded_sections_cover_what_they_should() -> None:
         assert len(covered) >= 20
 
 
-@pytest.mark.parametrize("compat", [None, "deepspeed"])
 @pytest.mark.parametrize("name", TYPES)
-def test_the_rate_is_deepspeeds_at_every_update(name: str, compat: str | None) -> None:
+def test_the_rate_is_deepspeeds_at_every_update(name: str) -> None:
     for section, base_lr, rates, _ in recorded():
         if section["type"] == name:
-            schedule = from_deepspeed(section, base_lr, compat=compat)
+            schedule = from_deepspeed(section, base_lr)
             peak = rates.max() if schedule.peak is None else schedule.peak
             ours = schedule.lr(np.arange(len(rates)))
             np.testing.assert_allclose(ours, rates, rtol=0, atol=1e-12 * peak, err_msg=str(section))
-
-
-def test_with_compat_a_cycle_is_deepspeeds_bit_for_bit() -> None:
-    for section, _, rates, momenta in recorded():
-        if momenta is None:
-            continue
-        cycle = from_deepspeed(section, compat="deepspeed")
-        steps = np.arange(len(rates))
-        np.testing.assert_array_equal(cycle.lr(steps), rates, err_msg=str(section))
-        ours = cycle.momentum(steps)
-        assert ours is not None
-        np.testing.assert_array_equal(ours, momenta, err_msg=str(section))
 
 
 def test_the_momentum_is_deepspeeds_but_for_step_0_and_the_decay() -> None:
@@ -123,12 +110,11 @@ def test_the_momentum_is_deepspeeds_but_for_step_0_and_the_decay() -> None:
         )
 
 
-@pytest.mark.parametrize("compat", [None, "deepspeed"])
-def test_there_and_back(compat: str | None) -> None:
+def test_there_and_back() -> None:
     for section, base_lr, _, _ in recorded():
-        schedule = from_deepspeed(section, base_lr, compat=compat)
+        schedule = from_deepspeed(section, base_lr)
         written = json.loads(json.dumps(to_deepspeed(schedule)))
-        assert from_deepspeed(written, base_lr, compat=compat) == schedule
+        assert from_deepspeed(written, base_lr) == schedule
         assert written["type"] == section["type"]
 
 
@@ -199,7 +185,7 @@ def test_a_beginning_is_the_only_place_to_start() -> None:
     ("wrong", "message"),
     [
         (section(**CYCLE, cycle_min_lrs=1), "'cycle_min_lrs' is not known.*did you mean cycle_min"),
-        (section(**CYCLE, compat="deepspeed"), "'compat' is not known in the params of OneCycle"),
+        (section("WarmupCosineLR", total_num_steps=9, base_lr=1), "'base_lr' is not known in"),
         (section("WarmupLR", colour=1), "'colour' is not known.*known are warmup_num_steps, "),
         ({"type": "OneCycle", "params": CYCLE, "name": 1}, "'name' is not known.*type, params"),
         (section("Onecycle"), "type of the DeepSpeed scheduler is 'Onecycle'.*'OneCycle' or"),
@@ -242,29 +228,6 @@ def test_rejected_sections(wrong: Any, message: str) -> None:
 def test_shapes_that_deepspeed_has_not(schedule: Schedule, message: str) -> None:
     with pytest.raises(ConfigError, match=f"(?s){message}"):
         to_deepspeed(schedule)
-
-
-# --- Momentum that grows ---
-
-
-def test_a_momentum_that_would_reach_1_is_refused() -> None:
-    # After the cycle, at step 4 + k, it is 0.5 * (1 + 0.25 * k): 1 at step 8.
-    cycle = OneCycle(
-        0.1, 1.0, 2, decay_step_size=1, decay_mom_rate=0.25, compat="deepspeed",
-        cycle_min_mom=0.25, cycle_max_mom=0.5,
-    )  # fmt: skip
-    assert [cycle.momentum(t) for t in (0, 4, 7, 8)] == [0.25, 0.5, 0.875, 1.0]
-    cycle.check(8)  # updates 0 to 7
-    with pytest.raises(ConfigError) as error:
-        cycle.check(9)
-    assert "to 1 at step 8, and 1 or more from step 8 on" in error.value.fact
-    assert "decay_mom_rate=0" in error.value.remedy
-    for harmless in (
-        replace(cycle, compat=None),
-        replace(cycle, decay_mom_rate=0.0),
-        replace(cycle, decay_mom_rate=0.0, cycle_momentum=False),
-    ):
-        harmless.check(10**9)
 
 
 @pytest.mark.parametrize("total", [1, 5, 10])

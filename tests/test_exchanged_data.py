@@ -29,6 +29,15 @@ RUN = (
     "checkpoint_interval_samples=2048",
 )
 
+OTHER_ARMS = (
+    "fixed",
+    "sqrt_scaling",
+    "linear_warmup",
+    "onecycle",
+    "tuned_constant",
+    "onecycle_one_gpu",
+)
+
 
 def write_clicks(directory: Path, seed: int) -> None:
     """The same columns and rows; the labels follow from the seed."""
@@ -124,8 +133,7 @@ def test_a_study_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: Path
     arguments = (
         "task=study", "gpus=2", *(each for each in RUN if not each.startswith("budget")),
         "task.directory=study", "task.seeds=1", "task.target_seeds=1", "target=0.55",
-        "task.arms={one_gpu:{role:baseline,gpus:1,schedule:{name:fixed}},"
-        "linear:{schedule:{name:linear_scaling}}}",
+        *(f"~task.arms.{arm}" for arm in OTHER_ARMS),
     )  # fmt: skip
     done = bsscale(*arguments)
     assert done.code == 0, done.text

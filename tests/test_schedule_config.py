@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from bsscale.cli.entry import CONFIG_DIRECTORY, register_schemas, typed_config
-from bsscale.cli.launchers import register_launcher
+from bsscale.cli.jobs import Job
+from bsscale.cli.launchers.register import register_launchers
+from bsscale.cli.store import CONFIG_DIRECTORY, register_schemas
 from bsscale.config import Config, ExecutorConfig
+from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.optimizers import AdagradConfig, AdamConfig, OptimizerConfig, SGDConfig
 from bsscale.planning.devices import Devices
@@ -47,6 +49,8 @@ from bsscale.schedules.options import (
     SqrtScalingConfig,
     WSDConfig,
 )
+from bsscale.study.arms import make_arms
+from bsscale.study.options import StudyTask
 
 # 4 replicas of 25 samples, 100 steps a pass.
 CONTEXT = ScheduleContext(
@@ -57,14 +61,19 @@ CONTEXT = ScheduleContext(
 @pytest.fixture
 def hydra() -> Iterator[None]:
     register_schemas()
-    register_launcher()
+    register_launchers()
     with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
         yield
 
 
+def configured(*overrides: str) -> ScheduleConfig:
+    """The schedule's options as the command line gives them."""
+    return Job(compose("config", overrides=list(overrides)), hydra=None).config.schedule
+
+
 def refused(config: ScheduleConfig, message: str, context: ScheduleContext = CONTEXT) -> None:
     with pytest.raises(ConfigError, match=message) as error:
-        config.resolved().build(context)
+        resolve(config).build(context)
     assert error.value.remedy
     assert str(error.value).isascii()
 
@@ -77,8 +86,7 @@ def test_every_schedule_has_a_file_that_builds_it(hydra: None) -> None:
         "deepspeed": ["schedule.config={type: WarmupLR, params: {}}"],
     }
     for name, config_type in SCHEDULES.items():
-        overrides = [f"schedule={name}", *extra.get(name, [])]
-        config = typed_config(compose("config", overrides=overrides)).schedule
+        config = configured(f"schedule={name}", *extra.get(name, []))
         assert type(config) is config_type
         built = config.build(CONTEXT)
         assert built.lr(0) >= 0
@@ -183,11 +191,8 @@ def test_the_remaining_options_arrive() -> None:
         cycle_min_lr=0.1, cycle_max_lr=1.0, cycle_first_step_size=5, cycle_second_samples=700,
         cycle_first_stair_count=2, cycle_second_stair_count=3, post_cycle_decay_step_size=9,
         decay_lr_rate=0.5, cycle_min_mom=0.1, cycle_max_mom=0.2, decay_mom_rate=0.3,
-        compat="deepspeed",
     )  # fmt: skip
-    assert cycle.build(CONTEXT) == OneCycle(
-        0.1, 1.0, 5, 7, 2, 3, 9, 0.5, True, 0.1, 0.2, 0.3, "deepspeed"
-    )
+    assert cycle.build(CONTEXT) == OneCycle(0.1, 1.0, 5, 7, 2, 3, 9, 0.5, True, 0.1, 0.2, 0.3)
 
 
 LENGTHS = [
@@ -256,14 +261,27 @@ def preset(tmp_path: Path) -> str:
 
 
 def test_a_preset_fills_the_options_that_are_null(preset: str) -> None:
-    config = OneCycleConfig(preset=preset)
-    assert config.build(CONTEXT) == OneCycle(
+    settled = resolve(OneCycleConfig(preset=preset))
+    assert settled.build(CONTEXT) == OneCycle(
         0.25, 1.0, 5, 15, decay_step_size=20, decay_lr_rate=0.5
     )
-    settled = config.resolved()
+    assert isinstance(settled, OneCycleConfig)
     assert settled.preset is None
     assert (settled.cycle_max_lr, settled.cycle_first_samples) == (1.0, 500)
-    assert settled.resolved() is settled
+    assert resolve(settled) is settled
+
+
+def test_a_file_is_read_before_a_schedule_is_built(preset: str) -> None:
+    config = OneCycleConfig(preset=preset)
+    assert plan(config).config.schedule == resolve(config)
+    for unread, option in (
+        (config, "preset"),
+        (DeepSpeedConfig(config="ds_config.json"), "config"),
+        (SequenceConfig(parts=[{"name": "onecycle", "preset": preset}]), "preset"),
+    ):
+        with pytest.raises(ConfigError, match=f"schedule.{option}=.* has not been read") as error:
+            unread.build(CONTEXT)
+        assert "bsscale.config.schedules.resolve" in error.value.remedy
 
 
 def test_explicit_options_win_over_a_preset(preset: str) -> None:
@@ -271,7 +289,7 @@ def test_explicit_options_win_over_a_preset(preset: str) -> None:
         preset=preset, cycle_min_lr=0.125, scaling="linear", cycle_first_step_size=7,
         cycle_second_fraction=0.5, post_cycle_decay_step_size=3, decay_lr_rate=0.001,
     )  # fmt: skip
-    assert config.build(CONTEXT) == OneCycle(
+    assert resolve(config).build(CONTEXT) == OneCycle(
         0.125, 2.0, 7, 50, decay_step_size=3, decay_lr_rate=0.001
     )
 
@@ -292,11 +310,23 @@ def test_wrong_presets(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "preset.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
-        OneCycleConfig(preset=str(path)).resolved()
+        resolve(OneCycleConfig(preset=str(path)))
 
 
 def test_a_preset_that_is_not_there() -> None:
     refused(OneCycleConfig(preset="no.yaml"), "schedule.preset=no.yaml cannot be read")
+
+
+def test_a_study_registers_what_a_preset_says(preset: str) -> None:
+    cycle = {"name": "onecycle", "preset": preset}
+    task = StudyTask(
+        arms={
+            "fixed": {"schedule": {"name": "fixed"}, "role": "baseline"},
+            "cycle": {"schedule": cycle},
+        }
+    )
+    _, arm = make_arms(task, gpus=4)
+    assert arm.schedule == resolve(OneCycleConfig(preset=preset))
 
 
 # --- DeepSpeed ---
@@ -309,12 +339,11 @@ def test_a_deepspeed_file(tmp_path: Path) -> None:
     expected = WarmupCosineLR(base_lr=0.5, total_num_steps=90, warmup_num_steps=10)
     for content in (COSINE, {"train_batch_size": 8, "scheduler": COSINE}):
         path.write_text(json.dumps(content))
-        config = DeepSpeedConfig(config=str(path))
-        assert config.build(CONTEXT) == expected
-        assert config.resolved() == DeepSpeedConfig(config=COSINE)
+        settled = resolve(DeepSpeedConfig(config=str(path)))
+        assert settled == DeepSpeedConfig(config=COSINE)
+        assert settled.build(CONTEXT) == expected
     cycle = {"type": "OneCycle", "params": {"cycle_min_lr": 0.1, "cycle_max_lr": 1.0}}
-    built = DeepSpeedConfig(config=cycle, compat="deepspeed").build(CONTEXT)
-    assert built == OneCycle(0.1, 1.0, 2000, compat="deepspeed")
+    assert DeepSpeedConfig(config=cycle).build(CONTEXT) == OneCycle(0.1, 1.0, 2000)
 
 
 def test_wrong_deepspeed_files(tmp_path: Path) -> None:
@@ -348,20 +377,30 @@ def test_a_sequence_of_parts() -> None:
         (LinearWarmup(2.0, 10, 0.5), Constant(1.5), Cosine(1.0, 100, 0.05), Constant(0.5)),
         (10, 7, 100),
     )
-    assert config.resolved() is config
+    assert resolve(config) is config
+
+
+def test_the_values_of_parts_are_converted_as_those_of_the_command_line() -> None:
+    parts = [{"name": "scaled", "length_steps": "7", "factor": "3"}, {"name": "fixed"}]
+    settled = resolve(SequenceConfig(parts=parts))
+    assert settled == SequenceConfig(
+        parts=[{"name": "scaled", "length_steps": 7, "factor": 3.0}, {"name": "fixed"}]
+    )
+    assert settled.build(CONTEXT) == Sequence((Constant(1.5), Constant(0.5)), (7,))
 
 
 def test_a_sequence_from_the_command_line(hydra: None) -> None:
     parts = "schedule.parts=[{name: fixed, length_steps: 3}, {name: linear_scaling}]"
-    config = typed_config(compose("config", overrides=["schedule=sequence", parts]))
-    built = config.schedule.build(CONTEXT)
+    built = configured("schedule=sequence", parts).build(CONTEXT)
     assert built == Sequence((Constant(0.5), Constant(2.0)), (3,))
 
 
 def test_a_part_may_name_a_file(preset: str) -> None:
     first = {"name": "onecycle", "preset": preset, "length_steps": 20}
     config = SequenceConfig(parts=[first, {"name": "fixed"}])
-    settled = config.resolved()
+    settled = resolve(config)
+    assert isinstance(settled, SequenceConfig)
+    assert settled.parts[0]["length_steps"] == 20
     assert settled.parts[0]["cycle_max_lr"] == 1.0
     assert settled.parts[0]["preset"] is None
     refused(
@@ -455,17 +494,6 @@ def test_a_momentum_that_the_optimizer_has_not(optimizer: OptimizerConfig) -> No
             plan(schedule, optimizer=optimizer)
         assert "cycle_momentum=false" in error.value.remedy
         assert plan(schedule, optimizer=AdamConfig()).schedule.momentum(0) is not None
-
-
-def test_a_momentum_that_would_reach_1_within_the_budget() -> None:
-    growing = OneCycleConfig(
-        cycle_first_step_size=5, decay_step_size=10, decay_mom_rate=0.1, compat="deepspeed",
-        cycle_min_mom=0.25, cycle_max_mom=0.5,
-    )  # fmt: skip
-    # 0.5 x (1 + 0.01 k) is 1 at step 10 + 100.
-    assert plan(growing, budget_samples=11_000).steps == 110
-    with pytest.raises(ConfigError, match="1 or more from step 110 on"):
-        plan(growing, budget_samples=11_100)
 
 
 @pytest.mark.parametrize(

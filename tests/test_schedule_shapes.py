@@ -118,25 +118,28 @@ def test_a_sequence_says_which_part_is_cut() -> None:
     assert cut.phases() == (("decay", 0), ("rise", 4), ("hold", 9))
 
 
+@dataclasses.dataclass(frozen=True)
+class Falling(Schedule):
+    """A rate that falls below 0 after two updates."""
+
+    def lr_at(self, step: int) -> float:
+        return 1.0 - step
+
+
 def test_a_sequence_checks_each_part_for_its_own_steps() -> None:
-    growing = OneCycle(0.1, 1.0, 1, decay_step_size=1, decay_mom_rate=1.0, compat="deepspeed")
-    growing.check(3)
-    cycle = OneCycle(0.1, 1.0, 1)
-    Sequence((growing, cycle), (3,)).check(10**6)
-    Sequence((cycle, growing), (10,)).check(13)
-    Sequence((cycle, growing), (10,)).check(5)
-    for wrong in (Sequence((growing, cycle), (4,)), Sequence((cycle, growing), (10,))):
-        with pytest.raises(ConfigError, match="decay_mom_rate is 1"):
+    Falling().check(2)
+    Sequence((Falling(), Constant(0.1)), (2,)).check(10**6)
+    Sequence((Constant(0.1), Falling()), (10,)).check(12)
+    Sequence((Constant(0.1), Falling()), (10,)).check(5)
+    for wrong in (
+        Sequence((Falling(), Constant(0.1)), (3,)),
+        Sequence((Constant(0.1), Falling()), (10,)),
+    ):
+        with pytest.raises(ConfigError, match="the learning rate is -"):
             wrong.check(100)
 
 
 def test_a_rate_that_cannot_train_is_found_before() -> None:
-    @dataclasses.dataclass(frozen=True)
-    class Falling(Schedule):
-        def lr_at(self, step: int) -> float:
-            return 1.0 - step
-
-    Falling().check(2)
     with pytest.raises(ConfigError, match=r"the learning rate is -1\.0 at step 2"):
         Falling().check(3)
 
@@ -230,6 +233,7 @@ GOOD: dict[type[Schedule], dict[str, Any]] = {
         (OneCycleTorch, {"total_steps": 0}, "total_steps is 0"),
         (OneCycleTorch, {"pct_start": 1.5}, "pct_start is 1.5, outside 0 to 1"),
         (OneCycleTorch, {"pct_start": 0.1}, "pct_start is 0.1 of total_steps, 10: one step to"),
+        (OneCycleTorch, {"three_phase": 1}, "three_phase is 1"),
         (OneCycleTorch, {"anneal_strategy": "exp"}, "anneal_strategy is 'exp'"),
         (OneCycleTorch, {"max_momentum": 1.0}, "max_momentum is 1, outside [0, 1)"),
         (OneCycleTorch, {"base_momentum": 0.96}, "base_momentum is 0.96, above max_momentum"),

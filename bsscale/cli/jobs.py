@@ -12,6 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from bsscale.config import Config, TaskConfig
+from bsscale.config.schedules import resolve
 from bsscale.records.identity import arm_label
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Job:
             if OmegaConf.is_config(value):
                 fields[key] = OmegaConf.to_object(value)
         config = Config(**fields)
-        config = replace(config, schedule=config.schedule.resolved())
+        config = replace(config, schedule=resolve(config.schedule))
         check_config(config)
         return config
 

@@ -8,8 +8,9 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from bsscale import config, optimizers
+from bsscale import config
 from bsscale.cli.tasks import TASKS
+from bsscale.optimizers import OPTIMIZERS
 from bsscale.schedules.options import SCHEDULES
 from bsscale.tracking.options import WandbConfig
 
@@ -26,10 +27,7 @@ SCHEMAS: dict[str, Any] = {
     "executor/executor": config.ExecutorConfig,
     "tracker/none": config.TrackerConfig,
     "tracker/wandb": WandbConfig,
-    "optimizer/sgd": optimizers.SGDConfig,
-    "optimizer/adam": optimizers.AdamConfig,
-    "optimizer/adamw": optimizers.AdamWConfig,
-    "optimizer/adagrad": optimizers.AdagradConfig,
+    **{f"optimizer/{name}": options for name, options in OPTIMIZERS.items()},
     **{f"task/{name}": task.options for name, task in TASKS.items()},
     **{f"schedule/{name}": options for name, options in SCHEDULES.items()},
 }

@@ -24,7 +24,6 @@ from bsscale.engines.checkpointed import (
 )
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
-from bsscale.optimizers.torch_form import build_optimizer
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.schedules.torch_form import apply_rates
@@ -88,7 +87,7 @@ class EagerEngine:
         self._module.to(self.device, self.dtype)
         if self.rank > 0:  # ranks draw dropout masks of their own
             torch.manual_seed((plan.config.seed + self.rank * 0x9E3779B97F4A7C15) % 2**63)
-        self.optimizer = build_optimizer(config.optimizer, self._module.parameters())
+        self.optimizer = config.optimizer.torch_optimizer(self._module.parameters())
         self._forward: nn.Module = self._module
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._loss_count = 0

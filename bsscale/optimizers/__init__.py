@@ -1,11 +1,23 @@
-"""Optimizers: their options, and torch's form of each."""
+"""Optimizers, one class each: its options, torch's form, its stacked rule, its search range."""
 
-from bsscale.optimizers.options import (
-    AdagradConfig,
-    AdamConfig,
-    AdamWConfig,
-    OptimizerConfig,
-    SGDConfig,
-)
+from bsscale.optimizers.adagrad import AdagradConfig
+from bsscale.optimizers.adam import AdamConfig, AdamWConfig
+from bsscale.optimizers.optimizer import OptimizerConfig
+from bsscale.optimizers.sgd import SGDConfig
 
-__all__ = ["AdagradConfig", "AdamConfig", "AdamWConfig", "OptimizerConfig", "SGDConfig"]
+__all__ = [
+    "OPTIMIZERS",
+    "AdagradConfig",
+    "AdamConfig",
+    "AdamWConfig",
+    "OptimizerConfig",
+    "SGDConfig",
+]
+
+# By the name of their file in conf/optimizer.
+OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
+    "sgd": SGDConfig,
+    "adam": AdamConfig,
+    "adamw": AdamWConfig,
+    "adagrad": AdagradConfig,
+}

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from bsscale.config import Config
+from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.files.replace import plain
 from bsscale.planning import baselines
@@ -182,6 +183,7 @@ def make_plan(
         With the fact, the value and the remedy, for whatever cannot be trained.
     """
     check_config(config)
+    config = replace(config, schedule=resolve(config.schedule))
     gpus = config.gpus or (1 if devices.world is None else devices.world.size)
     executor, executor_reason, device, processes = choose_executor(config, gpus, devices)
 

@@ -87,10 +87,9 @@ def _what_they_share(plan: Plan) -> Any:
     """What has to be equal for runs to share a step."""
     config = plan.config
     optimizer = asdict(config.optimizer)
-    if config.optimizer.momentum_now is not None:
-        # Each run has its own.
-        optimizer.pop("momentum", None)
-        optimizer.pop("beta1", None)
+    moved = config.optimizer.momentum_option
+    if moved is not None and config.optimizer.momentum_now is not None:  # each run has its own
+        del optimizer[moved]
     return repr(
         (
             config.dataset,

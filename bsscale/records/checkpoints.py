@@ -180,9 +180,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def remove_checkpoints(directory: Path) -> None:
     """Remove the checkpoints of a run that has ended: its weights and records say it all."""
     folder = directory / FOLDER
-    for path in [*_files(folder), *folder.glob(".*.part"), folder / PLAN]:
-        path.unlink(missing_ok=True)
     with suppress(OSError):  # there is none, or something else is in it
+        for path in [*_files(folder), *folder.glob(".*.part"), folder / PLAN]:
+            path.unlink(missing_ok=True)
         folder.rmdir()
 
 

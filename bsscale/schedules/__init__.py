@@ -29,9 +29,9 @@ from bsscale.schedules.deepspeed import from_deepspeed, to_deepspeed
 from bsscale.schedules.deepspeed_warmup import WarmupCosineLR, WarmupDecayLR, WarmupLR
 from bsscale.schedules.linear import Linear, LinearWarmup
 from bsscale.schedules.onecycle import OneCycle
+from bsscale.schedules.onecycle_torch import OneCycleTorch
 from bsscale.schedules.range_test import ExponentialRangeTest, RangeTest
 from bsscale.schedules.sequence import Sequence
-from bsscale.schedules.torch_onecycle import OneCycleTorch
 from bsscale.schedules.wsd import WSD
 
 __all__ = [

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bsscale.errors import ConfigError
+from bsscale.schedules.fields import check_fields
 
 __all__ = ["Schedule", "between"]
 
@@ -28,7 +29,12 @@ class Schedule(ABC):
     formula: training asks for one step at a time, where NumPy would cost ten times the formula, and
     NumPy's vectorised functions may round differently from the scalar ones, so that a plot would
     not show exactly the numbers that were trained with.
+
+    A subclass that is a dataclass may declare the rules of its fields (`bsscale.schedules.fields`).
     """
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @abstractmethod
     def lr_at(self, step: int) -> float:

@@ -1,12 +1,10 @@
 """No schedule at all: one learning rate."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from typing import Annotated
 
-from bsscale.errors import ConfigError
-from bsscale.schedules import checks
 from bsscale.schedules.base import Schedule
+from bsscale.schedules.fields import Number
 
 __all__ = ["Constant"]
 
@@ -28,16 +26,14 @@ class Constant(Schedule):
         If the rate is not a finite number above 0.
     """
 
-    rate: float
-
-    def __post_init__(self) -> None:
-        rate = checks.number("rate", self.rate)
-        if rate <= 0:
-            raise ConfigError(
-                f"rate is {rate:g}, and a constant rate of 0 or less trains nothing",
-                "give a learning rate above 0",
-            )
-        object.__setattr__(self, "rate", rate)
+    rate: Annotated[
+        float,
+        Number(
+            lambda rate: rate > 0,
+            "and a constant rate of 0 or less trains nothing",
+            "give a learning rate above 0",
+        ),
+    ]
 
     def lr_at(self, step: int) -> float:
         """Learning rate of update `step`: always `rate`."""

@@ -1,12 +1,11 @@
 """Cosine decay."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
-from bsscale.schedules import checks
 from bsscale.schedules.base import Schedule, between
+from bsscale.schedules.fields import LearningRate, NotAbove, PeakRate, Whole
 
 __all__ = ["Cosine"]
 
@@ -41,18 +40,9 @@ class Cosine(Schedule):
     arXiv:1608.03983, without the restarts.
     """
 
-    peak_lr: float
-    decay_steps: int
-    final_lr: float = 0.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "peak_lr", checks.peak("peak_lr", self.peak_lr))
-        object.__setattr__(self, "final_lr", checks.rate("final_lr", self.final_lr))
-        steps = checks.whole("decay_steps", self.decay_steps, 1, "give at least 1 step")
-        object.__setattr__(self, "decay_steps", steps)
-        checks.not_above(
-            "final_lr", self.final_lr, "peak_lr", self.peak_lr, "the rate decays to the final one"
-        )
+    peak_lr: PeakRate
+    decay_steps: Annotated[int, Whole(1, "give at least 1 step")]
+    final_lr: Annotated[LearningRate, NotAbove("peak_lr", "the rate decays to the final one")] = 0.0
 
     @property
     def length(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from bsscale.errors import ConfigError
@@ -16,42 +16,21 @@ from bsscale.schedules.range_test import RangeTest
 __all__ = ["from_deepspeed", "to_deepspeed"]
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """A DeepSpeed scheduler: its schedule, and the defaults that only DeepSpeed has.
-
-    The parameters have the names of the schedule's fields.
-    """
-
-    schedule: type[Schedule]
-    defaults: Mapping[str, Any]
-    not_parameters: frozenset[str] = frozenset()
-
-    @property
-    def parameters(self) -> list[str]:
-        return [f.name for f in fields(self.schedule) if f.name not in self.not_parameters]  # type: ignore[arg-type]
-
-    @property
-    def required(self) -> list[str]:
-        needed = {f.name for f in fields(self.schedule) if f.default is MISSING}  # type: ignore[arg-type]
-        return [name for name in self.parameters if name in needed and name not in self.defaults]
-
-
-_KINDS = {
-    "OneCycle": _Kind(OneCycle, {"cycle_first_step_size": 2000}, frozenset({"compat"})),
-    "LRRangeTest": _Kind(
-        RangeTest, {"lr_range_test_min_lr": 1e-3, "lr_range_test_step_size": 2000}
+# DeepSpeed's schedulers by name: the schedule, whose fields have the names of the parameters, and
+# the defaults that only DeepSpeed has. None: the learning rate that its optimizer is made with.
+_SCHEDULERS: dict[str, tuple[type[Any], dict[str, Any]]] = {
+    "OneCycle": (OneCycle, {"cycle_first_step_size": 2000}),
+    "LRRangeTest": (
+        RangeTest,
+        {"lr_range_test_min_lr": 1e-3, "lr_range_test_step_size": 2000},
     ),
-    # None: the learning rate that the optimizer is configured with.
-    "WarmupLR": _Kind(WarmupLR, {"warmup_max_lr": None}),
-    "WarmupDecayLR": _Kind(WarmupDecayLR, {"warmup_max_lr": 0.001}),
-    "WarmupCosineLR": _Kind(WarmupCosineLR, {}, frozenset({"base_lr"})),
+    "WarmupLR": (WarmupLR, {"warmup_max_lr": None}),
+    "WarmupDecayLR": (WarmupDecayLR, {"warmup_max_lr": 0.001}),
+    "WarmupCosineLR": (WarmupCosineLR, {}),
 }
 
 
-def from_deepspeed(
-    section: Mapping[str, Any], base_lr: float | None = None, *, compat: str | None = None
-) -> Schedule:
+def from_deepspeed(section: Mapping[str, Any], base_lr: float | None = None) -> Schedule:
     """The schedule of a DeepSpeed configuration.
 
     >>> from_deepspeed({"type": "WarmupLR", "params": {"warmup_max_lr": 0.1}}).lr(1001)
@@ -69,17 +48,14 @@ def from_deepspeed(
     base_lr
         The learning rate that the optimizer is configured with. WarmupCosineLR needs it, and so
         does WarmupLR without warmup_max_lr; the others do not look at it.
-    compat
-        "deepspeed" takes DeepSpeed's own momentum for OneCycle, see there. The learning rates of
-        every section are DeepSpeed's, with it and without.
 
     Raises
     ------
     ConfigError
         For an unknown type or key, a missing one, or a value that the schedule does not accept.
     """
-    name, given = _parameters(section)
-    kind = _KINDS[name]
+    name, given = _read(section)
+    shape, defaults = _SCHEDULERS[name]
     if name == "OneCycle" and "post_cycle_decay_step_size" in given:
         if "decay_step_size" in given:
             raise ConfigError(
@@ -93,13 +69,15 @@ def from_deepspeed(
             "last_batch_iteration resumes a DeepSpeed training in the middle",
             "leave it out: a schedule starts at step 0, and a scheduler's state resumes it",
         )
-    checks.keys(given, kind.parameters, f"the params of {name}")
-    missing = [key for key in kind.required if key not in given]
+    parameters = _parameters_of(shape)
+    checks.keys(given, [field.name for field in parameters], f"the params of {name}")
+    needed = [field.name for field in parameters if field.default is MISSING]
+    missing = [key for key in needed if key not in given and key not in defaults]
     if missing:
         raise ConfigError(
             f"{name} has no {' and no '.join(missing)}", f"give it in the params of {name}"
         )
-    params = {**kind.defaults, **{key: _plain(value) for key, value in given.items()}}
+    params = {**defaults, **{key: _plain(value) for key, value in given.items()}}
     if name == "WarmupCosineLR":
         params["base_lr"] = _base_lr(base_lr, "WarmupCosineLR scales the optimizer's learning rate")
     elif name == "WarmupLR" and params["warmup_max_lr"] is None:
@@ -107,8 +85,9 @@ def from_deepspeed(
             base_lr, "WarmupLR without warmup_max_lr warms up to the optimizer's learning rate"
         )
     elif name == "OneCycle":
-        params = {**_onecycle(params), "compat": compat}
-    return kind.schedule(**params)
+        params = _onecycle(params)
+    schedule: Schedule = shape(**params)
+    return schedule
 
 
 def to_deepspeed(schedule: Schedule) -> dict[str, Any]:
@@ -118,8 +97,8 @@ def to_deepspeed(schedule: Schedule) -> dict[str, Any]:
     ----------
     schedule
         A OneCycle, RangeTest, WarmupLR, WarmupDecayLR or WarmupCosineLR; DeepSpeed has no other
-        shapes. `from_deepspeed` gives an equal one back (told `compat` and the base_lr of a
-        WarmupCosineLR, which a section has no place for).
+        shapes. `from_deepspeed` gives an equal one back (told the base_lr of a WarmupCosineLR,
+        which a section has no place for).
 
     Returns
     -------
@@ -133,16 +112,16 @@ def to_deepspeed(schedule: Schedule) -> dict[str, Any]:
 
     Notes
     -----
-    The momentum of a OneCycle without ``compat="deepspeed"`` is not what DeepSpeed makes of the
-    same parameters: see there.
+    DeepSpeed makes another momentum of the same OneCycle at two places: at step 0, and after the
+    cycle where decay_mom_rate is above 0; see `OneCycle`.
     """
-    for name, kind in _KINDS.items():
-        if type(schedule) is kind.schedule:
-            values = {key: getattr(schedule, key) for key in kind.parameters}
+    for name, (shape, _) in _SCHEDULERS.items():
+        if type(schedule) is shape:
+            values = {field.name: getattr(schedule, field.name) for field in _parameters_of(shape)}
             # None stands for a default in both.
             params = {key: value for key, value in values.items() if value is not None}
             return {"type": name, "params": params}
-    remedy = f"it has {', '.join(_KINDS)}"
+    remedy = f"it has {', '.join(_SCHEDULERS)}"
     match type(schedule).__name__:
         case "Constant":
             remedy += "; for a constant rate leave the section out, and give the optimizer's lr"
@@ -151,7 +130,12 @@ def to_deepspeed(schedule: Schedule) -> dict[str, Any]:
     raise ConfigError(f"DeepSpeed has no schedule like {type(schedule).__name__}", remedy)
 
 
-def _parameters(section: object) -> tuple[str, dict[str, Any]]:
+def _parameters_of(shape: type[Any]) -> list[Field[Any]]:
+    """The fields of a schedule that are parameters of DeepSpeed's."""
+    return [field for field in fields(shape) if field.name != "base_lr"]
+
+
+def _read(section: object) -> tuple[str, dict[str, Any]]:
     """Type and given parameters of a configuration or of its scheduler section."""
     if isinstance(section, Mapping) and "type" not in section and "scheduler" in section:
         section = section["scheduler"]
@@ -162,7 +146,7 @@ def _parameters(section: object) -> tuple[str, dict[str, Any]]:
             '"scheduler"',
         )
     checks.keys(section, ("type", "params"), "a DeepSpeed scheduler")
-    checks.choice("the type of the DeepSpeed scheduler", section["type"], tuple(_KINDS))
+    checks.choice("the type of the DeepSpeed scheduler", section["type"], tuple(_SCHEDULERS))
     params = section.get("params", {})
     if not isinstance(params, Mapping):
         raise ConfigError(f"params is {params!r}", 'give an object, such as {"cycle_min_lr": 0.1}')

@@ -1,45 +1,89 @@
 """DeepSpeed's warmups, its own numbers at every update."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
 
-from bsscale.schedules import checks
 from bsscale.schedules.base import Schedule, between
+from bsscale.schedules.cosine import Cosine
+from bsscale.schedules.fields import LearningRate, NotAbove, Number, OneOf, PeakRate, Whole
+from bsscale.schedules.joined import Joined, Piece, Reversed
+from bsscale.schedules.linear import Linear
 
 __all__ = ["WarmupCosineLR", "WarmupDecayLR", "WarmupLR"]
 
+Start = Annotated[LearningRate, NotAbove("warmup_max_lr", "a warmup goes up")]
+Ratio = Annotated[
+    float,
+    Number(lambda ratio: ratio >= 0, "below 0", "give a ratio from 0 to 1"),
+    Number(lambda ratio: ratio <= 1, "above the whole, which is 1", "give a ratio from 0 to 1"),
+]
+
+
+@dataclass(frozen=True)
+class _Logarithm(Schedule):
+    """From one learning rate up to another, fast at first, then constant."""
+
+    start_lr: float
+    end_lr: float
+    steps: int
+
+    @property
+    def peak(self) -> float:
+        return self.end_lr
+
+    def lr_at(self, step: int) -> float:
+        if step >= self.steps:
+            return self.end_lr
+        # DeepSpeed's operations, kept within the bound that they can leave by rounding.
+        height = min(1.0, 1.0 / math.log(self.steps) * math.log(step + 1))
+        return between(self.start_lr, self.end_lr, height)
+
 
 @dataclass(frozen=True, kw_only=True)
-class _Warmup(Schedule):
-    """What the three have in common: a height that rises from 0 to 1."""
+class _Warmup(Joined):
+    """What the three have in common: a warmup, and every value one update late."""
 
-    warmup_num_steps: int = 1000
-    warmup_type: str = "log"
-
-    def __post_init__(self) -> None:
-        steps = checks.whole(
-            "warmup_num_steps", self.warmup_num_steps, 1, "give the warmup at least 1 step"
-        )
-        object.__setattr__(self, "warmup_num_steps", steps)
-        checks.choice("warmup_type", self.warmup_type, ("log", "linear"))
+    warmup_num_steps: Annotated[int, Whole(1, "give the warmup at least 1 step")] = 1000
+    warmup_type: Annotated[str, OneOf("log", "linear")] = "log"
 
     @property
-    def length(self) -> int:
-        return self._warmup
-
-    @property
-    def _warmup(self) -> int:
+    def _steps(self) -> int:
         # With 1 step the logarithm would divide by 0: DeepSpeed takes 2.
         return max(2, self.warmup_num_steps)
 
-    def _warmed(self, past: int) -> float:
-        """Height `past` updates after the first, below the end of the warmup."""
-        if self.warmup_type == "linear":
-            return past / self._warmup
-        # DeepSpeed's operations, kept within the bound that they can leave by rounding.
-        return min(1.0, 1.0 / math.log(self._warmup) * math.log(past + 1))
+    def _rise(self, start: float, end: float) -> Piece:
+        shape = Linear if self.warmup_type == "linear" else _Logarithm
+        return Piece("warmup", shape(start, end, self._steps), self._steps)
+
+    def lr_at(self, step: int) -> float:
+        return super().lr_at(max(step - 1, 0))
+
+    def phases(self) -> tuple[tuple[str, int], ...]:
+        """The pieces that have a step, each one update later, and the constant rate after them."""
+        (name, _), *others = super().phases()
+        return ((name, 0), *((name, first + 1) for name, first in others))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _WarmupAndDecay(_Warmup):
+    """What two of them have in common: a decay that ends with the training."""
+
+    total_num_steps: Annotated[int, Whole(1, "give the steps of the whole training")]
+
+    @property
+    def _decay_steps(self) -> int:
+        return max(0, self.total_num_steps - self._steps)
+
+    def notes(self) -> tuple[str, ...]:
+        """A total that leaves no steps to decay in."""
+        if self._decay_steps:
+            return ()
+        return (
+            f"total_num_steps is {self.total_num_steps}, not above the warmup's {self._steps} "
+            "steps: the rate drops to its end at once, without a decay",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,43 +118,17 @@ class WarmupLR(_Warmup):
         If a value is outside these bounds.
     """
 
-    warmup_max_lr: float
-    warmup_min_lr: float = 0.0
+    warmup_max_lr: PeakRate
+    warmup_min_lr: Start = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "warmup_max_lr", checks.peak("warmup_max_lr", self.warmup_max_lr))
-        object.__setattr__(self, "warmup_min_lr", checks.rate("warmup_min_lr", self.warmup_min_lr))
-        checks.not_above(
-            "warmup_min_lr",
-            self.warmup_min_lr,
-            "warmup_max_lr",
-            self.warmup_max_lr,
-            "a warmup goes up",
-        )
-
-    @property
-    def peak(self) -> float:
-        return self.warmup_max_lr
-
-    def phases(self) -> tuple[tuple[str, int], ...]:
-        """The warmup, and the constant rate after it."""
-        return (("warmup", 0), ("hold", self._warmup + 1))
-
-    def lr_at(self, step: int) -> float:
-        """Learning rate of update `step`."""
-        past = step - 1
-        if past < 0:
-            return self.warmup_min_lr
-        height = self._warmed(past) if past < self._warmup else self._after(past)
-        return between(self.warmup_min_lr, self.warmup_max_lr, height)
-
-    def _after(self, past: int) -> float:
-        return 1.0
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The warmup, which holds its end."""
+        return (self._rise(self.warmup_min_lr, self.warmup_max_lr),)
 
 
 @dataclass(frozen=True, kw_only=True)
-class WarmupDecayLR(WarmupLR):
+class WarmupDecayLR(_WarmupAndDecay):
     r"""DeepSpeed's WarmupDecayLR: a warmup, then a straight line back to the minimum.
 
     As `WarmupLR`, but for :math:`k \ge W`, with T = total_num_steps,
@@ -130,31 +148,21 @@ class WarmupDecayLR(WarmupLR):
         If a value is outside these bounds.
     """
 
-    total_num_steps: int
+    warmup_max_lr: PeakRate
+    warmup_min_lr: Start = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "total_num_steps", _total(self.total_num_steps))
-
-    @property
-    def length(self) -> int:
-        return max(self.total_num_steps, self._warmup)
-
-    def phases(self) -> tuple[tuple[str, int], ...]:
-        """Warmup, decay, and the minimum after them."""
-        return _phases(self.total_num_steps, self._warmup)
-
-    def notes(self) -> tuple[str, ...]:
-        """A total that leaves no steps to decay in."""
-        return _without_decay(self.total_num_steps, self._warmup)
-
-    def _after(self, past: int) -> float:
-        total = self.total_num_steps
-        return max(0.0, (total - past) / max(1, total - self._warmup))
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The warmup, and a line down."""
+        low, high, steps = self.warmup_min_lr, self.warmup_max_lr, self._decay_steps
+        line = Reversed(Linear(low, high, max(1, steps)))
+        # Without a step to decay in, the line is at its end at once.
+        first = 0 if steps else 1
+        return (self._rise(low, high), Piece("decay", line, steps, first))
 
 
 @dataclass(frozen=True, kw_only=True)
-class WarmupCosineLR(_Warmup):
+class WarmupCosineLR(_WarmupAndDecay):
     r"""DeepSpeed's WarmupCosineLR: a warmup, then half a cosine; momentum is left alone.
 
     .. math:: \eta_0 = 0 \qquad \eta_t = \eta \, \rho(t - 1)
@@ -185,60 +193,21 @@ class WarmupCosineLR(_Warmup):
         If a value is outside these bounds.
     """
 
-    base_lr: float
-    total_num_steps: int
-    warmup_min_ratio: float = 0.0
-    cos_min_ratio: float = 0.0001
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        object.__setattr__(self, "base_lr", checks.peak("base_lr", self.base_lr))
-        object.__setattr__(self, "total_num_steps", _total(self.total_num_steps))
-        for name in ("warmup_min_ratio", "cos_min_ratio"):
-            object.__setattr__(self, name, checks.rate(name, getattr(self, name)))
-            checks.not_above(name, getattr(self, name), "the whole", 1.0, "ratios are 0 to 1")
-
-    @property
-    def length(self) -> int:
-        return max(self.total_num_steps, self._warmup)
+    base_lr: PeakRate
+    warmup_min_ratio: Ratio = 0.0
+    cos_min_ratio: Ratio = 0.0001
 
     @property
     def peak(self) -> float:
         return self.base_lr
 
-    def phases(self) -> tuple[tuple[str, int], ...]:
-        """Warmup, cosine, and the constant rate after them."""
-        return _phases(self.total_num_steps, self._warmup)
-
-    def notes(self) -> tuple[str, ...]:
-        """A total that leaves no steps to decay in."""
-        return _without_decay(self.total_num_steps, self._warmup)
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The warmup, and the cosine from its second step on; both in ratios of base_lr."""
+        steps = self._decay_steps
+        cosine = Cosine(1.0, max(1, steps), self.cos_min_ratio)
+        return (self._rise(self.warmup_min_ratio, 1.0), Piece("decay", cosine, steps, first=1))
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of update `step`."""
-        past = step - 1
-        if past < 0:
-            return 0.0
-        if past < self._warmup:
-            return self.base_lr * between(self.warmup_min_ratio, 1.0, self._warmed(past))
-        left = max(1, self.total_num_steps - self._warmup)
-        turn = math.cos(math.pi * min(1.0, (past - self._warmup + 1) / left))
-        return self.base_lr * between(self.cos_min_ratio, 1.0, (1 + turn) / 2)
-
-
-def _total(value: int) -> int:
-    return checks.whole("total_num_steps", value, 1, "give the steps of the whole training")
-
-
-def _phases(total: int, warmup: int) -> tuple[tuple[str, int], ...]:
-    decay = (("decay", warmup + 1),) if total > warmup else ()
-    return (("warmup", 0), *decay, ("hold", max(total, warmup) + 1))
-
-
-def _without_decay(total: int, warmup: int) -> tuple[str, ...]:
-    if total > warmup:
-        return ()
-    return (
-        f"total_num_steps is {total}, not above the warmup's {warmup} steps: the rate drops to its "
-        "end at once, without a decay",
-    )
+        """Learning rate of update `step`; that of the first is 0, whatever warmup_min_ratio is."""
+        return self.base_lr * super().lr_at(step) if step else 0.0

@@ -1,12 +1,13 @@
 """Straight lines: any, and the gradual warmup."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
 
 from bsscale.errors import ConfigError
-from bsscale.schedules import checks
 from bsscale.schedules.base import Schedule, between
+from bsscale.schedules.fields import LearningRate, Momentum, NotAbove, PeakRate, Whole
+from bsscale.schedules.joined import Joined, Piece
 
 __all__ = ["Linear", "LinearWarmup"]
 
@@ -40,31 +41,24 @@ class Linear(Schedule):
        arXiv:1506.01186.
     """
 
-    start_lr: float
-    end_lr: float
-    steps: int
-    start_momentum: float | None = None
-    end_momentum: float | None = None
+    start_lr: LearningRate
+    end_lr: LearningRate
+    steps: Annotated[int, Whole(1, "give the line at least 1 step")]
+    start_momentum: Momentum | None = None
+    end_momentum: Momentum | None = None
 
     def __post_init__(self) -> None:
-        start, end = checks.rate("start_lr", self.start_lr), checks.rate("end_lr", self.end_lr)
-        if start == end == 0:
+        super().__post_init__()
+        if self.start_lr == self.end_lr == 0:
             raise ConfigError(
                 "start_lr and end_lr are both 0, which trains nothing",
                 "give one of them a learning rate above 0",
             )
-        object.__setattr__(self, "start_lr", start)
-        object.__setattr__(self, "end_lr", end)
-        steps = checks.whole("steps", self.steps, 1, "give the line at least 1 step")
-        object.__setattr__(self, "steps", steps)
         if (self.start_momentum is None) != (self.end_momentum is None):
             raise ConfigError(
                 f"start_momentum is {self.start_momentum} and end_momentum is {self.end_momentum}",
                 "give both, or neither to leave momentum alone",
             )
-        for name in ("start_momentum", "end_momentum"):
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, checks.momentum(name, getattr(self, name)))
 
     @property
     def length(self) -> int:
@@ -90,7 +84,7 @@ class Linear(Schedule):
 
 
 @dataclass(frozen=True)
-class LinearWarmup(Schedule):
+class LinearWarmup(Joined):
     r"""Gradual warmup: in equal increments to the peak, then constant; momentum is left alone.
 
     .. math:: \eta_t = \eta_{start} + (\eta_{peak} - \eta_{start}) \min(t / n, 1)
@@ -118,33 +112,12 @@ class LinearWarmup(Schedule):
        arXiv:1706.02677, section 2.2.
     """
 
-    peak_lr: float
-    warmup_steps: int
-    start_lr: float = 0.0
+    peak_lr: PeakRate
+    warmup_steps: Annotated[int, Whole(1, "give at least 1 step, or a constant schedule")]
+    start_lr: Annotated[LearningRate, NotAbove("peak_lr", "a warmup ends at its peak")] = 0.0
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "peak_lr", checks.peak("peak_lr", self.peak_lr))
-        object.__setattr__(self, "start_lr", checks.rate("start_lr", self.start_lr))
-        steps = checks.whole(
-            "warmup_steps", self.warmup_steps, 1, "give at least 1 step, or a constant schedule"
-        )
-        object.__setattr__(self, "warmup_steps", steps)
-        checks.not_above(
-            "start_lr", self.start_lr, "peak_lr", self.peak_lr, "a warmup ends at its peak"
-        )
-
-    @property
-    def length(self) -> int:
-        return self.warmup_steps
-
-    @property
-    def peak(self) -> float:
-        return self.peak_lr
-
-    def phases(self) -> tuple[tuple[str, int], ...]:
-        """The warmup, and the constant rate after it."""
-        return (("warmup", 0), ("hold", self.warmup_steps))
-
-    def lr_at(self, step: int) -> float:
-        """Learning rate of update `step`: the warmup, then the peak."""
-        return between(self.start_lr, self.peak_lr, min(step / self.warmup_steps, 1.0))
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """A line to the peak, which it holds."""
+        line = Linear(self.start_lr, self.peak_lr, self.warmup_steps)
+        return (Piece("warmup", line, self.warmup_steps),)

@@ -1,15 +1,31 @@
 """1-Cycle, with the parameters of DeepSpeed's."""
 
-from __future__ import annotations
-
-import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from bsscale.errors import ConfigError
-from bsscale.schedules import checks
 from bsscale.schedules.base import Schedule, between
+from bsscale.schedules.fields import (
+    Flag,
+    LearningRate,
+    Momentum,
+    NotAbove,
+    Number,
+    PeakRate,
+    Whole,
+)
 
 __all__ = ["OneCycle"]
+
+Stairs = Annotated[int, Whole(0, "give 0 for a continuous half")]
+DecayRate = Annotated[
+    float,
+    Number(
+        lambda rate: rate >= 0,
+        "below 0",
+        "give a rate of 0 or more: a positive rate makes the value decay",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -61,9 +77,6 @@ class OneCycle(Schedule):
         Momentum at the peak, and at the start and end of the cycle; 0 <= min <= max < 1.
     decay_mom_rate
         Decay of the momentum after the cycle, >= 0.
-    compat
-        "deepspeed" takes DeepSpeed's momentum where it differs on purpose, and its rounding; see
-        below. None is bsscale's own.
 
     Raises
     ------
@@ -86,9 +99,6 @@ class OneCycle(Schedule):
     - a negative stair count and a minimum above the maximum are rejected; DeepSpeed takes the first
       for continuous, and turns the cycle upside down for the second.
 
-    With ``compat="deepspeed"`` the first two are DeepSpeed's, and rate and momentum equal its own
-    bit for bit; `check` refuses a training so long that the momentum reaches 1.
-
     References
     ----------
     .. [1] L. N. Smith, N. Topin, "Super-Convergence: Very Fast Training of Neural Networks Using
@@ -98,73 +108,30 @@ class OneCycle(Schedule):
     .. [3] DeepSpeed, `deepspeed.runtime.lr_schedules.OneCycle`.
     """
 
-    cycle_min_lr: float
-    cycle_max_lr: float
-    cycle_first_step_size: int
-    cycle_second_step_size: int | None = None
-    cycle_first_stair_count: int = 0
-    cycle_second_stair_count: int | None = None
-    decay_step_size: int = 0
-    decay_lr_rate: float = 0.0
-    cycle_momentum: bool = True
-    cycle_min_mom: float = 0.8
-    cycle_max_mom: float = 0.9
-    decay_mom_rate: float = 0.0
-    compat: str | None = None
+    cycle_min_lr: Annotated[
+        LearningRate, NotAbove("cycle_max_lr", "the cycle starts and ends at the minimum")
+    ]
+    cycle_max_lr: PeakRate
+    cycle_first_step_size: Annotated[int, Whole(1, "give the rising half at least 1 step")]
+    cycle_second_step_size: (
+        Annotated[int, Whole(0, "give the steps of the falling half, or 0 for none")] | None
+    ) = None
+    cycle_first_stair_count: Stairs = 0
+    cycle_second_stair_count: Stairs | None = None
+    decay_step_size: Annotated[int, Whole(0, "give the steps of the decay, or 0 for no decay")] = 0
+    decay_lr_rate: DecayRate = 0.0
+    cycle_momentum: Flag = True
+    cycle_min_mom: Annotated[
+        Momentum,
+        NotAbove("cycle_max_mom", "momentum is at its minimum where the learning rate peaks"),
+    ] = 0.8
+    cycle_max_mom: Momentum = 0.9
+    decay_mom_rate: DecayRate = 0.0
 
     def __post_init__(self) -> None:
-        for name in (
-            "cycle_min_lr",
-            "cycle_max_lr",
-            "decay_lr_rate",
-            "cycle_min_mom",
-            "cycle_max_mom",
-            "decay_mom_rate",
-        ):
-            object.__setattr__(self, name, checks.number(name, getattr(self, name)))
-        for name, least, remedy in (
-            ("cycle_first_step_size", 1, "give the rising half at least 1 step"),
-            ("cycle_second_step_size", 0, "give the steps of the falling half, or 0 for none"),
-            ("cycle_first_stair_count", 0, "give 0 for a continuous half"),
-            ("cycle_second_stair_count", 0, "give 0 for a continuous half"),
-            ("decay_step_size", 0, "give the steps of the decay, or 0 for no decay"),
-        ):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, checks.whole(name, value, least, remedy))
-        if self.compat is not None:
-            checks.choice("compat", self.compat, ("deepspeed",))
-        self._check_bounds()
-        self._check_decay()
-
-    def _check_bounds(self) -> None:
-        checks.rate("cycle_min_lr", self.cycle_min_lr)
-        checks.peak("cycle_max_lr", self.cycle_max_lr)
-        checks.not_above(
-            "cycle_min_lr",
-            self.cycle_min_lr,
-            "cycle_max_lr",
-            self.cycle_max_lr,
-            "the cycle starts and ends at the minimum",
-        )
-        checks.momentum("cycle_min_mom", self.cycle_min_mom)
-        checks.momentum("cycle_max_mom", self.cycle_max_mom)
-        checks.not_above(
-            "cycle_min_mom",
-            self.cycle_min_mom,
-            "cycle_max_mom",
-            self.cycle_max_mom,
-            "momentum is at its minimum where the learning rate peaks",
-        )
-
-    def _check_decay(self) -> None:
+        super().__post_init__()
         for name in ("decay_lr_rate", "decay_mom_rate"):
             rate = getattr(self, name)
-            if rate < 0:
-                raise ConfigError(
-                    f"{name} is {rate:g}, below 0",
-                    "give a rate of 0 or more: a positive rate makes the value decay",
-                )
             if rate > 0 and self.decay_step_size == 0:
                 raise ConfigError(
                     f"{name} is {rate:g}, but decay_step_size is 0, which means no decay",
@@ -238,27 +205,11 @@ class OneCycle(Schedule):
             )
         return tuple(notes)
 
-    def check(self, steps: int) -> None:
-        """Raise ConfigError if DeepSpeed's growing momentum reaches 1 within `steps` updates."""
-        super().check(steps)
-        if self.compat is None or not self.cycle_momentum or self.decay_mom_rate == 0:
-            return
-        reached = self.momentum_at(steps - 1)
-        # The maximum in the cycle is below 1, and after it the last update has the highest.
-        if reached is not None and steps - 1 > self.end_step and reached >= 1:
-            headroom = (1 / self.cycle_max_mom - 1) / self.decay_mom_rate * self.decay_step_size
-            raise ConfigError(
-                f"decay_mom_rate is {self.decay_mom_rate:g}, and with compat=deepspeed it makes "
-                f"the momentum grow: to {reached:g} at step {steps - 1}, and 1 or more from step "
-                f"{self.end_step + math.ceil(headroom)} on",
-                "give decay_mom_rate=0, or leave compat out: then the momentum decays",
-            )
-
     def lr_at(self, step: int) -> float:
         """Learning rate of update `step`: with the height, then the decay."""
         past = step - self.end_step
         if past <= 0:
-            return self._between(self.cycle_min_lr, self.cycle_max_lr, step)
+            return between(self.cycle_min_lr, self.cycle_max_lr, self._height(step))
         return self.cycle_min_lr / self._decay(self.decay_lr_rate, past)
 
     def momentum_at(self, step: int) -> float | None:
@@ -266,20 +217,9 @@ class OneCycle(Schedule):
         if not self.cycle_momentum:
             return None
         past = step - self.end_step
-        if self.compat is None:
-            if past <= 0:
-                return self._between(self.cycle_max_mom, self.cycle_min_mom, step)
-            return self.cycle_max_mom / self._decay(self.decay_mom_rate, past)
-        if step == 0:
-            return self.cycle_min_mom
         if past <= 0:
-            return self._between(self.cycle_max_mom, self.cycle_min_mom, step)
-        return self.cycle_max_mom * self._decay(self.decay_mom_rate, past)
-
-    def _between(self, start: float, end: float, step: int) -> float:
-        if self.compat is None:
-            return between(start, end, self._height(step))
-        return start + (end - start) * self._deepspeed_height(step)
+            return between(self.cycle_max_mom, self.cycle_min_mom, self._height(step))
+        return self.cycle_max_mom / self._decay(self.decay_mom_rate, past)
 
     def _decay(self, rate: float, past: int) -> float:
         return 1.0 + rate * (past / self.decay_step_size) if rate else 1.0
@@ -298,16 +238,6 @@ class OneCycle(Schedule):
             # rounds to just below an exact one, as 29/50 does with 50 stairs.
             return (climbed * stairs // size) / stairs
         return climbed / size
-
-    def _deepspeed_height(self, step: int) -> float:
-        """The same height with DeepSpeed's rounding, which can pass the peak by a few bits."""
-        total = float(self.end_step)
-        peak = self.cycle_first_step_size / total
-        done = 1.0 + step / total - math.floor(1 + step / total)
-        rising = done <= peak
-        if self.cycle_first_stair_count if rising else self.second_stair_count:
-            return self._height(step)
-        return done / peak if rising else (done - 1) / (peak - 1)
 
 
 def _lost_stairs(which: str, stairs: int, half: str, steps: int) -> str:

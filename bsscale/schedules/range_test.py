@@ -1,15 +1,16 @@
 """The learning-rate range test: a rate that grows until training diverges."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from bsscale.errors import ConfigError
-from bsscale.schedules import checks
 from bsscale.schedules.base import Schedule
+from bsscale.schedules.fields import Flag, Number, PeakRate, Whole
 
 __all__ = ["ExponentialRangeTest", "RangeTest"]
+
+Steps = Annotated[int, Whole(1, "give at least 1 step")]
 
 
 @dataclass(frozen=True)
@@ -46,30 +47,17 @@ class RangeTest(Schedule):
     section 3.3.
     """
 
-    lr_range_test_min_lr: float
-    lr_range_test_step_size: int
-    lr_range_test_step_rate: float = 1.0
-    lr_range_test_staircase: bool = False
-
-    def __post_init__(self) -> None:
-        min_lr = checks.peak("lr_range_test_min_lr", self.lr_range_test_min_lr)
-        object.__setattr__(self, "lr_range_test_min_lr", min_lr)
-        size = checks.whole(
-            "lr_range_test_step_size", self.lr_range_test_step_size, 1, "give at least 1 step"
-        )
-        object.__setattr__(self, "lr_range_test_step_size", size)
-        rate = checks.number("lr_range_test_step_rate", self.lr_range_test_step_rate)
-        if rate <= 0:
-            raise ConfigError(
-                f"lr_range_test_step_rate is {rate:g}, and the rate would not grow",
-                "give a rate above 0: each step size adds that many times the minimum",
-            )
-        object.__setattr__(self, "lr_range_test_step_rate", rate)
-        if not isinstance(self.lr_range_test_staircase, bool):
-            raise ConfigError(
-                f"lr_range_test_staircase is {self.lr_range_test_staircase!r}",
-                "give true or false",
-            )
+    lr_range_test_min_lr: PeakRate
+    lr_range_test_step_size: Steps
+    lr_range_test_step_rate: Annotated[
+        float,
+        Number(
+            lambda rate: rate > 0,
+            "and the rate would not grow",
+            "give a rate above 0: each step size adds that many times the minimum",
+        ),
+    ] = 1.0
+    lr_range_test_staircase: Flag = False
 
     def lr_at(self, step: int) -> float:
         """Learning rate of update `step`."""
@@ -100,16 +88,12 @@ class ExponentialRangeTest(Schedule):
         If a value is outside these bounds.
     """
 
-    min_lr: float
-    max_lr: float
-    steps: int
+    min_lr: PeakRate
+    max_lr: PeakRate
+    steps: Steps
 
     def __post_init__(self) -> None:
-        for name in ("min_lr", "max_lr"):
-            object.__setattr__(self, name, checks.peak(name, getattr(self, name)))
-        object.__setattr__(
-            self, "steps", checks.whole("steps", self.steps, 1, "give at least 1 step")
-        )
+        super().__post_init__()
         if self.min_lr >= self.max_lr:
             raise ConfigError(
                 f"min_lr is {self.min_lr:g}, not below max_lr, which is {self.max_lr:g}",

@@ -1,19 +1,20 @@
 """Schedules one after the other."""
 
-from __future__ import annotations
-
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from bsscale.errors import ConfigError
-from bsscale.schedules import checks
 from bsscale.schedules.base import Schedule
+from bsscale.schedules.fields import Whole
+from bsscale.schedules.joined import Joined, Piece
 
 __all__ = ["Sequence"]
 
 
 @dataclass(frozen=True)
-class Sequence(Schedule):
+class Sequence(Joined):
     r"""Any schedules joined end to end, each of which sees its own steps from 0.
 
     With :math:`T_i` the sum of the lengths before part i,
@@ -63,11 +64,9 @@ class Sequence(Schedule):
                 f"the sequence has {len(self.schedules)} parts and {len(self.lengths)} lengths",
                 "give a length for every part but the last, which has no end",
             )
-        lengths = tuple(
-            checks.whole(f"the length of part {index}", length, 1, "give each part at least 1 step")
-            for index, length in enumerate(self.lengths)
-        )
-        object.__setattr__(self, "lengths", lengths)
+        length = Whole(1, "give each part at least 1 step")
+        lengths = [length(f"the length of part {i}", each) for i, each in enumerate(self.lengths)]
+        object.__setattr__(self, "lengths", tuple(lengths))
         sets = [part.momentum_at(0) is not None for part in self.schedules]
         if any(sets) and not all(sets):
             names = [type(part).__name__ for part in self.schedules]
@@ -77,62 +76,42 @@ class Sequence(Schedule):
                 "let all of them or none: cycle_momentum=false makes a cycle leave it alone",
             )
 
-    @property
-    def length(self) -> int:
-        return sum(self.lengths) + self.schedules[-1].length
-
-    @property
-    def peak(self) -> float | None:
-        peaks = [part.peak for part in self.schedules]
-        known = [peak for peak in peaks if peak is not None]
-        return max(known) if len(known) == len(peaks) else None
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The parts."""
+        lengths = (*self.lengths, self.schedules[-1].length)
+        return tuple(
+            Piece(type(part).__name__, part, length)
+            for part, length in zip(self.schedules, lengths, strict=True)
+        )
 
     def phases(self) -> tuple[tuple[str, int], ...]:
         """The phases of every part that begin before the next part does."""
         phases: list[tuple[str, int]] = []
-        for part, first, length in self._parts():
-            own = part.phases() or ((type(part).__name__, 0),)
-            phases += [
-                (name, first + step) for name, step in own if length is None or step < length
-            ]
+        for piece, first, steps in self._lasting():
+            own = piece.schedule.phases() or ((piece.name, 0),)
+            phases += [(name, first + step) for name, step in own if step < steps]
         return tuple(phases)
 
     def notes(self) -> tuple[str, ...]:
         """Those of the parts, and parts that are cut before they are complete."""
         notes: list[str] = []
-        for index, (part, _, length) in enumerate(self._parts()):
-            name = f"part {index} ({type(part).__name__})"
-            notes += [f"{name}: {note}" for note in part.notes()]
-            if length is not None and part.length > length:
-                notes.append(f"{name} takes {part.length} steps, but is cut after {length}")
+        for index, piece in enumerate(self.pieces):
+            name, length = f"part {index} ({piece.name})", piece.schedule.length
+            notes += [f"{name}: {note}" for note in piece.schedule.notes()]
+            if length > piece.steps:
+                notes.append(f"{name} takes {length} steps, but is cut after {piece.steps}")
         return tuple(notes)
 
     def check(self, steps: int) -> None:
         """Check every part for as many updates as it gets."""
-        for part, first, length in self._parts():
+        for piece, first, lasts in self._lasting():
             if first < steps:
-                part.check(steps - first if length is None else min(length, steps - first))
+                piece.schedule.check(int(min(lasts, steps - first)))
 
-    def lr_at(self, step: int) -> float:
-        """Learning rate of update `step`: that of its part."""
-        part, own = self._part(step)
-        return part.lr_at(own)
-
-    def momentum_at(self, step: int) -> float | None:
-        """Momentum of update `step`: that of its part."""
-        part, own = self._part(step)
-        return part.momentum_at(own)
-
-    def _part(self, step: int) -> tuple[Schedule, int]:
-        for part, length in zip(self.schedules, self.lengths, strict=False):
-            if step < length:
-                return part, step
-            step -= length
-        return self.schedules[-1], step
-
-    def _parts(self) -> Iterator[tuple[Schedule, int, int | None]]:
-        """Each part with its first step and its length; the last has none."""
+    def _lasting(self) -> Iterator[tuple[Piece, int, float]]:
+        """Each part with its first step and how many it lasts; the last has no end."""
         first = 0
-        for part, length in zip(self.schedules, (*self.lengths, None), strict=True):
-            yield part, first, length
-            first += length or 0
+        for piece, steps in zip(self.pieces, (*self.lengths, math.inf), strict=True):
+            yield piece, first, steps
+            first += piece.steps

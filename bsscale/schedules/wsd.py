@@ -1,18 +1,23 @@
 """Warmup-stable-decay."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
 
 from bsscale.errors import ConfigError
-from bsscale.schedules import checks
-from bsscale.schedules.base import Schedule, between
+from bsscale.schedules.constant import Constant
+from bsscale.schedules.fields import LearningRate, NotAbove, PeakRate, Whole
+from bsscale.schedules.joined import Joined, Piece, Reversed
+from bsscale.schedules.linear import Linear
 
 __all__ = ["WSD"]
 
+Phase = Annotated[int, Whole(0, "give 0 to leave this phase out")]
+Edge = Annotated[LearningRate, NotAbove("peak_lr", "the peak is in the middle")]
+
 
 @dataclass(frozen=True)
-class WSD(Schedule):
+class WSD(Joined):
     r"""Warmup, stable, decay: a trapezoid, then constant; momentum is left alone.
 
     With :math:`w, s, d` the steps of the three phases,
@@ -47,58 +52,29 @@ class WSD(Schedule):
     2024, arXiv:2405.18392, take as their baseline.
     """
 
-    peak_lr: float
-    warmup_steps: int
-    stable_steps: int
-    decay_steps: int
-    start_lr: float = 0.0
-    final_lr: float = 0.0
+    peak_lr: PeakRate
+    warmup_steps: Phase
+    stable_steps: Phase
+    decay_steps: Phase
+    start_lr: Edge = 0.0
+    final_lr: Edge = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "peak_lr", checks.peak("peak_lr", self.peak_lr))
-        for name in ("start_lr", "final_lr"):
-            object.__setattr__(self, name, checks.rate(name, getattr(self, name)))
-            checks.not_above(
-                name, getattr(self, name), "peak_lr", self.peak_lr, "the peak is in the middle"
-            )
-        for name in ("warmup_steps", "stable_steps", "decay_steps"):
-            steps = checks.whole(name, getattr(self, name), 0, "give 0 to leave this phase out")
-            object.__setattr__(self, name, steps)
+        super().__post_init__()
         if self.warmup_steps + self.decay_steps == 0:
             raise ConfigError(
                 "warmup_steps and decay_steps are both 0, which leaves a constant rate",
                 "give one of them, or take a constant schedule",
             )
 
-    @property
-    def length(self) -> int:
-        return self.warmup_steps + self.stable_steps + self.decay_steps
-
-    @property
-    def peak(self) -> float:
-        return self.peak_lr
-
-    def phases(self) -> tuple[tuple[str, int], ...]:
-        """The phases that have a step, and the constant rate after them."""
-        lengths = (
-            ("warmup", self.warmup_steps),
-            ("stable", self.stable_steps),
-            ("decay", self.decay_steps),
-        )
-        phases, first = [], 0
-        for name, steps in lengths:
-            if steps:
-                phases.append((name, first))
-            first += steps
-        return (*phases, ("hold", first))
-
-    def lr_at(self, step: int) -> float:
-        """Learning rate of update `step`."""
-        if step < self.warmup_steps:
-            return between(self.start_lr, self.peak_lr, step / self.warmup_steps)
-        left = self.length - step
-        if left >= self.decay_steps:
-            return self.peak_lr
-        if left <= 0:
-            return self.final_lr if self.decay_steps else self.peak_lr
-        return between(self.final_lr, self.peak_lr, left / self.decay_steps)
+    @cached_property
+    def pieces(self) -> tuple[Piece, ...]:
+        """A line up, the peak, and a line down, those that have a step."""
+        peak, pieces = self.peak_lr, []
+        if steps := self.warmup_steps:
+            pieces.append(Piece("warmup", Linear(self.start_lr, peak, steps), steps))
+        if steps := self.stable_steps:
+            pieces.append(Piece("stable", Constant(peak), steps))
+        if steps := self.decay_steps:
+            pieces.append(Piece("decay", Reversed(Linear(self.final_lr, peak, steps)), steps))
+        return tuple(pieces)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, cast
 
+from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.files.replace import plain
 from bsscale.records.study_record import RegisteredArm
@@ -115,7 +116,7 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
         gpus=gpus if options.gpus is None else options.gpus,
         rate=options.rate,
         preset=options.preset,
-        schedule=built,
+        schedule=resolve(built),
     )
 
 

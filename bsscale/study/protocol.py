@@ -51,14 +51,6 @@ __all__ = ["study"]
 
 log = logging.getLogger(__name__)
 
-# Where a search starts: from far too small to where most models diverge.
-RATES = {
-    "sgd": (3e-3, 3.0),
-    "adagrad": (3e-3, 3.0),
-    "adam": (1e-4, 1e-1),
-    "adamw": (1e-4, 1e-1),
-}
-
 
 def study(
     config: Config,
@@ -323,7 +315,7 @@ class _Study:
     def _search(self, name: str, gpus: int, target: float | None, budget: int) -> Search:
         """The best constant rate at so many GPUs, on the tuning seeds."""
         seeds = self.task.tuning_seed_list()
-        low, high = RATES.get(self.config.optimizer.name, RATES["sgd"])
+        low, high = self.config.optimizer.search_range
         samples = 0
 
         def evaluate(rates: Sequence[float]) -> dict[float, Trial]:

@@ -20,7 +20,6 @@ from bsscale.data import Dataset
 from bsscale.errors import ConfigError
 from bsscale.files.replace import write_json
 from bsscale.objectives.binary import chance_auc_bound, label_entropy
-from bsscale.optimizers import SGDConfig
 from bsscale.planning.description import describe_plan
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import make_plan
@@ -36,14 +35,6 @@ from bsscale.training.spec import RunSpec
 __all__ = ["range_test"]
 
 log = logging.getLogger(__name__)
-
-# Where a test starts and ends if nothing says better: from far too small to far too large.
-DEFAULT_RANGE = {
-    "adam": (1e-5, 1.0),
-    "adamw": (1e-5, 1.0),
-    "sgd": (1e-3, 30.0),
-    "adagrad": (1e-3, 30.0),
-}
 
 
 def range_test(
@@ -75,7 +66,9 @@ def range_test(
         log.info("seed %d: %s at lr %.3g", seed, edge.reason, edge.lr)
 
     suggestion = suggest(
-        list(readings.values()), dataset.train.samples_per_pass, _momentum_gain(config)
+        list(readings.values()),
+        dataset.train.samples_per_pass,
+        max(1.0, config.optimizer.momentum_gain(OneCycleConfig().cycle_min_mom)),
     )
     _report(suggestion, curves, readings, directory, gpus=config.gpus or 1)
     return suggestion
@@ -111,13 +104,6 @@ def describe_range_test(config: Config, dataset: Dataset, devices: Devices) -> s
     return f"{described}\n{'cost':>13}  {len(specs)} seeds, {samples:,} samples in all"
 
 
-def _momentum_gain(config: Config) -> float:
-    """How much higher SGD's rate may be at the momentum of a default cycle's peak."""
-    if not isinstance(config.optimizer, SGDConfig):
-        return 1.0  # Adam's beta1 averages gradients and does not add them up
-    return max(1.0, (1 - OneCycleConfig().cycle_min_mom) / (1 - config.optimizer.momentum))
-
-
 def _one_seed(
     config: Config,
     task: RangeTestTask,
@@ -129,7 +115,7 @@ def _one_seed(
 ) -> RunSpec:
     gpus = config.gpus or 1
     samples_per_pass = dataset.train.samples_per_pass
-    low, high = DEFAULT_RANGE.get(config.optimizer.name, DEFAULT_RANGE["sgd"])
+    low, high = config.optimizer.range_test_range
     ramp = task.ramp
     if ramp.lr_range_test_min_lr is None:
         ramp = replace(ramp, lr_range_test_min_lr=low)

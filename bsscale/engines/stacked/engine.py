@@ -104,7 +104,7 @@ class StackedEngine:
     def begin(self, slot: int, plan: Plan, checkpoint: Checkpoint | None = None) -> None:
         """Put a run into a slot, at its start or where a checkpoint left it."""
         self._step.parameters.load(slot, self._build(plan, plan.config.seed))
-        self._step.rule.clear(slot)
+        self._step.updates.clear(slot)
         self._loss_sums[slot] = 0.0
         self._slots[slot] = run = _Slot(plan)
         if checkpoint is not None:
@@ -195,10 +195,10 @@ class StackedEngine:
 
     def _tensors(self, slot: int) -> dict[str, Tensor]:
         """A slot's share of the stacked tensors, by their names in a checkpoint."""
-        parameters, rule = self._step.parameters, self._step.rule
+        parameters, updates = self._step.parameters, self._step.updates
         tensors = {MODEL + name: value[slot] for name, value in parameters.values.items()}
-        for k, state in enumerate(rule.states):
-            of_all = parameters.views([states[k] for states in rule.state])
+        for k, state in enumerate(updates.states):
+            of_all = parameters.views([states[k] for states in updates.state])
             tensors |= {f"{OPTIMIZER}{n}.{state}": value[slot] for n, value in of_all.items()}
         return tensors
 
@@ -270,12 +270,12 @@ class StackedEngine:
         step.score(Batches.of(few, self.device, self.dtype))
         for slot in range(self.width):
             step.parameters.clear(slot)
-            step.rule.clear(slot)
+            step.updates.clear(slot)
 
     def _no_rates(self, step: Step) -> Tensor:
         """Coefficients of an update that changes no parameter, shape (coefficients, width)."""
         zeros = np.zeros((1, self.width))
-        coefficients = step.rule.coefficients(zeros, zeros, zeros.astype(np.int64))
+        coefficients = step.updates.optimizer.coefficients(zeros, zeros, zeros.astype(np.int64))
         return torch.from_numpy(0.0 * coefficients[0]).to(self.device, self.dtype)
 
     def _build(self, plan: Plan, seed: int) -> nn.Module:
@@ -284,7 +284,7 @@ class StackedEngine:
 
     def _clear(self, slot: int) -> None:
         self._step.parameters.clear(slot)
-        self._step.rule.clear(slot)
+        self._step.updates.clear(slot)
 
     def _coefficients(self, updates: int) -> Tensor:
         """The update rule's coefficients, shape (updates, coefficients, width); empty slots: 0."""
@@ -298,7 +298,7 @@ class StackedEngine:
             step[:, number] = steps
             lr[:, number] = slot.plan.schedule.lr(steps)
             momentum[:, number] = configured if moved is None else moved
-        coefficients = self._step.rule.coefficients(lr, momentum, step)
+        coefficients = self._step.updates.optimizer.coefficients(lr, momentum, step)
         empty = [number for number in range(self.width) if number not in self._slots]
         coefficients[:, :, empty] = 0.0
         return torch.from_numpy(coefficients).to(self.device, self.dtype)

@@ -15,9 +15,9 @@ from bsscale.engines.stacked.functional import FunctionalModel
 from bsscale.engines.stacked.layers import Weights
 from bsscale.engines.stacked.models import stacked_model, tables
 from bsscale.engines.stacked.state import StackedParameters
-from bsscale.engines.stacked.update_rules import UpdateRule, make_update_rule
+from bsscale.engines.stacked.updates import Updates
 from bsscale.optimizers import OptimizerConfig
-from bsscale.optimizers.options import SPARSE_ROWS
+from bsscale.optimizers.optimizer import SPARSE_ROWS
 
 __all__ = ["CompiledStep", "LayersStep", "Step", "use_compile_cache"]
 
@@ -26,7 +26,7 @@ class Step(Protocol):
     """What the engine asks of a step."""
 
     parameters: StackedParameters
-    rule: UpdateRule
+    updates: Updates
 
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
         """Take one update from a batch, leading dimensions (width, batch); gives the logits."""
@@ -66,16 +66,19 @@ class LayersStep:
         self._width = width
         of_tables = tables(module)
         dense = [name for name, _ in module.named_parameters() if name not in of_tables]
-        groups = [dense, *([name] for name in of_tables)]
+        # Few large tensors make few and large updates, where a layer's own are not needed.
+        groups = [dense] if optimizer.elementwise else [[name] for name in dense]
+        first = len(groups)
+        groups += [[name] for name in of_tables]
         self.parameters = StackedParameters(module, width, groups, device, dtype)
         values = self.parameters.values
-        self._numbers = {name: number for number, name in enumerate(of_tables, start=1)}
+        self._numbers = {name: number for number, name in enumerate(of_tables, start=first)}
         sparse = {
             number: values[name].shape[2]
             for name, number in self._numbers.items()
             if optimizer.updates_touched_rows_only(values[name].shape[1])
         }
-        self.rule = make_update_rule(
+        self.updates = Updates(
             optimizer, self.parameters.tensors, sparse, clipped=clip_grad_norm is not None
         )
         self._clipping = None
@@ -85,13 +88,13 @@ class LayersStep:
                 for name, number in self._numbers.items()
                 if values[name].shape[1] >= SPARSE_ROWS
             }
-            self._clipping = GradientClipping(self.rule.gradients, clip_grad_norm, large)
+            self._clipping = GradientClipping(self.updates.gradients, clip_grad_norm, large)
         self._model = stacked_model(
-            Weights(values, self.parameters.views(self.rule.gradients)), module
+            Weights(values, self.parameters.views(self.updates.gradients)), module
         )
 
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
-        self.rule.open(coefficients)
+        self.updates.open(coefficients)
         logits = self._model.forward(batch.categorical, batch.numeric)
         # The derivative of each run's mean binary cross-entropy with respect to its logits.
         error = torch.sigmoid(logits).sub_(batch.label).div_(logits.shape[1])
@@ -99,7 +102,7 @@ class LayersStep:
         touched = {self._numbers[e.parameter]: e.rows for e in self._model.embeddings}
         if self._clipping is not None:
             self._clipping.clip(touched)
-        self.rule.apply(coefficients, touched)
+        self.updates.apply(coefficients, touched)
         return logits
 
     def score(self, samples: Batches) -> Tensor:
@@ -129,25 +132,27 @@ class CompiledStep:
         self.parameters = parameters = StackedParameters(
             module, width, [[name] for name in names], device, dtype
         )
-        self.rule = rule = make_update_rule(
+        self.updates = updates = Updates(
             optimizer, parameters.tensors, {}, clipped=clip_grad_norm is not None
         )
         clipping = (
-            None if clip_grad_norm is None else GradientClipping(rule.gradients, clip_grad_norm, {})
+            None
+            if clip_grad_norm is None
+            else GradientClipping(updates.gradients, clip_grad_norm, {})
         )
         self._model = model = FunctionalModel(module, parameters.values)
-        accumulators = list(parameters.views(rule.gradients).items())
+        accumulators = list(parameters.views(updates.gradients).items())
 
         def update(
             categorical: Tensor, numeric: Tensor, label: Tensor, coefficients: Tensor
         ) -> Tensor:
-            rule.open(coefficients)
+            updates.open(coefficients)
             gradients, logits = model.gradient(categorical, numeric, label)
             for name, accumulator in accumulators:
                 accumulator.add_(gradients[name])
             if clipping is not None:
                 clipping.clip({})
-            rule.apply(coefficients, {})
+            updates.apply(coefficients, {})
             return logits
 
         # Each stack has a shape of its own; torch gives up after a handful of one function's.
@@ -170,17 +175,17 @@ class CompiledStep:
         batch
             Of one update.
         rates
-            The update rule's coefficients, all zero.
+            The update's coefficients, all zero.
         """
         found = []
         for update in (self._uncompiled, self._compiled):
             for slot in range(self._width):
                 self.parameters.load(slot, module)
             update(batch.categorical, batch.numeric, batch.label, rates)
-            found.append([gradient.clone() for gradient in self.rule.gradients])
+            found.append([gradient.clone() for gradient in self.updates.gradients])
             for slot in range(self._width):
                 self.parameters.clear(slot)
-                self.rule.clear(slot)
+                self.updates.clear(slot)
         expected, compiled = found
         # Rounding differs; a gradient that is nothing but rounding is measured by the others.
         least = 1e-3 * max(float(gradient.norm()) for gradient in expected)

@@ -3,74 +3,63 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from bsscale.errors import ConfigError
 from bsscale.schedules import Constant, Schedule
-from bsscale.schedules.options.base import ScheduleConfig, ScheduleContext, scaled_peak
+from bsscale.schedules.options.base import ScheduleConfig, ScheduleContext
+from bsscale.schedules.options.units import scaled_peak
 
 __all__ = ["FixedConfig", "LinearScalingConfig", "ScaledConfig", "SqrtScalingConfig"]
 
 
 @dataclass
-class FixedConfig(ScheduleConfig):
+class _ConstantConfig(ScheduleConfig):
+    """What the four have in common: one rate, by one rule."""
+
+    rule: ClassVar[str]
+
+    @property
+    def scaling_rule(self) -> str:
+        return self.rule
+
+    def build(self, context: ScheduleContext) -> Schedule:
+        return Constant(scaled_peak(context, self.rule, None))
+
+
+@dataclass
+class FixedConfig(_ConstantConfig):
     """base_lr, whatever the batch."""
 
     name: str = "fixed"
-
-    @property
-    def scaling_rule(self) -> str:
-        return "none"
-
-    def build(self, context: ScheduleContext) -> Schedule:
-        return Constant(scaled_peak(context, self.scaling_rule, None))
+    rule: ClassVar[str] = "none"
 
 
 @dataclass
-class LinearScalingConfig(ScheduleConfig):
+class LinearScalingConfig(_ConstantConfig):
     """gpus x base_lr, constant."""
 
     name: str = "linear_scaling"
-
-    @property
-    def scaling_rule(self) -> str:
-        return "linear"
-
-    def build(self, context: ScheduleContext) -> Schedule:
-        return Constant(scaled_peak(context, self.scaling_rule, None))
+    rule: ClassVar[str] = "linear"
 
 
 @dataclass
-class SqrtScalingConfig(ScheduleConfig):
+class SqrtScalingConfig(_ConstantConfig):
     """The square root of gpus x base_lr, constant."""
 
     name: str = "sqrt_scaling"
-
-    @property
-    def scaling_rule(self) -> str:
-        return "sqrt"
-
-    def build(self, context: ScheduleContext) -> Schedule:
-        return Constant(scaled_peak(context, self.scaling_rule, None))
+    rule: ClassVar[str] = "sqrt"
 
 
 @dataclass
-class ScaledConfig(ScheduleConfig):
-    """factor x base_lr, constant: the control of every rule.
-
-    Attributes
-    ----------
-    factor
-        Whatever gpus is; there is no default.
-    """
+class ScaledConfig(_ConstantConfig):
+    """factor x base_lr, constant: the control of every rule."""
 
     name: str = "scaled"
+    rule: ClassVar[str] = "factor"
     factor: float | None = None
-
-    @property
-    def scaling_rule(self) -> str:
-        return "factor"
 
     def build(self, context: ScheduleContext) -> Schedule:
         if self.factor is None:
             raise ConfigError("schedule=scaled without a factor", "give schedule.factor=4, say")
-        return Constant(scaled_peak(context, "factor", self.factor))
+        return Constant(scaled_peak(context, self.rule, self.factor))

@@ -5,42 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bsscale.config.files import read_json
 from bsscale.errors import ConfigError
 from bsscale.schedules import Schedule, from_deepspeed
-from bsscale.schedules.options.base import ScheduleConfig, ScheduleContext
+from bsscale.schedules.options.base import Reader, ScheduleConfig, ScheduleContext, not_read
 
 __all__ = ["DeepSpeedConfig"]
 
 
 @dataclass
 class DeepSpeedConfig(ScheduleConfig):
-    """The scheduler of a ds_config.json, whose rates and steps are used as they stand.
-
-    Attributes
-    ----------
-    config
-        Path of the file, of which only the scheduler section is read; or that section itself.
-    compat
-        deepspeed: DeepSpeed's own momentum where it differs on purpose.
-    """
+    """The scheduler of a ds_config.json, whose rates and steps are used as they stand."""
 
     name: str = "deepspeed"
     config: Any = None
-    compat: str | None = None
 
-    def resolved(self) -> DeepSpeedConfig:
+    def resolved(self, reader: Reader) -> DeepSpeedConfig:
         if not isinstance(self.config, str):
             return self
-        content = read_json("schedule.config", self.config)
+        content = reader.read_json("schedule.config", self.config)
         return replace(self, config=content.get("scheduler", content))
 
     def build(self, context: ScheduleContext) -> Schedule:
         if isinstance(self.config, str):
-            return self.resolved().build(context)
+            raise not_read("config", self.config)
         if self.config is None:
             raise ConfigError(
                 "schedule=deepspeed without a configuration",
                 "give schedule.config=path/to/ds_config.json",
             )
-        return from_deepspeed(self.config, context.base_lr, compat=self.compat)
+        return from_deepspeed(self.config, context.base_lr)

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-from bsscale.config.files import read_yaml, typed
 from bsscale.errors import ConfigError
 from bsscale.schedules import OneCycle, OneCycleTorch, Schedule, checks
-from bsscale.schedules.options.base import (
-    ScheduleConfig,
-    ScheduleContext,
-    given_length,
-    length,
-    scaled_peak,
-)
+from bsscale.schedules.options.base import Reader, ScheduleConfig, ScheduleContext, not_read
+from bsscale.schedules.options.units import given_length, length, scaled_peak
 
 __all__ = ["OneCycleConfig", "OneCycleTorchConfig"]
 
@@ -28,15 +22,7 @@ _NAMES_OF_ONE = (
 
 @dataclass
 class _CycleConfig(ScheduleConfig):
-    """What the two have in common.
-
-    Attributes
-    ----------
-    scaling, factor
-        The rule that gives the peak: none, linear, sqrt, or factor with its factor.
-    cycle_momentum
-        None: where the optimizer has momentum or beta1.
-    """
+    """Options that the two have in common."""
 
     scaling: str | None = None
     factor: float | None = None
@@ -83,18 +69,7 @@ class _CycleConfig(ScheduleConfig):
 class OneCycleConfig(_CycleConfig):
     """1-Cycle, with the parameter names of the DeepSpeed configuration.
 
-    Each length has three names, of which at most one may be given: ``..._step_size`` in updates,
-    ``..._samples``, and ``..._fraction`` of one pass over the training split. By default the two
-    halves of the cycle and the decay take a third of a pass each, the proportions of the
-    tutorial's example (1000 + 1000 + 1000 steps); the second half follows the first.
-
-    Attributes
-    ----------
-    preset
-        A YAML file with any of the options whose default is None, such as the range test writes;
-        it fills those that are None here.
-    compat
-        deepspeed: DeepSpeed's own momentum where it differs on purpose.
+    The default lengths have the proportions of DeepSpeed's tutorial, 1000 + 1000 + 1000 steps.
     """
 
     name: str = "onecycle"
@@ -117,16 +92,15 @@ class OneCycleConfig(_CycleConfig):
     cycle_min_mom: float = 0.8
     cycle_max_mom: float = 0.9
     decay_mom_rate: float = 0.0
-    compat: str | None = None
 
-    def resolved(self) -> OneCycleConfig:
+    def resolved(self, reader: Reader) -> OneCycleConfig:
         if self.preset is None:
             return self
-        values = read_yaml("schedule.preset", self.preset)
+        values = reader.read_yaml("schedule.preset", self.preset)
         options = [field.name for field in fields(self) if field.default is None]
         options.remove("preset")
         checks.keys(values, options, f"the preset {self.preset}")
-        preset = typed(OneCycleConfig, values, f"the preset {self.preset}")
+        preset = reader.typed(OneCycleConfig, values, f"the preset {self.preset}")
         settled = {option for option in options if getattr(self, option) is not None}
         for names in _NAMES_OF_ONE:
             if names & settled:
@@ -136,7 +110,7 @@ class OneCycleConfig(_CycleConfig):
 
     def build(self, context: ScheduleContext) -> Schedule:
         if self.preset is not None:
-            return self.resolved().build(context)
+            raise not_read("preset", self.preset)
         first = length(self, context, "cycle_first", default=1 / 3)
         decay = self._decay_step_size(context)
         # The tutorial's example decays by 0.001 per decay_step_size.
@@ -156,7 +130,6 @@ class OneCycleConfig(_CycleConfig):
             cycle_min_mom=self.cycle_min_mom,
             cycle_max_mom=self.cycle_max_mom,
             decay_mom_rate=self.decay_mom_rate,
-            compat=self.compat,
         )
 
     def _decay_step_size(self, context: ScheduleContext) -> int:
@@ -177,20 +150,7 @@ class OneCycleConfig(_CycleConfig):
 
 @dataclass
 class OneCycleTorchConfig(_CycleConfig):
-    """1-Cycle, with the parameter names of torch.optim.lr_scheduler.OneCycleLR.
-
-    Attributes
-    ----------
-    max_lr
-        The peak; None: as `scaling` says, by default gpus x base_lr.
-    total_steps, total_samples, total_fraction
-        The whole cycle, in updates, samples or passes; at most one may be given, one pass by
-        default. After it the rate stays at its end.
-    pct_start, anneal_strategy, base_momentum, max_momentum
-        As in PyTorch, defaults included.
-    div_factor, final_div_factor, three_phase
-        The same.
-    """
+    """1-Cycle, with the parameter names of torch.optim.lr_scheduler.OneCycleLR."""
 
     name: str = "onecycle_torch"
     max_lr: float | None = None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from bsscale.config.files import typed
 from bsscale.errors import ConfigError
-from bsscale.schedules import Schedule, Sequence
-from bsscale.schedules.options.base import ScheduleConfig, ScheduleContext, given_length
+from bsscale.schedules import Schedule, Sequence, checks
+from bsscale.schedules.options.base import (
+    OptionsT,
+    Reader,
+    ScheduleConfig,
+    ScheduleContext,
+    Typed,
+)
 from bsscale.schedules.options.constants import (
     FixedConfig,
     LinearScalingConfig,
@@ -25,21 +30,26 @@ from bsscale.schedules.options.shapes import (
     RangeTestConfig,
     WSDConfig,
 )
+from bsscale.schedules.options.units import given_length
 
 __all__ = ["PARTS", "SequenceConfig"]
 
+# What a part may be, by its name in conf/schedule.
 PARTS: dict[str, type[ScheduleConfig]] = {
-    "fixed": FixedConfig,
-    "linear_scaling": LinearScalingConfig,
-    "sqrt_scaling": SqrtScalingConfig,
-    "scaled": ScaledConfig,
-    "linear_warmup": LinearWarmupConfig,
-    "cosine": CosineConfig,
-    "wsd": WSDConfig,
-    "range_test": RangeTestConfig,
-    "onecycle": OneCycleConfig,
-    "onecycle_torch": OneCycleTorchConfig,
-    "deepspeed": DeepSpeedConfig,
+    options.name: options
+    for options in (
+        FixedConfig,
+        LinearScalingConfig,
+        SqrtScalingConfig,
+        ScaledConfig,
+        LinearWarmupConfig,
+        CosineConfig,
+        WSDConfig,
+        RangeTestConfig,
+        OneCycleConfig,
+        OneCycleTorchConfig,
+        DeepSpeedConfig,
+    )
 }
 
 
@@ -61,25 +71,22 @@ def _warmup_then_cosine() -> list[dict[str, Any]]:
 class SequenceConfig(ScheduleConfig):
     """Parts joined end to end, each of which starts at its own step 0.
 
-    Attributes
-    ----------
-    parts
-        A list of ``{name: ..., length_...: ..., option: ...}``: the name of another schedule, how
-        long it lasts (``length_steps``, ``length_samples``, or ``length_fraction`` of one pass;
-        not for the last part, which has no end), and that schedule's own options. By default a
-        warmup and a cosine.
+    A part is ``{name: ..., length_...: ..., option: ...}``, as conf/schedule/sequence.yaml says.
     """
 
     name: str = "sequence"
     parts: list[dict[str, Any]] = field(default_factory=_warmup_then_cosine)
 
-    def resolved(self) -> SequenceConfig:
+    def resolved(self, reader: Reader) -> SequenceConfig:
         parts = []
         for index, part in enumerate(self.parts):
             with _naming(index):
-                lengths, own = _split(part)
-                resolved = own.resolved()
-            parts.append(part if resolved is own else lengths | asdict(resolved))
+                length, options = _split(part, reader.typed)
+                resolved = options.resolved(reader)
+            # Defaults are not written out, unless a file has filled some of them.
+            kept = part.keys() if resolved is options else part.keys() | asdict(resolved).keys()
+            values = asdict(length) | asdict(resolved)
+            parts.append({key: value for key, value in values.items() if key in kept})
         return self if parts == self.parts else replace(self, parts=parts)
 
     def build(self, context: ScheduleContext) -> Schedule:
@@ -87,11 +94,11 @@ class SequenceConfig(ScheduleConfig):
         lengths: list[int] = []
         for index, part in enumerate(self.parts):
             with _naming(index):
-                given, own = _split(part)
-                schedules.append(own.build(context))
+                length, options = _split(part, _made)
+                schedules.append(options.build(context))
                 if index < len(self.parts) - 1:
-                    lengths.append(_steps(given, context))
-                elif given:
+                    lengths.append(_steps(length, context))
+                elif given := [key for key, value in asdict(length).items() if value is not None]:
                     raise ConfigError(
                         f"{', '.join(given)} of the last part does nothing: it has no end",
                         "leave it out, or add a part after it",
@@ -99,18 +106,27 @@ class SequenceConfig(ScheduleConfig):
         return Sequence(tuple(schedules), tuple(lengths))
 
 
-def _split(part: dict[str, Any]) -> tuple[dict[str, Any], ScheduleConfig]:
-    """The length of a part as given, and its own configuration."""
+def _split(part: Mapping[str, Any], typed: Typed) -> tuple[_LengthConfig, ScheduleConfig]:
+    """How long a part lasts, and its own options."""
     name = part.get("name")
     if name not in PARTS:
         raise ConfigError(f"its name is {name!r}", f"give one of {', '.join(PARTS)}")
-    lengths = {key: value for key, value in part.items() if key.startswith("length_")}
-    own = {key: value for key, value in part.items() if key not in lengths}
-    return lengths, typed(PARTS[name], own, f"the options of {name}")
+    length = {key: value for key, value in part.items() if key.startswith("length_")}
+    own = {key: value for key, value in part.items() if key not in length}
+    return (
+        typed(_LengthConfig, length, "the length of a part"),
+        typed(PARTS[name], own, f"the options of {name}"),
+    )
 
 
-def _steps(given: dict[str, Any], context: ScheduleContext) -> int:
-    steps = given_length(typed(_LengthConfig, given, "the length of a part"), context, "length")
+def _made(kind: type[OptionsT], values: Mapping[str, Any], where: str) -> OptionsT:
+    """Options from values that have their types already."""
+    checks.keys(values, [field.name for field in fields(kind)], where)
+    return kind(**values)
+
+
+def _steps(length: _LengthConfig, context: ScheduleContext) -> int:
+    steps = given_length(length, context, "length")
     if steps is None:
         raise ConfigError(
             "it has no length",

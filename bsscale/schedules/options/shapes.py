@@ -1,8 +1,4 @@
-"""Shapes with a peak that a scaling rule gives, and the range test.
-
-Each length has three names, of which at most one may be given: ``..._steps``, ``..._samples``, and
-``..._fraction`` of one pass over the training split.
-"""
+"""Shapes with a peak that a scaling rule gives, and the range test."""
 
 from __future__ import annotations
 
@@ -17,12 +13,8 @@ from bsscale.schedules import (
     RangeTest,
     Schedule,
 )
-from bsscale.schedules.options.base import (
-    ScaledPeakConfig,
-    ScheduleConfig,
-    ScheduleContext,
-    length,
-)
+from bsscale.schedules.options.base import ScheduleConfig, ScheduleContext
+from bsscale.schedules.options.units import length, scaled_peak
 
 __all__ = ["CosineConfig", "LinearWarmupConfig", "RangeTestConfig", "WSDConfig"]
 
@@ -30,16 +22,20 @@ THIRD = 1 / 3
 
 
 @dataclass
-class LinearWarmupConfig(ScaledPeakConfig):
-    """Gradual warmup to the peak, then constant (Goyal et al. 2017).
+class ScaledPeakConfig(ScheduleConfig):
+    """Options of every shape whose peak a scaling rule gives."""
 
-    Attributes
-    ----------
-    start_lr
-        Learning rate of the first update; None: base_lr, as in the paper.
-    warmup_steps, warmup_samples, warmup_fraction
-        The warmup; a third of a pass, the rise of onecycle, by default.
-    """
+    scaling: str = "linear"
+    factor: float | None = None
+
+    def peak_lr(self, context: ScheduleContext) -> float:
+        """The peak that the rule gives."""
+        return scaled_peak(context, self.scaling, self.factor)
+
+
+@dataclass
+class LinearWarmupConfig(ScaledPeakConfig):
+    """Gradual warmup to the peak, then constant (Goyal et al. 2017)."""
 
     name: str = "linear_warmup"
     start_lr: float | None = None
@@ -57,15 +53,7 @@ class LinearWarmupConfig(ScaledPeakConfig):
 
 @dataclass
 class CosineConfig(ScaledPeakConfig):
-    """Half a cosine from the peak to a final rate, then constant.
-
-    Attributes
-    ----------
-    final_lr
-        Learning rate after the decay; None: a tenth of base_lr. With 0 nothing is learnt after it.
-    decay_steps, decay_samples, decay_fraction
-        The decay; one pass by default.
-    """
+    """Half a cosine from the peak to a final rate, then constant."""
 
     name: str = "cosine"
     final_lr: float | None = None
@@ -83,21 +71,7 @@ class CosineConfig(ScaledPeakConfig):
 
 @dataclass
 class WSDConfig(ScaledPeakConfig):
-    """Warmup, stable, decay, then constant.
-
-    Attributes
-    ----------
-    start_lr
-        Learning rate of the first update; None: base_lr.
-    final_lr
-        Learning rate after the decay; None: a tenth of base_lr. With 0 nothing is learnt after it.
-    warmup_steps, warmup_samples, warmup_fraction
-        The warmup; a third of a pass by default, like each of the next two.
-    stable_steps, stable_samples, stable_fraction
-        The stable phase.
-    decay_steps, decay_samples, decay_fraction
-        The decay.
-    """
+    """Warmup, stable, decay, then constant."""
 
     name: str = "wsd"
     start_lr: float | None = None
@@ -125,25 +99,7 @@ class WSDConfig(ScaledPeakConfig):
 
 @dataclass
 class RangeTestConfig(ScheduleConfig):
-    """A growing rate, with the parameter names of DeepSpeed's LRRangeTest.
-
-    Attributes
-    ----------
-    mode
-        linear (DeepSpeed's: min x (1 + rate x t / size), without end), or exponential (from the
-        minimum to the maximum, then constant).
-    lr_range_test_min_lr
-        Learning rate of the first update; None: a tenth of base_lr.
-    lr_range_test_max_lr
-        Of the exponential mode; None: 10 x gpus x base_lr.
-    lr_range_test_step_size, lr_range_test_samples, lr_range_test_fraction
-        Linear: the steps in which the rate grows by rate x min, by default a hundredth of a pass.
-        Exponential: the steps from minimum to maximum, by default one pass.
-    lr_range_test_step_rate
-        Of the linear mode; None: 5, as in DeepSpeed's tutorial.
-    lr_range_test_staircase
-        Of the linear mode: whether the rate is constant for one step size; None: no.
-    """
+    """A growing rate, with the parameter names of DeepSpeed's LRRangeTest."""
 
     name: str = "range_test"
     mode: str = "linear"

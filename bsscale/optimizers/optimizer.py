@@ -1,0 +1,154 @@
+"""What every optimizer has: options, torch's form, and its rule for stacked runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from bsscale.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+
+__all__ = ["SPARSE_ROWS", "Floats", "Ints", "OptimizerConfig"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+# Where finding the touched rows starts to cost less than updating all of them.
+SPARSE_ROWS = 20_000
+
+
+@dataclass
+class OptimizerConfig:
+    """An optimizer: its options as fields, what is known of it as class attributes.
+
+    Attributes
+    ----------
+    name
+        The optimizer's name in records.
+    elementwise
+        Whether an element's update depends on nothing but that element. Where it does not, as in
+        layerwise rules, each parameter has tensors of its own.
+    momentum_option
+        The option that a schedule's momentum replaces; None where there is none.
+    search_range, range_test_range
+        Where a search for the learning rate begins (a study), and between which rates a range test
+        grows it.
+    """
+
+    name: str = "???"  # (missing, as OmegaConf spells it)
+    weight_decay: float = 0.0
+    sparse: bool | str = "auto"
+
+    elementwise: ClassVar[bool] = True
+    momentum_option: ClassVar[str | None] = None
+    search_range: ClassVar[tuple[float, float]]
+    range_test_range: ClassVar[tuple[float, float]]
+
+    # -- options ----------------------------------------------------------------------------------
+
+    @property
+    def momentum_now(self) -> float | None:
+        """The configured momentum; None if there is none for a schedule to move."""
+        if self.momentum_option is None:
+            return None
+        momentum: float = getattr(self, self.momentum_option)
+        return momentum
+
+    def momentum_gain(self, momentum: float) -> float:
+        """How much higher the learning rate may be at another momentum than the configured one.
+
+        1 where momentum averages gradients and does not add them up.
+        """
+        return 1.0
+
+    def updates_touched_rows_only(self, rows: int) -> bool:
+        """Whether an embedding table of so many rows is updated only where a batch touched it."""
+        if isinstance(self.sparse, bool):
+            return self.sparse
+        exact = self.elementwise and self.momentum_now is None and self.weight_decay == 0
+        return exact and rows >= SPARSE_ROWS
+
+    def check(self) -> None:
+        """Raise ConfigError for values that torch would refuse or that cannot train."""
+        if not isinstance(self.sparse, bool) and self.sparse != "auto":
+            raise ConfigError(
+                f"optimizer.sparse={self.sparse} is not one of its values",
+                "give auto, true or false",
+            )
+        if not self.weight_decay >= 0:
+            raise ConfigError(
+                f"optimizer.weight_decay={self.weight_decay} is negative",
+                "give a weight decay of 0 or more",
+            )
+        momentum = self.momentum_now
+        if momentum is not None and not 0 <= momentum < 1:
+            raise ConfigError(
+                f"optimizer.{self.momentum_option}={momentum} is outside [0, 1)",
+                "momentum is the share of the last update that is kept; 0.9 is common",
+            )
+
+    # -- one run, by torch ------------------------------------------------------------------------
+
+    def torch_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
+        """The torch optimizer. Its learning rate is set before every update."""
+        raise NotImplementedError
+
+    # -- many runs, stacked -----------------------------------------------------------------------
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """torch.optim's names of the state besides the gradient, each shaped as the parameters."""
+        raise NotImplementedError
+
+    def coefficients(self, lr: Floats, momentum: Floats, step: Ints) -> Floats:
+        """What some updates need of the learning rate, the momentum and the update's number.
+
+        It is computed ahead, in float64, for many updates at once.
+
+        Parameters
+        ----------
+        lr, momentum, step
+            Learning rate, momentum and number of each update (from 0), of shape (updates, width).
+
+        Returns
+        -------
+        Shape (updates, coefficients, width). All zero, an update leaves every parameter as it is.
+        """
+        raise NotImplementedError
+
+    def update(
+        self, value: Tensor, gradient: Tensor, state: Sequence[Tensor], c: Sequence[Tensor]
+    ) -> None:
+        """Take one update of many runs, in place.
+
+        Parameters
+        ----------
+        value, gradient
+            A parameter tensor of shape (width, elements), and the gradient, which may be used up.
+        state
+            One tensor for each of `states`, of the same shape.
+        c
+            The coefficients of the update, each of shape (width, 1).
+        """
+        raise NotImplementedError
+
+    def adds_gradients_to_state(self, clipped: bool) -> bool:
+        """Whether gradients can be added straight into the first state, which saves two passes.
+
+        Parameters
+        ----------
+        clipped
+            Whether gradients are changed between the backward pass and the update.
+        """
+        return False
+
+    def open_state(self, state: Tensor, c: Sequence[Tensor]) -> None:
+        """Prepare the first state before gradients are added to it."""
+        raise NotImplementedError

@@ -1,0 +1,83 @@
+"""From the user's units to a schedule's: a peak by a scaling rule, a length by one of its names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bsscale.errors import ConfigError
+from bsscale.schedules import scaling
+from bsscale.schedules.options.base import ScheduleContext
+
+__all__ = ["given_length", "length", "scaled_peak"]
+
+_RULES: dict[str, Callable[[float, float], float]] = {
+    "none": scaling.unscaled,
+    "linear": scaling.linear,
+    "sqrt": scaling.sqrt,
+}
+
+
+def scaled_peak(context: ScheduleContext, rule: str, factor: float | None) -> float:
+    """base_lr after a scaling rule.
+
+    Raises
+    ------
+    ConfigError
+        If the rule is unknown, or if there is a factor where the rule has none, or the reverse.
+    """
+    if rule == "factor":
+        if factor is None:
+            raise ConfigError(
+                "schedule.scaling=factor without a factor",
+                "give schedule.factor=4, for a peak of 4 x base_lr",
+            )
+        if not 0 < factor < float("inf"):
+            raise ConfigError(
+                f"schedule.factor={factor} is not a finite number above 0",
+                "give schedule.factor=4, for a peak of 4 x base_lr",
+            )
+        return scaling.linear(context.base_lr, factor)
+    if rule not in _RULES:
+        raise ConfigError(
+            f"schedule.scaling={rule} is not a rule", f"give {', '.join(_RULES)} or factor"
+        )
+    if factor is not None:
+        raise ConfigError(
+            f"schedule.factor={factor} does nothing with schedule.scaling={rule}",
+            "give schedule.scaling=factor, or leave the factor out",
+        )
+    return _RULES[rule](context.base_lr, context.gpus)
+
+
+def length(config: object, context: ScheduleContext, key: str, *, default: float) -> int:
+    """A length in steps; where none is given, `default` passes over the training split."""
+    steps = given_length(config, context, key)
+    return context.steps(default * context.samples_per_pass) if steps is None else steps
+
+
+def given_length(config: object, context: ScheduleContext, key: str) -> int | None:
+    """A length in steps from whichever of its three names is given; None if none is.
+
+    The names are `key` with ``_steps`` (``_step_size``, where DeepSpeed calls it so), ``_samples``,
+    and ``_fraction`` of one pass over the training split.
+
+    Raises
+    ------
+    ConfigError
+        If more than one is given, or if it is not a length.
+    """
+    names = [f"{key}_{unit}" for unit in ("steps", "step_size", "samples", "fraction")]
+    values = {name: getattr(config, name, None) for name in names}
+    given = {name: value for name, value in values.items() if value is not None}
+    if len(given) > 1:
+        listing = " and ".join(f"schedule.{name}={value}" for name, value in given.items())
+        raise ConfigError(f"{listing} name one length", "give one of them")
+    for name, value in given.items():
+        if not 0 <= value < float("inf"):
+            raise ConfigError(f"schedule.{name}={value} is not a length", "give 0 or more")
+        if name.endswith("_samples"):
+            return context.steps(value)
+        if name.endswith("_fraction"):
+            return context.steps(value * context.samples_per_pass)
+        return int(value)
+    return None
