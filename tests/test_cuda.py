@@ -18,7 +18,7 @@ from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.objectives.binary import roc_auc
 from bsscale.optimizers import AdamConfig, OptimizerConfig, SGDConfig
-from bsscale.optimizers.options import SPARSE_ROWS
+from bsscale.optimizers.optimizer import SPARSE_ROWS
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import make_plan
 from bsscale.records.run_record import read_run

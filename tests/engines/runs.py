@@ -71,10 +71,10 @@ def short_plan(**changes: Any) -> Plan:
 
 def six_runs(optimizer: OptimizerConfig, **changes: Any) -> tuple[list[Plan], Dataset]:
     """Runs that differ in all that runs of a stack may differ in."""
-    key = "beta1" if isinstance(optimizer, AdamConfig) else "momentum"
     plans = []
     for number, (schedule, momentum) in enumerate(zip(SCHEDULES, MOMENTA, strict=True)):
-        own = {} if optimizer.momentum_now is None else {key: momentum}
+        key = optimizer.momentum_option
+        own = {} if optimizer.momentum_now is None or key is None else {key: momentum}
         plans.append(
             short_plan(**{
                 "seed": number, "schedule": schedule, "optimizer": replace(optimizer, **own),

@@ -17,7 +17,7 @@ from bsscale.engines.engine import Engine
 from bsscale.errors import ConfigError
 from bsscale.models import MLP, build_model
 from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, SGDConfig
-from bsscale.optimizers.options import SPARSE_ROWS
+from bsscale.optimizers.optimizer import SPARSE_ROWS
 from tests.engines.runs import (
     LARGE,
     SHORT,
