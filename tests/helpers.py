@@ -22,7 +22,7 @@ from bsscale.planning.plan import Plan, make_plan
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.records.evaluation import EvalPoint
 from bsscale.schedules.options import FixedConfig
-from bsscale.training.loop import Outcome
+from bsscale.training.outcome import Outcome
 
 SYNTHETIC: dict[str, Any] = {
     "_target_": "bsscale.data.synthetic.load",

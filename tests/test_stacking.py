@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bsscale.config import Config, ExecutorConfig
+from bsscale.config import ExecutorConfig
 from bsscale.errors import ConfigError
 from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, SGDConfig
 from bsscale.planning.devices import Devices
@@ -22,9 +22,9 @@ CUSTOM = {"_target_": "some.Model", "name": "custom"}
 LONG: dict[str, Any] = {"model": CUSTOM, "budget_samples": 640_000}
 
 
-def planned(cuda: int = 0, device: str = "auto", **changes: Any) -> tuple[Config, Plan]:
+def planned(cuda: int = 0, device: str = "auto", **changes: Any) -> Plan:
     config = small_config(**{"executor": ExecutorConfig("auto", device), **changes})
-    return config, make_plan(config, 1_000_000, Devices(cuda))
+    return make_plan(config, 1_000_000, Devices(cuda))
 
 
 def stacks_of(*different: dict[str, Any], cuda: int = 0, **same: Any) -> list[Stack]:
@@ -190,7 +190,7 @@ def test_many_runs_are_worth_compiling_for_where_one_is_not() -> None:
     assert (three.training_step, three.width) == ("compiled", 3)
     assert "save about 31 s" in three.training_step_reason
     # What a plan of one run says is of that run.
-    assert planned(**LONG)[1].training_step == "eager"
+    assert planned(**LONG).training_step == "eager"
 
 
 @pytest.mark.parametrize("cxx", [None, "/somewhere/c++"])
@@ -220,14 +220,14 @@ def test_compiling_without_a_compiler_is_refused(without_compiler: pytest.Monkey
 def test_compiling_over_processes_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"compile=true with executor=ddp(.|\n)*virtual"):
         planned(executor=ExecutorConfig("ddp", "cpu", compile=True))
-    assert planned(executor=ExecutorConfig("ddp", "cpu"))[1].training_step_reason == "ddp"
+    assert planned(executor=ExecutorConfig("ddp", "cpu")).training_step_reason == "ddp"
 
 
 def test_bf16_is_trained_by_torch_run_by_run() -> None:
     for model in (MODELS["mlp"], CUSTOM):
-        plan = planned(precision="bf16", model=model, budget_samples=10**9)[1]
+        plan = planned(precision="bf16", model=model, budget_samples=10**9)
         assert plan.training_step == "eager" and "bf16" in plan.training_step_reason
-    assert planned(precision="bf16", executor=ExecutorConfig("ddp", "cpu"))[1].executor == "ddp"
+    assert planned(precision="bf16", executor=ExecutorConfig("ddp", "cpu")).executor == "ddp"
     with pytest.raises(ConfigError, match=r"compile=true with precision=bf16(.|\n)*compile=auto"):
         planned(precision="bf16", executor=ExecutorConfig("virtual", "cpu", compile=True))
     with pytest.raises(ConfigError, match=r"sparse=true(.|\n)*bf16(.|\n)*precision=fp32"):

@@ -48,7 +48,7 @@ def start(micro_batch: int, runs: int) -> StackedEngine:
     from bsscale.schedules.options import FixedConfig
 
     dataset = load()
-    specs = []
+    plans = []
     for seed in range(runs):
         config = Config(
             task=TaskConfig("train"),
@@ -62,11 +62,11 @@ def start(micro_batch: int, runs: int) -> StackedEngine:
             base_lr=0.01,
             seed=seed,
         )
-        specs.append((config, make_plan(config, dataset.train.samples_per_pass, Devices.here())))
-    [stack] = make_stacks(specs)
-    engine = StackedEngine(*specs[0], dataset, stack.width)
-    for slot, (config, plan) in enumerate(specs[: stack.width]):
-        engine.begin(slot, config, plan)
+        plans.append(make_plan(config, dataset.train.samples_per_pass, Devices.here()))
+    [stack] = make_stacks(plans)
+    engine = StackedEngine(plans[0], dataset, stack.width)
+    for slot, plan in enumerate(plans[: stack.width]):
+        engine.begin(slot, plan)
     return engine
 
 
