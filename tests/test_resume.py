@@ -20,7 +20,8 @@ from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.errors import BsscaleError, ConfigError, RecordsError
 from bsscale.models import MLP
-from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, SGDConfig
+from bsscale.optimizers import OPTIMIZERS as SHIPPED
+from bsscale.optimizers import AdamConfig, OptimizerConfig, SGDConfig
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import (
     Checkpoint,
@@ -39,12 +40,9 @@ from tests.helpers import MODELS, Bomb, Watched, damaged, prepare, small_config
 
 ONECYCLE = OneCycleConfig(cycle_first_step_size=60, cycle_second_step_size=60)
 OPTIMIZERS: dict[str, OptimizerConfig] = {
-    "sgd": SGDConfig(weight_decay=1e-4),
-    "plain sgd": SGDConfig(),
+    **{name: optimizer() for name, optimizer in SHIPPED.items()},
+    "decayed sgd": SGDConfig(weight_decay=1e-4),
     "nesterov": SGDConfig(nesterov=True),
-    "adam": AdamConfig(),
-    "adamw": AdamWConfig(),
-    "adagrad": AdagradConfig(),
     "sparse adam": AdamConfig(sparse=True),
 }
 

@@ -16,7 +16,7 @@ import torch
 from bsscale.config import ExecutorConfig
 from bsscale.errors import RankError
 from bsscale.models import build_model
-from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, SGDConfig
+from bsscale.optimizers import OPTIMIZERS as SHIPPED
 from bsscale.planning.world import World
 from bsscale.schedules.options import OneCycleConfig
 from bsscale.training.processes import launch
@@ -27,12 +27,8 @@ from tests.engines.ranks import DDP, ddp, virtual
 from tests.engines.runs import advance, by_torch, eager, relative_distance, update
 from tests.helpers import MODELS, prepare, small_config
 
-OPTIMIZERS: dict[str, OptimizerConfig] = {
-    "sgd": SGDConfig(),
-    "adam": AdamConfig(),
-    "adamw": AdamWConfig(),
-    "adagrad": AdagradConfig(),
-}
+# Every optimizer with its default options.
+OPTIMIZERS = {name: optimizer() for name, optimizer in SHIPPED.items()}
 
 
 @pytest.mark.parametrize("model", MODELS)
