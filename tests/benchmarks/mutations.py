@@ -177,6 +177,27 @@ MUTATIONS = [
         ("math.ceil(samples / interval)", "math.floor(samples / interval)"),
     ),
     *group(
+        "study/options", "decisions",
+        ("1_000_000 - self.seeds", "1_000_001 - self.seeds"),
+        ("1_000_000 - self.seeds", "999_999 - self.seeds"),
+        ("first_seed: int = 1_000_000", "first_seed: int = 0"),
+        ("range(3_000_000, 3_000_000 +", "range(2_000_000, 2_000_000 +"),
+        ("if self.trials < 3", "if self.trials < 4"),
+    ),
+    *group(
+        "study/protocol", "decisions",
+        ("budget = self.known_budget or 8 * one_pass", "budget = self.known_budget or one_pass"),
+        ("2: task.trials * task.tuning_seeds * one_pass", "2: task.trials * one_pass * 0"),
+        ("3: task.target_seeds * one_pass", "3: task.target_seeds * budget"),
+        ("task.trials * task.tuning_seeds * budget", "task.trials * task.tuning_seeds * one_pass"),
+        ("if step >= number)", "if step > number)"),
+    ),
+    *group(
+        "study/range_test", "range_test",
+        ("for power in range(7, 0, -1)", "for power in range(6, -1, -1)"),
+        ("(1 - OneCycleConfig().cycle_min_mom) /", "(1 - OneCycleConfig().cycle_max_mom) /"),
+    ),
+    *group(
         "study/tuning", "decisions",
         ("else -self.samples_to_target", "else 0.0"),
         ("else -self.samples_to_target", "else self.samples_to_target"),
