@@ -81,8 +81,10 @@ def test_at_one_gpu_it_suggests_a_grid_for_base_lr(
     [line] = [text for text in caplog.messages if text.startswith("to tune base_lr")]
     rates = [float(rate) for rate in line.split("base_lr=")[1].split(",")]
     assert rates == data["base_lr_grid"] and len(rates) == 7
-    # Each is half of the next, the highest is half of the edge; all have two digits.
     [seed] = data["seeds"].values()
+    # Half of the edge, and twice that at a momentum of 0.8 instead of 0.9.
+    assert data["suggestion"]["cycle_max_lr"] == float(f"{seed['edge']:.2g}")
+    # Each rate is half of the next, the highest is half of the edge; all have two digits.
     assert rates == pytest.approx([seed["edge"] / 2**n for n in (7, 6, 5, 4, 3, 2, 1)], rel=0.05)
 
 
