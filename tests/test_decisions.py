@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bsscale.data import Samples
+from bsscale.data import Samples, load_dataset
+from bsscale.errors import ConfigError
 from bsscale.files.checked import Arrays
 from bsscale.objectives.divergence import DivergenceDetector
 from bsscale.planning.devices import Devices
@@ -30,6 +31,8 @@ from bsscale.records.study_record import Registered, RegisteredArm, StudyRecord
 from bsscale.report.read import FoundRun, Sources, Study
 from bsscale.report.summarize import ArmSummary, summarize
 from bsscale.schedules.options import OneCycleConfig
+from bsscale.study.options import RangeTestTask, StudyTask
+from bsscale.study.protocol import describe_study
 from bsscale.study.rules import budget_samples, in_intervals, target_value
 from bsscale.study.tuning import Search, Trial, search
 from bsscale.training.loop import train
@@ -326,6 +329,36 @@ def test_the_budget_is_a_multiple_of_the_median_and_one_interval_more(
 
 def test_whole_intervals() -> None:
     assert [in_intervals(samples, 64) for samples in (1, 64, 65, 128)] == [64, 64, 128, 128]
+
+
+def test_no_seed_serves_two_purposes() -> None:
+    # The report's seeds may be any below 1,000,000, where those of range tests begin.
+    task = StudyTask(seeds=1000, first_seed=999_000, tuning_seeds=1000, target_seeds=1000, trials=3)
+    task.check()
+    first = RangeTestTask().first_seed
+    others = [*range(first, first + 1000), *task.target_seed_list(), *task.tuning_seed_list()]
+    assert min(others) >= 1_000_000 and len(set(others)) == 3 * 1000
+    with pytest.raises(ConfigError, match="meets the seeds"):
+        dataclasses.replace(task, first_seed=999_001).check()
+
+
+def test_what_a_study_costs_at_most() -> None:
+    # A pass of 20,000 samples is 10 intervals of 2,048: 20,480. A run's budget, until it is known,
+    # is 8 of these: 163,840. The search at 1 GPU: 4 rates, 1 seed, a pass each, 81,920. The target:
+    # 2 passes, 40,960. The range test: one pass, 20,480; the search at 4 GPUs: 4 rates, 1 seed, a
+    # budget each, 655,360. The runs: 4 arms, 2 seeds, a budget each, 1,310,720.
+    arms = {
+        "one_gpu": {"schedule": {"name": "fixed"}, "gpus": 1, "role": "baseline"},
+        "fixed": {"schedule": {"name": "fixed"}},
+        "tuned": {"schedule": {"name": "fixed"}, "rate": "tuned", "role": "control"},
+        "onecycle": {"schedule": {"name": "onecycle"}, "preset": True},
+    }
+    task = StudyTask(
+        arms=arms, seeds=2, trials=4, tuning_seeds=1, target_seeds=2, range_test_seeds=1
+    )
+    config = small_config(task=task, gpus=4, base_lr=None, budget_samples=None)
+    described = describe_study(config, load_dataset(config.dataset), Devices(cuda=0))
+    assert "at most 2,109,440 samples in all" in described
 
 
 # --- The search for a rate ------------------------------------------------------------------------

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @dataclass(frozen=True)
 class Mutation:
-    """A change: `old`, which is there once, becomes `new`; `tests` are files of tests/."""
+    """A change: `old`, which is there once, becomes `new`; `tests` are what pytest is given."""
 
     file: str
     tests: tuple[str, ...]
@@ -36,13 +36,13 @@ class Mutation:
 
 
 def group(file: str, tests: str, *changes: tuple[str, str]) -> Iterator[Mutation]:
-    names = tuple(f"tests/test_{name}.py" for name in tests.split())
+    names = tuple(f"tests/test_{name}" for name in tests.split())
     return (Mutation(f"bsscale/{file}.py", names, old, new) for old, new in changes)
 
 
 MUTATIONS = [
     *group(
-        "stats/ratios", "stats_ratios",
+        "stats/ratios", "stats_ratios.py",
         # One tail for both ends; the rank of an end; where an interval begins.
         ("(1 - confidence) / 2)))", "(1 - confidence))))"),
         ("special.stdtrit(n - 1,", "special.stdtrit(n,"),
@@ -62,13 +62,13 @@ MUTATIONS = [
         ("resamples: int = 4000", "resamples: int = 400"),
     ),
     *group(
-        "stats/medians", "stats",
+        "stats/medians", "stats.py",
         ("return Spread(len(runs), reached, statistics.median(runs)", "return Spread(len(runs), reached, statistics.median_low(runs)"),
         ("return statistics.median(checked(values))", "return statistics.median_low(checked(values))"),
         ("return math.nan if value == 0 else math.inf", "return math.inf"),
     ),
     *group(
-        "stats/planning", "stats_planning",
+        "stats/planning", "stats_planning.py",
         ("(1 + confidence) / 2) +", "confidence) +"),
         ("special.stdtrit(n - 1,", "special.stdtrit(n,"),
         ("+ special.ndtri(power)", "- special.ndtri(power)"),
@@ -83,7 +83,7 @@ MUTATIONS = [
         ("power: float = 0.8", "power: float = 0.9"),
     ),
     *group(
-        "stats/survival", "stats_survival",
+        "stats/survival", "stats_survival.py",
         ("tail, count = (1 - confidence) / 2", "tail, count = (1 - confidence)"),
         ("share <= _HALF)", "share < 0.5 - 1e-9)"),
         ("share < 1 - _HALF", "share <= _HALF"),
@@ -92,7 +92,7 @@ MUTATIONS = [
         ("right=times[~there]", "right=times[~there] / 2"),
     ),
     *group(
-        "stats/verdicts", "stats_verdicts",
+        "stats/verdicts", "stats_verdicts.py",
         ("2 * diverged >= runs", "2 * diverged > runs"),
         ("2 * estimate.baseline_reached <= estimate.n", "2 * estimate.baseline_reached < estimate.n"),
         ("2 * estimate.arm_reached <= runs", "2 * estimate.arm_reached < runs"),
@@ -104,7 +104,7 @@ MUTATIONS = [
         ("_rounded(low, math.floor), _rounded(high, math.ceil)", "_rounded(low, math.ceil), _rounded(high, math.ceil)"),
     ),
     *group(
-        "stats/range_test", "lr_range",
+        "stats/range_test", "lr_range.py",
         ("RISE_SHARE = 0.3", "RISE_SHARE = 0.5"),
         ("CYCLE_PASSES = 1.0", "CYCLE_PASSES = 2.0"),
         ("PEAK_OF_EDGE = 1 / 2", "PEAK_OF_EDGE = 1 / 3"),
@@ -128,14 +128,14 @@ MUTATIONS = [
         ("if len(lr) < 3:", "if len(lr) < 4:"),
     ),
     *group(
-        "stats/readings", "lr_range",
+        "stats/readings", "lr_range.py",
         ("length // 3 + length // 6", "2 * length // 3"),
         ("length // 6, 0)", "length // 6 + 1, 0)"),
         ("loss[:index] > loss[index]", "loss[:index] >= loss[index]"),
         ("np.diff(np.log(lr))", "np.diff(lr)"),
     ),
     *group(
-        "objectives/divergence", "decisions",
+        "objectives/divergence", "decisions.py",
         ("patience: int = 5", "patience: int = 4"),
         ("patience: int = 5", "patience: int = 6"),
         ("if self._in_a_row < self.patience", "if self._in_a_row <= self.patience"),
@@ -149,7 +149,7 @@ MUTATIONS = [
         ("if train_loss is None:", "if train_loss is None and False:"),
     ),
     *group(
-        "objectives/target", "decisions metrics",
+        "objectives/target", "decisions.py metrics.py",
         ("value is not None and value >= target", "value is not None and value > target"),
         ("if all(confirmed)", "if any(confirmed)"),
         ("return _interpolate(samples, auc, target, i)", "return _interpolate(samples, auc, target, i + 1)"),
@@ -159,14 +159,14 @@ MUTATIONS = [
         ("(target - miss_auc) /", "(hit_auc - target) /"),
     ),
     *group(
-        "objectives/binary", "metrics",
+        "objectives/binary", "metrics.py",
         ("return 0.5 + 3 * math.sqrt", "return 0.5 + 2 * math.sqrt"),
         ("(positives + negatives + 1) /", "(positives + negatives) /"),
         ("return won_twice / (2 *", "return 1 - won_twice / (2 *"),
         ("np.where(positive, -values, values)", "np.where(positive, values, -values)"),
     ),
     *group(
-        "study/rules", "decisions",
+        "study/rules", "decisions.py",
         ("interval) + interval", "interval)"),
         ("statistics.median(best_values) - margin", "statistics.median(best_values) + margin"),
         ("statistics.median(best_values) - margin", "max(best_values) - margin"),
@@ -177,7 +177,28 @@ MUTATIONS = [
         ("math.ceil(samples / interval)", "math.floor(samples / interval)"),
     ),
     *group(
-        "study/tuning", "decisions",
+        "study/options", "decisions.py",
+        ("1_000_000 - self.seeds", "1_000_001 - self.seeds"),
+        ("1_000_000 - self.seeds", "999_999 - self.seeds"),
+        ("first_seed: int = 1_000_000", "first_seed: int = 0"),
+        ("range(3_000_000, 3_000_000 +", "range(2_000_000, 2_000_000 +"),
+        ("if self.trials < 3", "if self.trials < 4"),
+    ),
+    *group(
+        "study/protocol", "decisions.py",
+        ("budget = self.known_budget or 8 * one_pass", "budget = self.known_budget or one_pass"),
+        ("2: task.trials * task.tuning_seeds * one_pass", "2: task.trials * one_pass * 0"),
+        ("3: task.target_seeds * one_pass", "3: task.target_seeds * budget"),
+        ("task.trials * task.tuning_seeds * budget", "task.trials * task.tuning_seeds * one_pass"),
+        ("if step >= number)", "if step > number)"),
+    ),
+    *group(
+        "study/range_test", "range_test.py::test_at_one_gpu_it_suggests_a_grid_for_base_lr",
+        ("for power in range(7, 0, -1)", "for power in range(6, -1, -1)"),
+        ("(1 - OneCycleConfig().cycle_min_mom) /", "(1 - OneCycleConfig().cycle_max_mom) /"),
+    ),
+    *group(
+        "study/tuning", "decisions.py",
         ("else -self.samples_to_target", "else 0.0"),
         ("else -self.samples_to_target", "else self.samples_to_target"),
         ("return samples, self.best_value", "return samples, 0.0"),
@@ -196,7 +217,7 @@ MUTATIONS = [
         ("if edge is None or extended == EXTENSIONS", "if edge is None or extended >= EXTENSIONS - 1"),
     ),
     *group(
-        "training/loop", "decisions",
+        "training/loop", "decisions.py",
         ("            self._diverged(point)\n        self._reason", "            pass\n        self._reason"),
         ("self._test_value = start.test_value", "self._test_value = None"),
         ("schedule.lr(step - 1) if step", "schedule.lr(step) if step"),
@@ -217,7 +238,7 @@ MUTATIONS = [
         ("self.step * self.plan.global_batch", "self.step * self.plan.config.micro_batch"),
     ),
     *group(
-        "planning/plan", "decisions plan",
+        "planning/plan", "decisions.py plan.py",
         ("min(-(-samples // self.global_batch), self.steps)", "min(samples // self.global_batch, self.steps)"),
         ("min(-(-samples // self.global_batch), self.steps)", "-(-samples // self.global_batch)"),
         ("passed = step * self.global_batch // self.eval_interval_samples", "passed = (step * self.global_batch - 1) // self.eval_interval_samples"),
@@ -230,7 +251,7 @@ MUTATIONS = [
         ("checkpoint_interval_samples=config.checkpoint_interval_samples or samples_per_pass", "checkpoint_interval_samples=config.checkpoint_interval_samples or budget"),
     ),
     *group(
-        "report/summarize", "decisions",
+        "report/summarize", "decisions.py",
         ("record.budget_samples if record", "record.samples_seen if record"),
         ('if record.status == "diverged" else record.samples_seen', 'if record.status != "diverged" else record.samples_seen'),
         ("reached.append(record.samples_to_target is not None)", 'reached.append(record.status == "reached")'),
@@ -269,27 +290,32 @@ def copied(directory: Path) -> None:
             shutil.copy(ROOT / name, directory / name)
 
 
-def first_failure(mutation: Mutation, directory: Path) -> str:
-    """The first test that fails with a change, or why there is none."""
+def first_failure(tests: Sequence[str], directory: Path) -> str | None:
+    """The first test that fails there, or how pytest ended otherwise; None: all pass."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-o", "addopts=", "-m", "not slow and not gpu", "-x",
+         "-q", "--timeout=60", "-p", "no:xdist", "-p", "no:cacheprovider", *tests],
+        cwd=directory, capture_output=True, text=True,
+        # (Bytecode of the line before would be taken for that of the line now.)
+        env={**os.environ, "PYTHONPATH": str(directory), "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    failed = re.search(r"^(?:FAILED|ERROR) tests/(.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    if failed:
+        return failed[1]
+    return f"pytest ended with {done.returncode}" if done.returncode else None
+
+
+def noticed_by(mutation: Mutation, directory: Path) -> str:
+    """The test that notices a change, or why there is none."""
     path = directory / mutation.file
     original = path.read_text(encoding="utf-8")
     if original.count(mutation.old) != 1:
         return "NOT FOUND"
     path.write_text(original.replace(mutation.old, mutation.new), encoding="utf-8")
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-o", "addopts=", "-m", "not slow and not gpu", "-x",
-             "-q", "--timeout=60", "-p", "no:xdist", "-p", "no:cacheprovider", *mutation.tests],
-            cwd=directory, capture_output=True, text=True,
-            # (Bytecode of the line before would be taken for that of the line now.)
-            env={**os.environ, "PYTHONPATH": str(directory), "PYTHONDONTWRITEBYTECODE": "1"},
-        )  # fmt: skip
+        return first_failure(mutation.tests, directory) or "SURVIVED"
     finally:
         path.write_text(original, encoding="utf-8")
-    failed = re.search(r"^(?:FAILED|ERROR) tests/(.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
-    if failed:
-        return failed[1]
-    return "SURVIVED" if done.returncode == 0 else f"pytest ended with {done.returncode}"
 
 
 def main(names: list[str]) -> int:
@@ -297,8 +323,12 @@ def main(names: list[str]) -> int:
     unnoticed = 0
     with tempfile.TemporaryDirectory() as scratch:
         copied(Path(scratch))
+        tests = list(dict.fromkeys(name for mutation in chosen for name in mutation.tests))
+        if failure := first_failure(tests, Path(scratch)):
+            print(f"without any change: {failure}")
+            return 1
         for mutation in chosen:
-            found = first_failure(mutation, Path(scratch))
+            found = noticed_by(mutation, Path(scratch))
             unnoticed += "::" not in found
             old, new = (" ".join(text.split()) for text in (mutation.old, mutation.new))
             print(f"{mutation.file}: {old}  ->  {new}\n    {found}", flush=True)
