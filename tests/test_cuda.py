@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from bsscale.config import ExecutorConfig
+from bsscale.config import ExecutorOptions
 from bsscale.data import load_dataset
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
@@ -42,7 +42,7 @@ def parameters(
         optimizer=optimizer,
         precision="fp64",
         base_lr=0.01,
-        executor=ExecutorConfig("virtual", device),
+        executor=ExecutorOptions("virtual", device),
         **changes,
     )
     dataset = load_dataset(config.dataset)
@@ -85,7 +85,7 @@ def test_clipping_on_cuda_equals_the_cpu(step: str, cardinality: int) -> None:
 
 def test_bf16_trains_on_cuda() -> None:
     config = small_config(
-        model=MODELS["mlp"], precision="bf16", executor=ExecutorConfig("virtual", "cuda")
+        model=MODELS["mlp"], precision="bf16", executor=ExecutorOptions("virtual", "cuda")
     )
     dataset = load_dataset(config.dataset)
     plan = make_plan(config, dataset.train.samples_per_pass, Devices.here())

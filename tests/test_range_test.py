@@ -18,7 +18,7 @@ from bsscale.errors import ConfigError
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import read_run
 from bsscale.schedules.options import RangeTestConfig
-from bsscale.study.options import RangeTestTask
+from bsscale.study.options import RangeTestOptions
 from bsscale.study.range_test import range_test
 from tests.conftest import SMALL, Finished
 from tests.helpers import MODELS, prepare, small_config
@@ -120,7 +120,7 @@ def test_bad_options_are_refused(options: dict[str, Any], fact: str, tmp_path: P
 
 
 def test_training_after_a_test_is_training_without_one(tmp_path: Path) -> None:
-    task = RangeTestTask(
+    task = RangeTestOptions(
         ramp=RangeTestConfig(mode="exponential"), seeds=1, evaluations=10, first_seed=0
     )
     config = small_config(gpus=2, model=MODELS["mlp"], task=task)

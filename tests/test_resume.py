@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bsscale.config import Config, ExecutorConfig
+from bsscale.config import Config, ExecutorOptions
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.errors import BsscaleError, ConfigError, RecordsError
@@ -292,7 +292,7 @@ def test_other_replicas_at_the_same_global_batch_go_on(tmp_path: Path) -> None:
     carried_out(config, tmp_path / "undisturbed")
     interrupted(config, tmp_path / "run")
     # The defaults of the evaluation grid and the budget follow micro_batch, and are kept.
-    other = replace(config, gpus=4, micro_batch=16, executor=ExecutorConfig("auto", "cpu"))
+    other = replace(config, gpus=4, micro_batch=16, executor=ExecutorOptions("auto", "cpu"))
     assert carried_out(other, tmp_path / "run").gpus == 4
     assert_same(tmp_path / "undisturbed", tmp_path / "run")
 

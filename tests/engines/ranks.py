@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from bsscale.config import Config, ExecutorConfig
+from bsscale.config import Config, ExecutorOptions
 from bsscale.data import Dataset, Samples, load_dataset
 from bsscale.engines.ddp import DDPEngine
 from bsscale.planning.plan import Plan
@@ -17,7 +17,7 @@ from bsscale.training.processes import launch
 from tests.engines.runs import Parameters, advance, all_at_once, parameters
 from tests.helpers import prepare
 
-DDP = ExecutorConfig("ddp", "cpu")
+DDP = ExecutorOptions("ddp", "cpu")
 
 
 class Recording:

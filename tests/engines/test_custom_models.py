@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bsscale.config import ExecutorConfig
+from bsscale.config import ExecutorOptions
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.planning.stacks import make_stacks
@@ -61,7 +61,7 @@ def test_what_cannot_be_stacked_is_trained_run_by_run_and_the_reason_said(
     config = small_config(
         model=custom(module),
         dataset=SHORT,
-        executor=ExecutorConfig("virtual", "cpu", compile=True),
+        executor=ExecutorOptions("virtual", "cpu", compile=True),
         budget_samples=2048,
     )
     plan, dataset = prepare(config)
@@ -93,7 +93,7 @@ def test_a_compiler_that_computes_something_else_is_not_believed(
     config = small_config(
         model=custom(Wrapped),
         dataset=SHORT,
-        executor=ExecutorConfig("virtual", "cpu", compile=True),
+        executor=ExecutorOptions("virtual", "cpu", compile=True),
     )
     plan, dataset = prepare(config)
     [stack] = make_stacks([plan])

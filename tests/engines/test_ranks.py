@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from bsscale.config import ExecutorConfig
+from bsscale.config import ExecutorOptions
 from bsscale.errors import RankError
 from bsscale.models import build_model
 from bsscale.optimizers import OPTIMIZERS as SHIPPED
@@ -135,7 +135,7 @@ def test_virtual_equals_a_hand_written_torch_loop() -> None:
 def test_ranks_judge_a_run_as_one_process_does(tmp_path: Path) -> None:
     """Where it reaches its target, and its test value there, while training goes on."""
     records = []
-    for executor in (ExecutorConfig("virtual", "cpu"), DDP):
+    for executor in (ExecutorOptions("virtual", "cpu"), DDP):
         config = small_config(
             gpus=2, model=MODELS["mlp"], precision="fp64", target=0.6, stop_at_target=False,
             executor=executor,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from bsscale.config import ExecutorConfig
+from bsscale.config import ExecutorOptions
 from bsscale.data import Dataset
 from bsscale.engines.engine import Engine
 from bsscale.errors import ConfigError
@@ -179,15 +179,15 @@ def test_lazy_momentum_is_a_loop_over_the_touched_rows(nesterov: bool, decay: fl
 @pytest.mark.parametrize(
     ("executor", "facts"),
     [
-        (ExecutorConfig("ddp", "cpu"), ["optimizer.sparse=true", "ddp", "optimizer.sparse=auto"]),
+        (ExecutorOptions("ddp", "cpu"), ["optimizer.sparse=true", "ddp", "optimizer.sparse=auto"]),
         (
-            ExecutorConfig("virtual", "cpu", compile=True),
+            ExecutorOptions("virtual", "cpu", compile=True),
             ["optimizer.sparse=true", "compiled", "optimizer.sparse=auto"],
         ),
     ],
 )
 def test_sparse_updates_are_refused_where_there_are_none(
-    executor: ExecutorConfig, facts: list[str]
+    executor: ExecutorOptions, facts: list[str]
 ) -> None:
     config = small_config(executor=executor, gpus=2, optimizer=SGDConfig(sparse=True))
     with pytest.raises(ConfigError) as refusal:

@@ -39,7 +39,7 @@ class Stacked:
 
 def start(micro_batch: int, runs: int) -> StackedEngine:
     """An engine as bsscale plans it for `runs` runs, with a run in every slot."""
-    from bsscale.config import Config, ExecutorConfig, TaskConfig, TrackerConfig
+    from bsscale.config import Config, ExecutorOptions, TaskOptions, TrackerOptions
     from bsscale.engines.stacked import StackedEngine
     from bsscale.optimizers import SGDConfig
     from bsscale.planning.devices import Devices
@@ -51,13 +51,13 @@ def start(micro_batch: int, runs: int) -> StackedEngine:
     plans = []
     for seed in range(runs):
         config = Config(
-            task=TaskConfig("train"),
+            task=TaskOptions("train"),
             dataset={"name": "benchmark"},
             model=MODEL,
             optimizer=SGDConfig(),
             schedule=FixedConfig(),
-            executor=ExecutorConfig("virtual", DEVICE),
-            tracker=TrackerConfig("none"),
+            executor=ExecutorOptions("virtual", DEVICE),
+            tracker=TrackerOptions("none"),
             micro_batch=micro_batch,
             base_lr=0.01,
             seed=seed,
