@@ -31,7 +31,7 @@ from bsscale.records.study_record import Registered, RegisteredArm, StudyRecord
 from bsscale.report.read import FoundRun, Sources, Study
 from bsscale.report.summarize import ArmSummary, summarize
 from bsscale.schedules.options import OneCycleConfig
-from bsscale.study.options import RangeTestTask, StudyTask
+from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.study.protocol import describe_study
 from bsscale.study.rules import budget_samples, in_intervals, target_value
 from bsscale.study.tuning import Search, Trial, search
@@ -333,9 +333,11 @@ def test_whole_intervals() -> None:
 
 def test_no_seed_serves_two_purposes() -> None:
     # The report's seeds may be any below 1,000,000, where those of range tests begin.
-    task = StudyTask(seeds=1000, first_seed=999_000, tuning_seeds=1000, target_seeds=1000, trials=3)
+    task = StudyOptions(
+        seeds=1000, first_seed=999_000, tuning_seeds=1000, target_seeds=1000, trials=3
+    )
     task.check()
-    first = RangeTestTask().first_seed
+    first = RangeTestOptions().first_seed
     others = [*range(first, first + 1000), *task.target_seed_list(), *task.tuning_seed_list()]
     assert min(others) >= 1_000_000 and len(set(others)) == 3 * 1000
     with pytest.raises(ConfigError, match="meets the seeds"):
@@ -353,7 +355,7 @@ def test_what_a_study_costs_at_most() -> None:
         "tuned": {"schedule": {"name": "fixed"}, "rate": "tuned", "role": "control"},
         "onecycle": {"schedule": {"name": "onecycle"}, "preset": True},
     }
-    task = StudyTask(
+    task = StudyOptions(
         arms=arms, seeds=2, trials=4, tuning_seeds=1, target_seeds=2, range_test_seeds=1
     )
     config = small_config(task=task, gpus=4, base_lr=None, budget_samples=None)

@@ -66,7 +66,7 @@ def test_from_the_test_to_a_run_with_what_it_suggests(bsscale: Bsscale, tmp_path
 
 def made(directory: Path, **options: Any) -> Any:
     """What a test with these options writes, without a command line."""
-    task = RangeTestTask(**{"ramp": EXPONENTIAL, "seeds": 1, "evaluations": 40, **options})
+    task = RangeTestOptions(**{"ramp": EXPONENTIAL, "seeds": 1, "evaluations": 40, **options})
     gpus = 2 if task.ramp.mode == "linear" else 1
     config = small_config(gpus=gpus, model=MODELS["mlp"], task=task, budget_samples=None)
     range_test(config, load_dataset(config.dataset), directory)
