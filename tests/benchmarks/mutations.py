@@ -185,9 +185,9 @@ MUTATIONS = [
         ("if self.trials < 3", "if self.trials < 4"),
     ),
     *group(
-        "study/protocol", "decisions.py",
-        ("budget = self.known_budget or 8 * one_pass", "budget = self.known_budget or one_pass"),
-        ("2: task.trials * task.tuning_seeds * one_pass", "2: task.trials * one_pass * 0"),
+        "study/plan", "decisions.py",
+        ("budget = self.budget_samples or _PASSES * one_pass", "budget = self.budget_samples or one_pass"),
+        ("2: trials * task.tuning_seeds * one_pass", "2: trials * one_pass * 0"),
         ("3: task.target_seeds * one_pass", "3: task.target_seeds * budget"),
         ("task.trials * task.tuning_seeds * budget", "task.trials * task.tuning_seeds * one_pass"),
         ("if step >= number)", "if step > number)"),
@@ -195,7 +195,7 @@ MUTATIONS = [
     *group(
         "study/range_test", "range_test.py::test_at_one_gpu_it_suggests_a_grid_for_base_lr",
         ("for power in range(7, 0, -1)", "for power in range(6, -1, -1)"),
-        ("(1 - OneCycleConfig().cycle_min_mom) /", "(1 - OneCycleConfig().cycle_max_mom) /"),
+        ("momentum_gain(OneCycleConfig().cycle_min_mom)", "momentum_gain(OneCycleConfig().cycle_max_mom)"),
     ),
     *group(
         "study/tuning", "decisions.py",
