@@ -187,7 +187,8 @@ MUTATIONS = [
     *group(
         "study/protocol", "decisions.py",
         ("budget = self.known_budget or 8 * one_pass", "budget = self.known_budget or one_pass"),
-        ("2: task.trials * task.tuning_seeds * one_pass", "2: task.trials * one_pass * 0"),
+        ("2: trials * task.tuning_seeds * one_pass", "2: 0 * task.tuning_seeds * one_pass"),
+        ("trials = task.trials if self.config.base_lr is None else 0", "trials = task.trials"),
         ("3: task.target_seeds * one_pass", "3: task.target_seeds * budget"),
         ("task.trials * task.tuning_seeds * budget", "task.trials * task.tuning_seeds * one_pass"),
         ("if step >= number)", "if step > number)"),
@@ -195,7 +196,7 @@ MUTATIONS = [
     *group(
         "study/range_test", "range_test.py::test_at_one_gpu_it_suggests_a_grid_for_base_lr",
         ("for power in range(7, 0, -1)", "for power in range(6, -1, -1)"),
-        ("(1 - OneCycleConfig().cycle_min_mom) /", "(1 - OneCycleConfig().cycle_max_mom) /"),
+        ("momentum_gain(OneCycleConfig().cycle_min_mom)", "momentum_gain(OneCycleConfig().cycle_max_mom)"),
     ),
     *group(
         "study/tuning", "decisions.py",
@@ -222,9 +223,9 @@ MUTATIONS = [
         ("self._test_value = start.test_value", "self._test_value = None"),
         ("schedule.lr(step - 1) if step", "schedule.lr(step) if step"),
         ("schedule.momentum(step - 1) if step", "schedule.momentum(step) if step"),
-        ("return self._test_value is None  #", "return False  #"),
-        ("return self.status is not None or self._hit(-1)", "return self.status is not None"),
-        ("return self.status is not None or self._hit(-1)", "return self._hit(-1)"),
+        ('if self.status == "diverged" or self._crossing() is not None', 'if self.status == "diverged"'),
+        ("return self.status is not None or self._hit()", "return self.status is not None"),
+        ("return self.status is not None or self._hit()", "return self._hit()"),
         ("best_value=max(values", "best_value=min(values"),
         ("final_value=_value(self._points[-1])", "final_value=_value(self._points[-2])"),
         ('self._crossing() if self.status == "reached" else None', "self._crossing()"),
