@@ -356,8 +356,11 @@ def test_what_a_study_costs_at_most() -> None:
         arms=arms, seeds=2, trials=4, tuning_seeds=1, target_seeds=2, range_test_seeds=1
     )
     config = small_config(task=task, gpus=4, base_lr=None, budget_samples=None)
-    described = describe_study(config, load_dataset(config.dataset), Devices(cuda=0))
-    assert "at most 2,109,440 samples in all" in described
+    dataset, here = load_dataset(config.dataset), Devices(cuda=0)
+    assert "at most 2,109,440 samples in all" in describe_study(config, dataset, here)
+    # Where base_lr is given, nothing is tuned at 1 GPU.
+    config = dataclasses.replace(config, base_lr=0.1)
+    assert "at most 2,027,520 samples in all" in describe_study(config, dataset, here)
 
 
 # --- The search for a rate ------------------------------------------------------------------------
