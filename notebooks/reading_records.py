@@ -64,7 +64,7 @@ printed = bsscale(
 # %%
 paths = sorted(work.glob("sweep/*/run.json"))
 records = [json.loads(path.read_text()) for path in paths]
-columns = ("schedule", "seed", "status", "samples_to_target", "best_auc", "steps", "wall_s")
+columns = ("schedule", "seed", "status", "samples_to_target", "best_value", "steps", "wall_s")
 runs = pl.DataFrame([{key: record[key] for key in columns} for record in records])
 runs
 
@@ -72,7 +72,7 @@ runs
 runs.group_by("schedule", maintain_order=True).agg(
     reached=(pl.col("status") == "reached").sum(),
     median_samples=pl.col("samples_to_target").fill_null(float("inf")).median(),
-    median_best_auc=pl.col("best_auc").median(),
+    median_best_value=pl.col("best_value").median(),
 )
 
 # %% [markdown]

@@ -100,7 +100,7 @@ print(printed[printed.index("reading ") : printed.index("as a preset")])
 # %%
 ramps = pl.concat(
     pl.read_ndjson(path, infer_schema_length=None)
-    .select(pl.col("lr", "loss", "auc").cast(pl.Float64))
+    .select(pl.col("lr", "log_loss", "auc").cast(pl.Float64))
     .with_columns(seed=pl.lit(path.parent.name))
     for path in sorted(work.glob("range/seed-*/evals.jsonl"))
 ).drop_nulls()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bsscale.config import Config, ExecutorConfig, TaskConfig, TrackerConfig
+from bsscale.config import Config, ExecutorOptions, TaskOptions, TrackerOptions
 from bsscale.data import Dataset, load_dataset
 from bsscale.optimizers import SGDConfig
 from bsscale.planning.devices import Devices
@@ -22,7 +22,7 @@ from bsscale.planning.plan import Plan, make_plan
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.records.evaluation import EvalPoint
 from bsscale.schedules.options import FixedConfig
-from bsscale.training.loop import Outcome
+from bsscale.training.outcome import Outcome
 
 SYNTHETIC: dict[str, Any] = {
     "_target_": "bsscale.data.synthetic.load",
@@ -46,13 +46,13 @@ MODELS: dict[str, dict[str, Any]] = {
 def small_config(**changes: Any) -> Config:
     """A configuration that trains in a moment; `changes` replace its fields."""
     config = Config(
-        task=TaskConfig("train"),
+        task=TaskOptions("train"),
         dataset=SYNTHETIC,
         model=MODELS["logistic"],
         optimizer=SGDConfig(),
         schedule=FixedConfig(),
-        executor=ExecutorConfig("virtual", "cpu"),
-        tracker=TrackerConfig("none"),
+        executor=ExecutorOptions("virtual", "cpu"),
+        tracker=TrackerOptions("none"),
         micro_batch=32,
         base_lr=0.1,
         eval_interval_samples=2048,

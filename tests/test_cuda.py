@@ -12,18 +12,19 @@ from typing import Any
 import pytest
 import torch
 
-from bsscale.config import ExecutorConfig
+from bsscale.config import ExecutorOptions
 from bsscale.data import load_dataset
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.objectives.binary import roc_auc
 from bsscale.optimizers import AdamConfig, OptimizerConfig, SGDConfig
-from bsscale.optimizers.options import SPARSE_ROWS
+from bsscale.optimizers.optimizer import SPARSE_ROWS
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import make_plan
 from bsscale.records.run_record import read_run
 from tests.conftest import SMALL, Finished
-from tests.helpers import MODELS, SYNTHETIC, small_config
+from tests.engines.runs import advance
+from tests.helpers import MODELS, SYNTHETIC, changed, small_config
 from tests.test_faults import has_checkpoint, start, wait_for
 from tests.test_resume import assert_same
 
@@ -41,20 +42,16 @@ def parameters(
         optimizer=optimizer,
         precision="fp64",
         base_lr=0.01,
-        executor=ExecutorConfig("virtual", device),
+        executor=ExecutorOptions("virtual", device),
         **changes,
     )
     dataset = load_dataset(config.dataset)
     plan = make_plan(config, dataset.train.samples_per_pass, Devices.here())
     plan = replace(plan, training_step=step)
-    engine = StackedEngine(config, plan, dataset, WIDTH)
+    engine = StackedEngine(plan, dataset, WIDTH)
     for slot in range(WIDTH):
-        engine.begin(slot, config, replace(plan, seed=slot))
-    left = UPDATES
-    while left:
-        updates = min(left, engine.updates_at_once)
-        engine.advance(updates)
-        left -= updates
+        engine.begin(slot, changed(plan, seed=slot))
+    advance(engine, UPDATES)
     return [
         [value.detach().cpu().clone() for value in engine.model(slot).parameters()]
         for slot in range(WIDTH)
@@ -88,12 +85,12 @@ def test_clipping_on_cuda_equals_the_cpu(step: str, cardinality: int) -> None:
 
 def test_bf16_trains_on_cuda() -> None:
     config = small_config(
-        model=MODELS["mlp"], precision="bf16", executor=ExecutorConfig("virtual", "cuda")
+        model=MODELS["mlp"], precision="bf16", executor=ExecutorOptions("virtual", "cuda")
     )
     dataset = load_dataset(config.dataset)
     plan = make_plan(config, dataset.train.samples_per_pass, Devices.here())
     engine = EagerEngine(plan, dataset)
-    engine.begin(0, config, plan)
+    engine.begin(0, plan)
     engine.advance(UPDATES)
     assert {value.dtype for value in engine.model(0).parameters()} == {torch.float32}
     assert roc_auc(dataset.validation.label, engine.score(dataset.validation)[0]) > 0.6

@@ -13,7 +13,7 @@ import pytest
 
 from bsscale.errors import ConfigError
 from bsscale.tracking.dashboard import build_dashboard
-from bsscale.tracking.options import DashboardTask
+from bsscale.tracking.options import DashboardOptions
 from tests.conftest import Finished
 
 GOLDEN = Path(__file__).with_name("golden") / "dashboard.json"
@@ -117,8 +117,8 @@ def test_without_wandb_workspaces_the_command_is_said(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("wrong", ["x", "x/", "/x", "a/b/c", ""])
 def test_a_destination_is_an_entity_and_a_project(wrong: str) -> None:
     with pytest.raises(ConfigError, match="ENTITY/PROJECT"):
-        DashboardTask(publish=wrong).destination()
-    assert DashboardTask(publish="team/project").destination() == ("team", "project")
+        DashboardOptions(publish=wrong).destination()
+    assert DashboardOptions(publish="team/project").destination() == ("team", "project")
 
 
 def test_what_keeps_it_from_being_sent_is_an_error_in_words(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bsscale.config import ExecutorConfig
+from bsscale.config import ExecutorOptions
 from bsscale.errors import ConfigError
 from bsscale.optimizers import AdagradConfig, AdamConfig, SGDConfig
 from bsscale.planning.devices import Devices
@@ -115,15 +115,15 @@ def test_the_tutorials_name_of_the_decay() -> None:
         ({"gpus": 8}, 4, "ddp", 4, 2),
         ({"gpus": 8}, 3, "ddp", 2, 4),
         ({"gpus": 1}, 8, "virtual", 1, 1),
-        ({"gpus": 4, "executor": ExecutorConfig("ddp", "cpu")}, 8, "ddp", 4, 1),
-        ({"gpus": 8, "executor": ExecutorConfig("ddp")}, 0, "ddp", 8, 1),
-        ({"gpus": 8, "executor": ExecutorConfig("ddp")}, 4, "ddp", 4, 2),
+        ({"gpus": 4, "executor": ExecutorOptions("ddp", "cpu")}, 8, "ddp", 4, 1),
+        ({"gpus": 8, "executor": ExecutorOptions("ddp")}, 0, "ddp", 8, 1),
+        ({"gpus": 8, "executor": ExecutorOptions("ddp")}, 4, "ddp", 4, 2),
     ],
 )
 def test_the_executor_follows_the_devices(
     changes: dict[str, Any], devices: int, executor: str, processes: int, replicas: int
 ) -> None:
-    made = plan(Devices(cuda=devices), **{"executor": ExecutorConfig("auto"), **changes})
+    made = plan(Devices(cuda=devices), **{"executor": ExecutorOptions("auto"), **changes})
     assert (made.executor, made.processes, made.replicas_per_device) == (
         executor,
         processes,
@@ -152,9 +152,9 @@ def test_the_executor_follows_the_devices(
         ({"clip_grad_norm": float("inf")}, "clip_grad_norm=inf"),
         ({"clip_grad_norm": float("nan")}, "clip_grad_norm=nan"),
         ({"gpus": 8192}, "262,144"),
-        ({"executor": ExecutorConfig("dpp")}, "executor=dpp"),
-        ({"executor": ExecutorConfig("auto", "cuda")}, "without a CUDA device"),
-        ({"executor": ExecutorConfig("auto", "cpu", 0)}, "executor.threads=0"),
+        ({"executor": ExecutorOptions("dpp")}, "executor=dpp"),
+        ({"executor": ExecutorOptions("auto", "cuda")}, "without a CUDA device"),
+        ({"executor": ExecutorOptions("auto", "cpu", 0)}, "executor.threads=0"),
         ({"optimizer": SGDConfig(momentum=1.0)}, "optimizer.momentum=1.0"),
         ({"optimizer": SGDConfig(momentum=0.0, nesterov=True)}, "nesterov"),
         ({"optimizer": AdamConfig(beta2=1.0)}, "optimizer.beta2=1.0"),
@@ -186,7 +186,7 @@ def test_what_cannot_be_trained_is_refused_with_a_remedy(
 
 def test_replicas_that_do_not_divide_name_the_counts_that_do() -> None:
     with pytest.raises(ConfigError, match="1, 2, 4"):
-        plan(Devices(cuda=6), gpus=8, executor=ExecutorConfig("ddp"))
+        plan(Devices(cuda=6), gpus=8, executor=ExecutorOptions("ddp"))
 
 
 def test_stairs_that_a_half_has_no_steps_for_are_warned_of() -> None:

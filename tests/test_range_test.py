@@ -7,15 +7,18 @@ import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from bsscale.data import load_dataset
 from bsscale.engines.eager import EagerEngine
+from bsscale.errors import ConfigError
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import read_run
 from bsscale.schedules.options import RangeTestConfig
-from bsscale.study.options import RangeTestTask
+from bsscale.study.options import RangeTestOptions
 from bsscale.study.range_test import range_test
 from tests.conftest import SMALL, Finished
 from tests.helpers import MODELS, prepare, small_config
@@ -23,6 +26,7 @@ from tests.helpers import MODELS, prepare, small_config
 Bsscale = Callable[..., Finished]
 WITHOUT_RATE = [argument for argument in SMALL if not argument.startswith(("base_lr", "budget"))]
 QUICK = ("task=range_test", "task.seeds=2", "task.evaluations=40", "gpus=2", "model=mlp")
+EXPONENTIAL = RangeTestConfig(mode="exponential")
 
 
 def test_from_the_test_to_a_run_with_what_it_suggests(bsscale: Bsscale, tmp_path: Path) -> None:
@@ -32,8 +36,8 @@ def test_from_the_test_to_a_run_with_what_it_suggests(bsscale: Bsscale, tmp_path
     assert len(data["seeds"]) == 2
     edges = [seed["edge"] for seed in data["seeds"].values()]
     assert all(seed["diverged"] for seed in data["seeds"].values())
-    # At the lower momentum of its peak a cycle may go up to where the test diverged.
-    assert data["suggestion"]["cycle_max_lr"] <= 1.05 * min(edges)
+    # Half of the lowest edge, and twice that at a momentum of 0.8 instead of 0.9, in two digits.
+    assert data["suggestion"]["cycle_max_lr"] == float(f"{min(edges):.2g}")
     for name in ("steepest", "valley", "minimum_tenth", "edge"):
         assert name in done.out
         spread = data["spread"][name]
@@ -56,49 +60,67 @@ def test_from_the_test_to_a_run_with_what_it_suggests(bsscale: Bsscale, tmp_path
     pasted = bsscale(*WITHOUT_RATE, *small, *overrides, "hydra.run.dir=pasted")
     assert pasted.code == 0, pasted.text
     a, b = (read_evals(tmp_path / name / "") for name in ("preset", "pasted"))
-    assert [(p.samples, p.auc, p.lr) for p in a] == [(p.samples, p.auc, p.lr) for p in b]
+    assert [(p.samples, p.metrics, p.lr) for p in a] == [(p.samples, p.metrics, p.lr) for p in b]
     assert max(p.lr or 0 for p in a) <= data["suggestion"]["cycle_max_lr"]
 
 
-def test_at_one_gpu_it_suggests_a_grid_for_base_lr(bsscale: Bsscale) -> None:
-    done = bsscale(*WITHOUT_RATE, *QUICK, "gpus=1", "task.seeds=1")
-    assert done.code == 0, done.text
-    [line] = [x for x in done.out.splitlines() if x.startswith("to tune base_lr")]
+def made(directory: Path, **options: Any) -> Any:
+    """What a test with these options writes, without a command line."""
+    task = RangeTestOptions(**{"ramp": EXPONENTIAL, "seeds": 1, "evaluations": 40, **options})
+    gpus = 2 if task.ramp.mode == "linear" else 1
+    config = small_config(gpus=gpus, model=MODELS["mlp"], task=task, budget_samples=None)
+    range_test(config, load_dataset(config.dataset), directory)
+    return json.loads((directory / "range_test.json").read_text())
+
+
+def test_at_one_gpu_it_suggests_a_grid_for_base_lr(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        data = made(tmp_path)
+    [line] = [text for text in caplog.messages if text.startswith("to tune base_lr")]
     rates = [float(rate) for rate in line.split("base_lr=")[1].split(",")]
-    assert rates == sorted(rates) and len(rates) == 7
+    assert rates == data["base_lr_grid"] and len(rates) == 7
+    [seed] = data["seeds"].values()
+    # Half of the edge, and twice that at a momentum of 0.8 instead of 0.9.
+    assert data["suggestion"]["cycle_max_lr"] == float(f"{seed['edge']:.2g}")
+    # Each rate is half of the next, the highest is half of the edge; all have two digits.
+    assert rates == pytest.approx([seed["edge"] / 2**n for n in (7, 6, 5, 4, 3, 2, 1)], rel=0.05)
 
 
-def test_deepspeeds_linear_ramp(bsscale: Bsscale, tmp_path: Path) -> None:
-    done = bsscale(
-        *WITHOUT_RATE, "task=range_test", "task.seeds=1", "gpus=2", "model=mlp",
-        "task.ramp.mode=linear", "task.ramp.lr_range_test_min_lr=0.01",
-        "task.ramp.lr_range_test_step_size=20", "task.ramp.lr_range_test_step_rate=5",
-        "task.ramp.lr_range_test_staircase=true", "hydra.run.dir=test",
-    )  # fmt: skip
-    assert done.code == 0, done.text
-    for point in read_evals(tmp_path / "test" / "seed-1000000")[1:]:
+def test_deepspeeds_linear_ramp(tmp_path: Path) -> None:
+    ramp = RangeTestConfig(
+        mode="linear",
+        lr_range_test_min_lr=0.01,
+        lr_range_test_step_size=20,
+        lr_range_test_step_rate=5,
+        lr_range_test_staircase=True,
+    )
+    made(tmp_path, ramp=ramp)
+    for point in read_evals(tmp_path / "seed-1000000")[1:]:
         stairs = (point.step - 1) // 20
         assert point.lr == pytest.approx(0.01 * (1 + 5 * stairs))
-    assert read_run(tmp_path / "test" / "seed-1000000").schedule == "range_test"
+    assert read_run(tmp_path / "seed-1000000").schedule == "range_test"
 
 
 @pytest.mark.parametrize(
-    ("override", "fact"),
+    ("options", "fact"),
     [
-        ("task.seeds=0", "task.seeds=0"),
-        ("task.evaluations=1", "task.evaluations=1"),
-        ("task.ramp.lr_range_test_step_rate=5", "lr_range_test_step_rate=5"),
-        ("task.ramp.lr_range_test_min_lr=100", "100"),
+        ({"seeds": 0}, "task.seeds=0"),
+        ({"evaluations": 1}, "task.evaluations=1"),
+        ({"ramp": replace(EXPONENTIAL, lr_range_test_step_rate=5)}, "lr_range_test_step_rate=5"),
+        ({"ramp": replace(EXPONENTIAL, lr_range_test_min_lr=100)}, "100"),
     ],
 )
-def test_bad_options_are_refused(bsscale: Bsscale, override: str, fact: str) -> None:
-    done = bsscale(*WITHOUT_RATE, *QUICK, override)
-    assert done.code == 1
-    assert fact in done.text and "Traceback" not in done.text
+def test_bad_options_are_refused(options: dict[str, Any], fact: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        made(tmp_path, **options)
+    assert fact in raised.value.fact and raised.value.remedy
+    assert not list(tmp_path.iterdir())
 
 
 def test_training_after_a_test_is_training_without_one(tmp_path: Path) -> None:
-    task = RangeTestTask(
+    task = RangeTestOptions(
         ramp=RangeTestConfig(mode="exponential"), seeds=1, evaluations=10, first_seed=0
     )
     config = small_config(gpus=2, model=MODELS["mlp"], task=task)
@@ -106,7 +128,7 @@ def test_training_after_a_test_is_training_without_one(tmp_path: Path) -> None:
 
     def trained() -> list[torch.Tensor]:
         engine = EagerEngine(plan, dataset)
-        engine.begin(0, config, plan)
+        engine.begin(0, plan)
         engine.advance(20)
         return [parameter.detach().clone() for parameter in engine.model(0).parameters()]
 

@@ -15,12 +15,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bsscale.config import Config, ExecutorConfig
+from bsscale.config import Config, ExecutorOptions
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.errors import BsscaleError, ConfigError, RecordsError
 from bsscale.models import MLP
-from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, SGDConfig
+from bsscale.optimizers import OPTIMIZERS as SHIPPED
+from bsscale.optimizers import AdamConfig, OptimizerConfig, SGDConfig
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import (
     Checkpoint,
@@ -39,12 +40,9 @@ from tests.helpers import MODELS, Bomb, Watched, damaged, prepare, small_config
 
 ONECYCLE = OneCycleConfig(cycle_first_step_size=60, cycle_second_step_size=60)
 OPTIMIZERS: dict[str, OptimizerConfig] = {
-    "sgd": SGDConfig(weight_decay=1e-4),
-    "plain sgd": SGDConfig(),
+    **{name: optimizer() for name, optimizer in SHIPPED.items()},
+    "decayed sgd": SGDConfig(weight_decay=1e-4),
     "nesterov": SGDConfig(nesterov=True),
-    "adam": AdamConfig(),
-    "adamw": AdamWConfig(),
-    "adagrad": AdagradConfig(),
     "sparse adam": AdamConfig(sparse=True),
 }
 
@@ -294,7 +292,7 @@ def test_other_replicas_at_the_same_global_batch_go_on(tmp_path: Path) -> None:
     carried_out(config, tmp_path / "undisturbed")
     interrupted(config, tmp_path / "run")
     # The defaults of the evaluation grid and the budget follow micro_batch, and are kept.
-    other = replace(config, gpus=4, micro_batch=16, executor=ExecutorConfig("auto", "cpu"))
+    other = replace(config, gpus=4, micro_batch=16, executor=ExecutorOptions("auto", "cpu"))
     assert carried_out(other, tmp_path / "run").gpus == 4
     assert_same(tmp_path / "undisturbed", tmp_path / "run")
 

@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_dir
 from bsscale.cli.jobs import Job
 from bsscale.cli.launchers.register import register_launchers
 from bsscale.cli.store import CONFIG_DIRECTORY, register_schemas
-from bsscale.config import Config, ExecutorConfig
+from bsscale.config import Config, ExecutorOptions
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.optimizers import AdagradConfig, AdamConfig, OptimizerConfig, SGDConfig
@@ -50,7 +50,7 @@ from bsscale.schedules.options import (
     WSDConfig,
 )
 from bsscale.study.arms import make_arms
-from bsscale.study.options import StudyTask
+from bsscale.study.options import StudyOptions
 
 # 4 replicas of 25 samples, 100 steps a pass.
 CONTEXT = ScheduleContext(
@@ -319,7 +319,7 @@ def test_a_preset_that_is_not_there() -> None:
 
 def test_a_study_registers_what_a_preset_says(preset: str) -> None:
     cycle = {"name": "onecycle", "preset": preset}
-    task = StudyTask(
+    task = StudyOptions(
         arms={
             "fixed": {"schedule": {"name": "fixed"}, "role": "baseline"},
             "cycle": {"schedule": cycle},
@@ -446,7 +446,7 @@ def plan(schedule: ScheduleConfig, **changes: Any) -> Plan:
         model={"name": "y"},
         optimizer=optimizer,
         schedule=schedule,
-        executor=ExecutorConfig("virtual", "cpu"),
+        executor=ExecutorOptions("virtual", "cpu"),
         base_lr=0.5,
         gpus=4,
         micro_batch=25,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bsscale.config import Config, ExecutorConfig
+from bsscale.config import ExecutorOptions
 from bsscale.errors import ConfigError
 from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, SGDConfig
 from bsscale.planning.devices import Devices
@@ -22,9 +22,9 @@ CUSTOM = {"_target_": "some.Model", "name": "custom"}
 LONG: dict[str, Any] = {"model": CUSTOM, "budget_samples": 640_000}
 
 
-def planned(cuda: int = 0, device: str = "auto", **changes: Any) -> tuple[Config, Plan]:
-    config = small_config(**{"executor": ExecutorConfig("auto", device), **changes})
-    return config, make_plan(config, 1_000_000, Devices(cuda))
+def planned(cuda: int = 0, device: str = "auto", **changes: Any) -> Plan:
+    config = small_config(**{"executor": ExecutorOptions("auto", device), **changes})
+    return make_plan(config, 1_000_000, Devices(cuda))
 
 
 def stacks_of(*different: dict[str, Any], cuda: int = 0, **same: Any) -> list[Stack]:
@@ -89,7 +89,7 @@ def test_beta1_is_a_runs_own_and_beta2_is_not() -> None:
         {"precision": "fp64"},
         {"precision": "bf16"},
         {"clip_grad_norm": 1.0},
-        {"executor": ExecutorConfig("virtual", "cpu", threads=2)},
+        {"executor": ExecutorOptions("virtual", "cpu", threads=2)},
     ],
 )
 def test_what_the_step_is_made_of_has_to_be_equal(other: dict[str, Any]) -> None:
@@ -103,7 +103,7 @@ def test_adam_and_adamw_do_not_mix() -> None:
 
 
 def test_a_run_over_processes_is_alone() -> None:
-    ddp = {"executor": ExecutorConfig("ddp", "cpu")}
+    ddp = {"executor": ExecutorOptions("ddp", "cpu")}
     stacks = stacks_of(ddp, {**ddp, "seed": 1}, {}, {**ddp, "seed": 2}, {"seed": 1})
     assert members(stacks) == [(0,), (1,), (2, 4), (3,)]
     assert [(stack.width, stack.training_step) for stack in stacks] == [
@@ -177,7 +177,7 @@ PREDICTED = r"compiling would take about 25 s and save about {} s"
 def test_which_step_a_model_is_trained_by(
     model: dict[str, Any], compiles: bool | str, updates: int, step: str, reason: str
 ) -> None:
-    config = small_config(model=model, executor=ExecutorConfig("virtual", "cpu", compile=compiles))
+    config = small_config(model=model, executor=ExecutorOptions("virtual", "cpu", compile=compiles))
     chosen, why = choose_training_step(config, "virtual", "cpu", updates, 32)
     assert chosen == step and reason in why
 
@@ -190,7 +190,7 @@ def test_many_runs_are_worth_compiling_for_where_one_is_not() -> None:
     assert (three.training_step, three.width) == ("compiled", 3)
     assert "save about 31 s" in three.training_step_reason
     # What a plan of one run says is of that run.
-    assert planned(**LONG)[1].training_step == "eager"
+    assert planned(**LONG).training_step == "eager"
 
 
 @pytest.mark.parametrize("cxx", [None, "/somewhere/c++"])
@@ -211,7 +211,7 @@ def test_without_a_compiler_nothing_is_compiled(
 
 
 def test_compiling_without_a_compiler_is_refused(without_compiler: pytest.MonkeyPatch) -> None:
-    executor = ExecutorConfig("virtual", "cpu", compile=True)
+    executor = ExecutorOptions("virtual", "cpu", compile=True)
     for model in (MODELS["mlp"], CUSTOM):
         with pytest.raises(ConfigError, match=r"without a C\+\+ compiler(.|\n)*apt-get.*CXX"):
             planned(executor=executor, model=model)
@@ -219,17 +219,17 @@ def test_compiling_without_a_compiler_is_refused(without_compiler: pytest.Monkey
 
 def test_compiling_over_processes_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"compile=true with executor=ddp(.|\n)*virtual"):
-        planned(executor=ExecutorConfig("ddp", "cpu", compile=True))
-    assert planned(executor=ExecutorConfig("ddp", "cpu"))[1].training_step_reason == "ddp"
+        planned(executor=ExecutorOptions("ddp", "cpu", compile=True))
+    assert planned(executor=ExecutorOptions("ddp", "cpu")).training_step_reason == "ddp"
 
 
 def test_bf16_is_trained_by_torch_run_by_run() -> None:
     for model in (MODELS["mlp"], CUSTOM):
-        plan = planned(precision="bf16", model=model, budget_samples=10**9)[1]
+        plan = planned(precision="bf16", model=model, budget_samples=10**9)
         assert plan.training_step == "eager" and "bf16" in plan.training_step_reason
-    assert planned(precision="bf16", executor=ExecutorConfig("ddp", "cpu"))[1].executor == "ddp"
+    assert planned(precision="bf16", executor=ExecutorOptions("ddp", "cpu")).executor == "ddp"
     with pytest.raises(ConfigError, match=r"compile=true with precision=bf16(.|\n)*compile=auto"):
-        planned(precision="bf16", executor=ExecutorConfig("virtual", "cpu", compile=True))
+        planned(precision="bf16", executor=ExecutorOptions("virtual", "cpu", compile=True))
     with pytest.raises(ConfigError, match=r"sparse=true(.|\n)*bf16(.|\n)*precision=fp32"):
         planned(precision="bf16", optimizer=SGDConfig(sparse=True))
 
@@ -240,4 +240,4 @@ def test_compile_is_a_choice_of_three(value: str) -> None:
     with pytest.raises(
         ConfigError, match=rf"executor\.compile='{value}'(.|\n)*auto, true or false"
     ):
-        planned(executor=ExecutorConfig("virtual", "cpu", compile=value))
+        planned(executor=ExecutorOptions("virtual", "cpu", compile=value))

@@ -46,6 +46,7 @@ def test_a_slower_run_never_lowers_the_median(values: list[float]) -> None:
 
 def test_spread() -> None:
     assert spread([300, INF, 100]) == Spread(n=3, reached=2, median=300.0, low=100.0, high=INF)
+    assert spread([3, 1, 2, 10]) == Spread(n=4, reached=4, median=2.5, low=1.0, high=10.0)
     assert spread(iter([7])) == Spread(n=1, reached=1, median=7.0, low=7.0, high=7.0)
     assert spread([INF, INF]) == Spread(n=2, reached=0, median=INF, low=INF, high=INF)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -23,6 +26,61 @@ def seeds(study: NDArray[np.float64], **options: float) -> int | None:
     return seeds_to_tell_apart(arm, baseline, **options)  # type: ignore[arg-type]
 
 
+def restated(
+    a: Sequence[float], b: Sequence[float], confidence: float = 0.95, power: float = 0.8
+) -> int:
+    """The formula of `seeds_to_tell_apart`, from its docstring alone."""
+
+    def sigma(runs: Sequence[float]) -> float:
+        # The slope of the logs over normal scores at Blom's (rank - 3/8) / (n + 1/4).
+        finite = [x for x in sorted(runs) if x < INF]
+        places = [(rank - 3 / 8) / (len(runs) + 1 / 4) for rank in range(1, len(finite) + 1)]
+        scores = [statistics.NormalDist().inv_cdf(place) for place in places]
+        return statistics.linear_regression(scores, [math.log(x) for x in finite]).slope
+
+    pairs = list(itertools.combinations(zip(a, b, strict=True), 2))
+    signs = [((x > u) - (x < u)) * ((y > v) - (y < v)) for (x, y), (u, v) in pairs]
+    tau = sum(signs) / len(pairs)
+    s, t = sigma(a), sigma(b)
+    variance = math.pi / 2 * (s * s + t * t - 2 * tau * s * t)
+    delta = math.log(statistics.median(a) / statistics.median(b))
+    quantile = statistics.NormalDist().inv_cdf(power)
+    for n in itertools.count(6):
+        student = float(scipy.stats.t.ppf(1 - (1 - confidence) / 2, n - 1))
+        if n >= (student + quantile) ** 2 / delta**2 * variance:
+            return n
+    raise AssertionError
+
+
+def test_the_number_by_hand() -> None:
+    # The logs are 0, 1/2, 1 and 0.4, 0.8, 1.2 in the same order, and Blom's scores of three runs
+    # are -0.8694, 0 and 0.8694. The slopes are 0.5751 and 0.4601; tau is 1; the variance is
+    # pi/2 (0.5751 - 0.4601)^2 = 0.02077; the log ratio of medians is 0.5 - 0.8 = -0.3, so that n
+    # is at least (t + z)^2 0.2308. With 6 seeds that is (2.571 + 0.842)^2 0.2308 = 2.7: 6 are
+    # enough.
+    a, b = ({s: math.exp(x) for s, x in enumerate(logs)} for logs in ((0, 0.5, 1), (0.4, 0.8, 1.2)))
+    assert seeds_to_tell_apart(a, b) == 6
+    # The other way round, tau is -1: pi/2 (0.5751 + 0.4601)^2 = 1.6833, over 0.09 is 18.70. With
+    # 149 seeds it takes 18.70 (1.976 + 0.842)^2 = 148.5 of them, with 148 still 148.5.
+    b = {s: b[2 - s] for s in range(3)}
+    assert seeds_to_tell_apart(a, b) == 149
+    # The limit is a number of seeds that still counts.
+    assert seeds_to_tell_apart(a, b, most=149) == 149
+    assert seeds_to_tell_apart(a, b, most=148) is None
+
+
+@pytest.mark.parametrize("cell", [Cell(7, 0.0, 0.0, 1.2), Cell(9, 0.3, 0.7, 1.3)], ids=str)
+def test_the_number_is_that_of_the_formula(cell: Cell) -> None:
+    for study in draw_studies(cell, 25, seed=2):
+        a, b = study.tolist()
+        if INF in (statistics.median(a), statistics.median(b)):
+            continue
+        number = restated(a, b)
+        assert seeds(study) == (number if number <= 1000 else None)
+        number = restated(a, b, confidence=0.9, power=0.6)
+        assert seeds(study, confidence=0.9, power=0.6) == (number if number <= 1000 else None)
+
+
 # (What matters of these is all but their n.)
 CELLS = [
     Cell(6, 0.0, 0.0, 1.3, 0.2),
@@ -36,6 +94,7 @@ def of(cell: Cell, n: int) -> Cell:
     return replace(cell, n=n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS, ids=str)
 def test_so_many_seeds_have_the_power(cell: Cell) -> None:
     # From many seeds, so that the formula is judged and not the luck of a pilot study.
@@ -46,6 +105,7 @@ def test_so_many_seeds_have_the_power(cell: Cell) -> None:
     assert simulate_ratio(of(cell, round(n * 1.6)), 150).apart > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS[:2], ids=str)
 def test_ten_seeds_give_the_number_within_a_factor_of_two(cell: Cell) -> None:
     n = seeds(next(draw_studies(of(cell, 2001), 1)))

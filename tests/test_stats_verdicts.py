@@ -38,6 +38,9 @@ def estimate(
         (estimate(12, 9.871, 14.03), "slower than 1 GPU: needs 9.87 to 14.1 times its samples"),
         (estimate(3, 2.4, INF, 8), "slower than 1 GPU: needs at least 2.40 times its samples"),
         (estimate(1.1, 0.8, 1.4), "not told apart from 1 GPU (0.80 to 1.40)"),
+        # An interval that ends at 1 holds it.
+        (estimate(1.1, 1.0, 1.4), "not told apart from 1 GPU (1.00 to 1.40)"),
+        (estimate(0.8, 0.7, 1.0), "not told apart from 1 GPU (0.70 to 1.00)"),
         (estimate(1.1, 0.8, INF, 7), "not told apart from 1 GPU (at least 0.80)"),
         # Rounded outwards, and never onto 1.
         (estimate(1.2, 1.139, 1.231), "slower than 1 GPU: needs 1.13 to 1.24 times its samples"),

@@ -18,7 +18,6 @@ from omegaconf import OmegaConf
 
 from bsscale.cli.jobs import Job, remembering_datasets
 from bsscale.cli.store import SWEEPS_DIRECTORY
-from bsscale.cli.tasks import TASKS
 from bsscale.records.run_record import read_run
 from bsscale.report.summarize import compare
 from bsscale.schedules import OneCycle
@@ -76,7 +75,7 @@ def check(name: str, jobs: list[tuple[str, ...]]) -> None:
     load = remembering_datasets()
     for job in jobs:
         cfg = composing.composed(*job, f"+sweeps={name}", "tracker=none")
-        TASKS[cfg.task.name].check(Job(cfg, cfg.get("hydra"), load))
+        assert Job(cfg, cfg.get("hydra"), load).plan.steps > 0
 
 
 @pytest.mark.parametrize("name", SWEEPS)

@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from bsscale.config import TrackerConfig
+from bsscale.config import TrackerOptions
 from bsscale.files.replace import write_json
 from bsscale.records.evaluation import EvalPoint, encode, read_evals
 from bsscale.records.run_record import RunRecord, read_run, write_run
 from bsscale.records.writer import Records
 from bsscale.report.summarize import compare
 from bsscale.tracking import tracker as tracking
-from bsscale.tracking.options import WandbConfig
+from bsscale.tracking.options import WandbOptions
 from bsscale.tracking.tracker import Mirror, NoTracker, WandbTracker, make_tracker
 from tests.conftest import SMALL, Finished
 from tests.report_records import write_run_of
@@ -160,12 +160,12 @@ def test_every_job_of_a_multirun_is_a_run_of_its_own_and_one_compares(
 
 def test_wandb_mode_disabled_is_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    made = make_tracker(WandbConfig(), tmp_path, name="x", group=None, job_type="y")
+    made = make_tracker(WandbOptions(), tmp_path, name="x", group=None, job_type="y")
     assert isinstance(made, NoTracker)
 
 
 def test_no_tracker_is_none(tmp_path: Path) -> None:
-    made = make_tracker(TrackerConfig("none"), tmp_path, name="x", group=None, job_type="y")
+    made = make_tracker(TrackerOptions("none"), tmp_path, name="x", group=None, job_type="y")
     assert isinstance(made, NoTracker)
 
 
@@ -250,7 +250,7 @@ class Fake:
 
     def tracker(self, process: Mirror, directory: Path, **config: Any) -> WandbTracker:
         return WandbTracker(
-            WandbConfig(**config), directory, name="x", group=None, job_type="y", process=process
+            WandbOptions(**config), directory, name="x", group=None, job_type="y", process=process
         )
 
     def calls(self, name: str) -> list[dict[str, Any]]:
@@ -310,7 +310,7 @@ def test_a_comparison_shows_curves_and_ratios_whichever_arm_is_first(
     made = compare(sorted(tmp_path.glob("[ab]?"))).as_dict()
     write_json(tmp_path / "comparison.json", made)
     WandbTracker(
-        WandbConfig(), tmp_path, name="comparison", group=str(tmp_path), job_type="comparison",
+        WandbOptions(), tmp_path, name="comparison", group=str(tmp_path), job_type="comparison",
         comparison=tmp_path / "comparison.json", process=fake.process(),
     ).finish()  # fmt: skip
     [told] = fake.calls("table")
@@ -419,7 +419,7 @@ def test_without_a_network_runs_are_kept_offline(
 
 @pytest.mark.slow
 def test_an_offline_run_that_was_killed_is_written_anew_as_a_whole(tmp_path: Path) -> None:
-    config = WandbConfig(mode="offline")
+    config = WandbOptions(mode="offline")
     killed = Mirror()
     WandbTracker(config, tmp_path, name="x", group=None, job_type="y", process=killed)
     write_records(tmp_path, range(8), finished=False)

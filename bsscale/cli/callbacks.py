@@ -18,7 +18,7 @@ from bsscale.errors import BsscaleError
 from bsscale.planning.world import World
 
 if TYPE_CHECKING:
-    from bsscale.config import TrackerConfig
+    from bsscale.config import TrackerOptions
 
 __all__ = ["Around"]
 
@@ -55,7 +55,7 @@ class Around(Callback):
         """Let the task conclude the sweep; exit with 1 if a job failed."""
         if config.dry_run:
             return
-        tracker = cast("TrackerConfig", OmegaConf.to_object(config.tracker))
+        tracker = cast("TrackerOptions", OmegaConf.to_object(config.tracker))
         try:
             good = TASKS[config.task.name].end_sweep(Path(config.hydra.sweep.dir), tracker)
         except BsscaleError as error:

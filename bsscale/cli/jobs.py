@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from bsscale.cli.study_jobs import LaunchedJobs, jobs_of
-from bsscale.config import Config, TaskConfig
+from bsscale.config import Config, TaskOptions
 from bsscale.config.schedules import resolve
 from bsscale.records.identity import arm_label
 
@@ -56,10 +56,10 @@ class Job:
         self._cfg, self._load, self._devices = cfg, load, devices
 
     @cached_property
-    def options(self) -> TaskConfig:
+    def options(self) -> TaskOptions:
         """The options of its task."""
         options = OmegaConf.to_object(self._cfg.task)
-        assert isinstance(options, TaskConfig)
+        assert isinstance(options, TaskOptions)
         return options
 
     @cached_property

@@ -12,7 +12,7 @@ from bsscale import config
 from bsscale.cli.tasks import TASKS
 from bsscale.optimizers import OPTIMIZERS
 from bsscale.schedules.options import SCHEDULES
-from bsscale.tracking.options import WandbConfig
+from bsscale.tracking.options import WandbOptions
 
 __all__ = ["CONFIG_DIRECTORY", "SWEEPS_DIRECTORY", "choices", "register_schemas"]
 
@@ -24,9 +24,9 @@ SWEEPS_DIRECTORY = CONFIG_DIRECTORY.with_name("sweeps")
 
 SCHEMAS: dict[str, Any] = {
     "config": config.Config,
-    "executor/executor": config.ExecutorConfig,
-    "tracker/none": config.TrackerConfig,
-    "tracker/wandb": WandbConfig,
+    "executor/executor": config.ExecutorOptions,
+    "tracker/none": config.TrackerOptions,
+    "tracker/wandb": WandbOptions,
     **{f"optimizer/{name}": options for name, options in OPTIMIZERS.items()},
     **{f"task/{name}": task.options for name, task in TASKS.items()},
     **{f"schedule/{name}": options for name, options in SCHEDULES.items()},

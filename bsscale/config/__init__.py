@@ -1,5 +1,5 @@
 """The typed configuration, put together from the options of the parts."""
 
-from bsscale.config.run import Config, ExecutorConfig, TaskConfig, TrackerConfig
+from bsscale.config.run import Config, ExecutorOptions, TaskOptions, TrackerOptions
 
-__all__ = ["Config", "ExecutorConfig", "TaskConfig", "TrackerConfig"]
+__all__ = ["Config", "ExecutorOptions", "TaskOptions", "TrackerOptions"]

@@ -14,11 +14,11 @@ from omegaconf import MISSING
 from bsscale.optimizers import OptimizerConfig
 from bsscale.schedules.options import ScheduleConfig
 
-__all__ = ["Config", "ExecutorConfig", "TaskConfig", "TrackerConfig"]
+__all__ = ["Config", "ExecutorOptions", "TaskOptions", "TrackerOptions"]
 
 
 @dataclass
-class TaskConfig:
+class TaskOptions:
     """What to do: the name of a file in conf/task/, and the options of that task.
 
     A task without options of its own trains one run: a report lists its jobs that left no record.
@@ -28,7 +28,7 @@ class TaskConfig:
 
 
 @dataclass
-class ExecutorConfig:
+class ExecutorOptions:
     """How the replicas are carried."""
 
     name: str = MISSING
@@ -38,7 +38,7 @@ class ExecutorConfig:
 
 
 @dataclass
-class TrackerConfig:
+class TrackerOptions:
     """Where the records are mirrored."""
 
     name: str = MISSING
@@ -48,13 +48,13 @@ class TrackerConfig:
 class Config:
     """One run, as the user wrote it. `Plan` derives every other number from it."""
 
-    task: TaskConfig = field(default_factory=TaskConfig)
+    task: TaskOptions = field(default_factory=TaskOptions)
     dataset: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
-    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    executor: ExecutorOptions = field(default_factory=ExecutorOptions)
+    tracker: TrackerOptions = field(default_factory=TrackerOptions)
     gpus: int | None = None
     micro_batch: int = 128
     grad_accum: int = 1

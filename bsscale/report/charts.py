@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bsscale.records.study_record import TuningRecord
 from bsscale.report.figures import GREY, colors, dashes, inline, range_test_layers
-from bsscale.report.read import RangeTest, Study
+from bsscale.report.read import FoundRangeTest, FoundStudy
 from bsscale.report.summarize import QUARTILES_FROM, ArmSummary, Comparison, CurvePoint
 from bsscale.report.tables import (
     Table,
@@ -64,7 +64,7 @@ class Figure:
 
 
 def figures(
-    comparison: Comparison, studies: Sequence[Study], range_tests: Sequence[RangeTest]
+    comparison: Comparison, studies: Sequence[FoundStudy], range_tests: Sequence[FoundRangeTest]
 ) -> list[Figure]:
     """Every figure that the records have the data for, in the order of the report."""
     made = [
@@ -512,7 +512,7 @@ def _stairs(comparison: Comparison) -> Figure | None:
 # --- tuning and range test --------------------------------------------------------------------
 
 
-def _tunings(studies: Sequence[Study]) -> list[Figure | None]:
+def _tunings(studies: Sequence[FoundStudy]) -> list[Figure | None]:
     tunings = [
         (f"{study.record.name}: {tuning.name}" if len(studies) > 1 else tuning.name, tuning)
         for study in studies
@@ -594,7 +594,7 @@ def _tuning(
     )
 
 
-def _range_test(test: RangeTest, suffix: str) -> list[Figure | None]:
+def _range_test(test: FoundRangeTest, suffix: str) -> list[Figure | None]:
     rows = [
         {
             "seed": seed,

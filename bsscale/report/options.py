@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bsscale.config import TaskConfig
+from bsscale.config import TaskOptions
 
-__all__ = ["ReportTask", "ShowScheduleTask"]
+__all__ = ["ReportOptions", "ShowScheduleOptions"]
 
 
 @dataclass
-class ReportTask(TaskConfig):
+class ReportOptions(TaskOptions):
     """task=report."""
 
     name: str = "report"
@@ -21,7 +21,7 @@ class ReportTask(TaskConfig):
 
 
 @dataclass
-class ShowScheduleTask(TaskConfig):
+class ShowScheduleOptions(TaskOptions):
     """task=show_schedule."""
 
     name: str = "show_schedule"

@@ -25,7 +25,7 @@ from bsscale.records.evaluation import EvalPoint, read_evals
 from bsscale.records.run_record import RunRecord, read_run
 from bsscale.records.study_record import StudyRecord, read_study
 
-__all__ = ["FoundRun", "LeftOut", "RangeTest", "Sources", "find", "matching", "read_runs"]
+__all__ = ["FoundRangeTest", "FoundRun", "LeftOut", "Sources", "find", "matching", "read_runs"]
 
 _RUN = ("run.json", "evals.jsonl")
 # What else a run, a report or W&B leaves behind: no runs are in there.
@@ -41,7 +41,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Study:
+class FoundStudy:
     """A study, and where it lies."""
 
     directory: Path
@@ -55,11 +55,11 @@ class FoundRun:
     directory: Path
     record: RunRecord
     evals: Sequence[EvalPoint]
-    study: Study | None = None
+    study: FoundStudy | None = None
 
 
 @dataclass(frozen=True)
-class RangeTest:
+class FoundRangeTest:
     """What task=range_test wrote.
 
     Attributes
@@ -95,8 +95,8 @@ class Sources:
     """
 
     runs: list[FoundRun] = field(default_factory=list)
-    studies: list[Study] = field(default_factory=list)
-    range_tests: list[RangeTest] = field(default_factory=list)
+    studies: list[FoundStudy] = field(default_factory=list)
+    range_tests: list[FoundRangeTest] = field(default_factory=list)
     failed: list[LeftOut] = field(default_factory=list)
     set_aside: list[LeftOut] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
@@ -179,7 +179,7 @@ def _empty(path: Path) -> bool:
         return True
 
 
-def _walk(directory: Path, found: Sources, study: Study | None, seen: set[Path]) -> None:
+def _walk(directory: Path, found: Sources, study: FoundStudy | None, seen: set[Path]) -> None:
     real = directory.resolve()
     if real in seen:
         return
@@ -214,7 +214,7 @@ def _walk(directory: Path, found: Sources, study: Study | None, seen: set[Path])
 def _add_study(directory: Path, found: Sources, seen: set[Path]) -> None:
     study = None
     try:
-        study = Study(directory, read_study(directory))
+        study = FoundStudy(directory, read_study(directory))
         found.studies.append(study)
         found.commands += study.record.commands
     except RecordsError as error:
@@ -224,7 +224,7 @@ def _add_study(directory: Path, found: Sources, seen: set[Path]) -> None:
             _walk(directory / name, found, study, seen)
 
 
-def _add_run(directory: Path, found: Sources, study: Study | None) -> None:
+def _add_run(directory: Path, found: Sources, study: FoundStudy | None) -> None:
     try:
         record = read_run(directory)
     except FormatVersionError as error:
@@ -271,7 +271,9 @@ def _add_range_test(directory: Path, found: Sources) -> None:
         marks["lowest edge"] = readings["edge"][0]
     reason = data.get("reason")
     found.range_tests.append(
-        RangeTest(directory, reason if isinstance(reason, str) else "", marks, readings, curves)
+        FoundRangeTest(
+            directory, reason if isinstance(reason, str) else "", marks, readings, curves
+        )
     )
     _add_commands(directory, found, None)
 
@@ -293,7 +295,7 @@ def _mapping(value: object) -> Mapping[Any, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _add_commands(directory: Path, found: Sources, study: Study | None) -> None:
+def _add_commands(directory: Path, found: Sources, study: FoundStudy | None) -> None:
     """The command that made a run, or the multirun it is of."""
     if study is not None and study.record.commands:
         return

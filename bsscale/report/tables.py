@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from bsscale.records.study_record import Amendment, Registered, TuningRecord
-from bsscale.report.read import FoundRun, RangeTest, Study
+from bsscale.report.read import FoundRangeTest, FoundRun, FoundStudy
 from bsscale.report.summarize import ArmSummary, Comparison
 from bsscale.terminal.tables import render_table
 
@@ -255,13 +255,13 @@ def tuning_note(tuning: TuningRecord) -> str:
     return text + "."
 
 
-def range_test_table(test: RangeTest) -> Table:
+def range_test_table(test: FoundRangeTest) -> Table:
     """The readings of a range test over its seeds."""
     rows = [[name, *(f"{value:.3g}" for value in test.readings[name])] for name in test.readings]
     return Table("Range test", ("reading", "lowest", "median", "highest"), rows)
 
 
-def plan_table(study: Study) -> Table:
+def plan_table(study: FoundStudy) -> Table:
     """What a study settled beforehand."""
     rows = [[name, value] for name, value in _registered(study.record.registered).items()]
     return Table(f"{study.record.name}: as registered", ("what", "as registered"), rows)
@@ -299,7 +299,7 @@ def _amended(amendment: Amendment) -> str:
     return "; ".join(parts)
 
 
-def plan_followed(study: Study, runs: Iterable[FoundRun]) -> list[str]:
+def plan_followed(study: FoundStudy, runs: Iterable[FoundRun]) -> list[str]:
     """Whether what was registered was done: a sentence each."""
     done = {(r.record.arm, r.record.seed) for r in runs if r.study is study}
     names = [arm.name for arm in study.record.arms]
@@ -371,7 +371,7 @@ def versions_table(comparison: Comparison) -> Table:
     return Table("Versions and machine", ("what", "value"), rows)
 
 
-def cost(comparison: Comparison, studies: Sequence[Study]) -> str:
+def cost(comparison: Comparison, studies: Sequence[FoundStudy]) -> str:
     """What the runs shown cost, and the whole of each study."""
     runs = [run.record for arm in comparison.arms for run in arm.runs]
     text = (

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bsscale.stats.readings import minimum_tenth, steepest, valley
+
 __all__ = ["Curve", "Edge", "Estimates", "Suggestion", "estimates", "find_edge", "suggest"]
 
 # Evaluations that a rise must last, and how many times the noise it must be.
@@ -151,11 +153,11 @@ class Estimates:
     Attributes
     ----------
     steepest
-        Where the smoothed loss falls fastest over log rate (fastai's and Lightning's "steep").
+        From where the loss falls fastest over log rate (fastai's ``steep``).
     valley
-        Two thirds into the longest valley of the loss (fastai's default).
+        The middle of the longest valley of the loss (fastai's ``valley``, its default).
     minimum_tenth
-        A tenth of the rate with the lowest loss (Gugger's rule of thumb).
+        A tenth of the rate with the lowest loss (fastai's ``minimum``).
     edge
         Where training diverges; see `find_edge`.
     """
@@ -167,7 +169,12 @@ class Estimates:
 
 
 def estimates(curve: Curve, label_entropy: float, chance_auc_bound: float) -> Estimates:
-    """Read one seed's curve in every way; the parameters are those of `find_edge`."""
+    """Read one seed's curve in every way; the parameters are those of `find_edge`.
+
+    fastai's readings (see `bsscale.stats.readings`) are taken of the validation losses up to the
+    edge, in running medians of five. Fewer than three of them are no curve: all readings follow
+    from the edge then.
+    """
     edge = find_edge(curve, label_entropy, chance_auc_bound)
     # A stair is read at its end: the readings ask how the loss changes with the rate.
     ends = np.append(np.diff(curve.lr) > 0, True)
@@ -175,27 +182,12 @@ def estimates(curve: Curve, label_entropy: float, chance_auc_bound: float) -> Es
     lr, loss = curve.lr[usable], _smooth(curve.loss[usable])
     if len(lr) < 3:
         return Estimates(edge.lr, edge.lr, edge.lr / 10, edge)
-    slope = np.gradient(loss, np.log(lr))
     return Estimates(
-        steepest=float(lr[int(np.argmin(slope))]),
-        valley=float(lr[_valley(loss)]),
-        minimum_tenth=float(lr[int(np.argmin(loss))]) / 10,
+        steepest=steepest(lr, loss),
+        valley=valley(lr, loss),
+        minimum_tenth=minimum_tenth(lr, loss),
         edge=edge,
     )
-
-
-def _valley(loss: Values) -> int:
-    """Where fastai's `valley` points: two thirds into the longest decreasing subsequence."""
-    longest = np.ones(len(loss), dtype=int)
-    start = np.arange(len(loss))
-    for index in range(1, len(loss)):
-        before = np.flatnonzero(loss[:index] > loss[index])
-        if len(before):
-            best = before[int(np.argmax(longest[before]))]
-            longest[index], start[index] = longest[best] + 1, start[best]
-    end = int(np.argmax(longest))
-    begin = int(start[end])
-    return begin + (end - begin) * 2 // 3
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from bsscale.errors import ConfigError
 from bsscale.files.replace import plain
 from bsscale.records.study_record import RegisteredArm
 from bsscale.schedules.options import SCHEDULES, ScheduleConfig
-from bsscale.study.options import StudyArm, StudyTask
+from bsscale.study.options import StudyArm, StudyOptions
 
 __all__ = ["Arm", "given_options", "make_arms", "make_schedule"]
 
@@ -58,7 +58,7 @@ class Arm:
         )
 
 
-def make_arms(task: StudyTask, gpus: int) -> list[Arm]:
+def make_arms(task: StudyOptions, gpus: int) -> list[Arm]:
     """The arms of a study's configuration, checked.
 
     Raises

@@ -6,15 +6,15 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from bsscale.config import TaskConfig
+from bsscale.config import TaskOptions
 from bsscale.errors import ConfigError
 from bsscale.schedules.options import RangeTestConfig
 
-__all__ = ["RangeTestTask", "StudyArm", "StudyTask"]
+__all__ = ["RangeTestOptions", "StudyArm", "StudyOptions"]
 
 
 @dataclass
-class RangeTestTask(TaskConfig):
+class RangeTestOptions(TaskOptions):
     """task=range_test."""
 
     name: str = "range_test"
@@ -26,7 +26,7 @@ class RangeTestTask(TaskConfig):
 
 @dataclass
 class StudyArm:
-    """One arm of a study: an entry of `StudyTask.arms`."""
+    """One arm of a study: an entry of `StudyOptions.arms`."""
 
     schedule: dict[str, Any] = field(default_factory=dict)
     role: str = "arm"
@@ -36,7 +36,7 @@ class StudyArm:
 
 
 @dataclass
-class StudyTask(TaskConfig):
+class StudyOptions(TaskOptions):
     """task=study. `work` and `part` are of a job that a study starts: a part of that work."""
 
     name: str = "study"

@@ -12,7 +12,7 @@ from typing import Any
 from bsscale.config import Config
 from bsscale.data import Dataset
 from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
-from bsscale.study.options import RangeTestTask, StudyTask
+from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.study.range_test import range_test
 
 __all__ = ["range_test_of_study", "suggested"]
@@ -51,8 +51,8 @@ def range_test_of_study(
     directory = _where(config, study, gpus)
     log.info("range test at %d GPUs", gpus)
     directory.mkdir(parents=True, exist_ok=True)  # (what an earlier start has trained is kept)
-    assert isinstance(config.task, StudyTask)
-    task = RangeTestTask(
+    assert isinstance(config.task, StudyOptions)
+    task = RangeTestOptions(
         ramp=RangeTestConfig(mode="exponential"), seeds=config.task.range_test_seeds
     )
     tested = replace(

@@ -34,7 +34,7 @@ from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import Cost, StudyRecord, write_study
 from bsscale.schedules.options import FixedConfig, OneCycleConfig, ScheduleConfig
 from bsscale.study.arms import make_arms
-from bsscale.study.options import StudyTask
+from bsscale.study.options import StudyOptions
 from bsscale.study.presets import range_test_of_study, suggested
 from bsscale.study.registration import open_study
 from bsscale.study.rules import budget_samples, target_value
@@ -63,7 +63,7 @@ def study(
     Parameters
     ----------
     config
-        The run at N GPUs that the question is about; its task is a `StudyTask`.
+        The run at N GPUs that the question is about; its task is a `StudyOptions`.
     dataset
         Its data.
     logs
@@ -109,7 +109,7 @@ class _Study:
         jobs: Jobs | None = None,
         devices: Devices | None = None,
     ) -> None:
-        assert isinstance(config.task, StudyTask)
+        assert isinstance(config.task, StudyOptions)
         self.task = config.task
         self.task.check()
         if config.gpus is None or config.gpus < 2:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bsscale.config import Config, TrackerConfig
+from bsscale.config import Config, TrackerOptions
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError
 from bsscale.files.replace import write_json
@@ -27,7 +27,7 @@ from bsscale.records.evaluation import EvalPoint, read_evals
 from bsscale.report.figures import draw_lines, range_test_chart, save
 from bsscale.schedules.options import OneCycleConfig
 from bsscale.stats.range_test import Curve, Estimates, Suggestion, estimates, suggest
-from bsscale.study.options import RangeTestTask
+from bsscale.study.options import RangeTestOptions
 from bsscale.terminal.tables import render_table
 from bsscale.training.run import run, run_together
 from bsscale.training.spec import RunSpec
@@ -45,7 +45,7 @@ def range_test(
     Parameters
     ----------
     config
-        The run that the cycle is for; its task is a `RangeTestTask`.
+        The run that the cycle is for; its task is a `RangeTestOptions`.
     dataset
         Its data.
     directory
@@ -83,7 +83,7 @@ def plan_range_test(
 ) -> dict[int, RunSpec]:
     """The runs of a range test, by seed; raises BsscaleError for what cannot be trained."""
     task = config.task
-    assert isinstance(task, RangeTestTask)
+    assert isinstance(task, RangeTestOptions)
     if task.seeds < 1 or task.evaluations < 10:
         raise ConfigError(
             f"task.seeds={task.seeds}, task.evaluations={task.evaluations}",
@@ -106,7 +106,7 @@ def describe_range_test(config: Config, dataset: Dataset, devices: Devices) -> s
 
 def _one_seed(
     config: Config,
-    task: RangeTestTask,
+    task: RangeTestOptions,
     dataset: Dataset,
     directory: Path,
     logs: Mapping[str, Any] | None,
@@ -130,7 +130,7 @@ def _one_seed(
         budget_samples=budget,
         budget_passes=None,
         seed=seed,
-        tracker=TrackerConfig("none"),
+        tracker=TrackerOptions("none"),
     )
     plan = make_plan(tested, samples_per_pass, devices, dataset.key)
     # An exponential ramp ends at its maximum; a linear one has no end but the budget's.

@@ -23,7 +23,7 @@ from bsscale.records.study_record import (
     write_study,
 )
 from bsscale.study.arms import Arm
-from bsscale.study.options import StudyTask
+from bsscale.study.options import StudyOptions
 
 __all__ = ["open_study"]
 
@@ -102,7 +102,7 @@ def _to_register(
     config: Config, arms: list[Arm], stacks: list[dict[str, Any]], data_key: str | None
 ) -> Registered:
     task = config.task
-    assert isinstance(task, StudyTask) and config.gpus is not None
+    assert isinstance(task, StudyOptions) and config.gpus is not None
     settings = {
         "dataset": config.dataset,
         "model": config.model,

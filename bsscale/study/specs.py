@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bsscale.config import Config, TrackerConfig
+from bsscale.config import Config, TrackerOptions
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import Plan, make_plan
 from bsscale.schedules.options import FixedConfig, ScheduleConfig
@@ -56,7 +56,7 @@ class Specs:
         seed: int,
         target: float | None,
         budget: int,
-        tracker: TrackerConfig | None = None,
+        tracker: TrackerOptions | None = None,
     ) -> RunSpec:
         """One run.
 
@@ -84,7 +84,7 @@ class Specs:
             budget_passes=None,
             stop_at_target=True,
             resume="auto",
-            tracker=TrackerConfig("none") if tracker is None else tracker,
+            tracker=TrackerOptions("none") if tracker is None else tracker,
         )
         plan = make_plan(config, self.samples_per_pass, self.devices, self.data_key)
         if target is None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from bsscale.config import TrackerConfig
+from bsscale.config import TrackerOptions
 from bsscale.errors import RecordsError
 from bsscale.files.replace import write_json
 from bsscale.planning.devices import Devices
@@ -50,11 +50,11 @@ class Work:
     runs: list[dict[str, Any]]
     range_test_gpus: int | None = None
 
-    def specs(self, specs: Specs, tracker: TrackerConfig) -> list[RunSpec]:
+    def specs(self, specs: Specs, tracker: TrackerOptions) -> list[RunSpec]:
         """Its runs again."""
         return [_spec(specs, options, tracker) for options in self.runs]
 
-    def plan(self, part: int, specs: Specs, tracker: TrackerConfig) -> Plan:
+    def plan(self, part: int, specs: Specs, tracker: TrackerOptions) -> Plan:
         """Of any run in a part."""
         if self.range_test_gpus is not None:
             return specs.probe(gpus=self.range_test_gpus)
@@ -79,7 +79,7 @@ def describe(spec: RunSpec, directory: Path) -> dict[str, Any]:
     }
 
 
-def _spec(specs: Specs, described: Mapping[str, Any], tracker: TrackerConfig) -> RunSpec:
+def _spec(specs: Specs, described: Mapping[str, Any], tracker: TrackerOptions) -> RunSpec:
     options = dict(described)
     return specs.run(
         Path(options.pop("where")),

@@ -16,7 +16,7 @@ from bsscale.files.locks import hold
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import Plan
 from bsscale.planning.stacks import make_stacks
-from bsscale.study.options import StudyTask
+from bsscale.study.options import StudyOptions
 from bsscale.study.presets import range_test_of_study
 from bsscale.study.runs import Runs
 from bsscale.study.specs import Specs
@@ -71,17 +71,17 @@ def _specs(
     return Specs(config, samples, key, directory, logs, devices=devices, study=work.study)
 
 
-def _task(config: Config) -> StudyTask:
-    assert isinstance(config.task, StudyTask)
+def _task(config: Config) -> StudyOptions:
+    assert isinstance(config.task, StudyOptions)
     return config.task
 
 
-def _work(task: StudyTask) -> Path:
+def _work(task: StudyOptions) -> Path:
     assert task.work is not None
     return Path(task.work)
 
 
-def _directory(task: StudyTask) -> Path:
+def _directory(task: StudyOptions) -> Path:
     """A work lies in jobs/NUMBER of its study."""
     return _work(task).absolute().parents[2]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bsscale.config import TaskConfig, TrackerConfig
+from bsscale.config import TaskOptions, TrackerOptions
 from bsscale.errors import ConfigError
 
-__all__ = ["DashboardTask", "WandbConfig"]
+__all__ = ["DashboardOptions", "WandbOptions"]
 
 
 @dataclass
-class WandbConfig(TrackerConfig):
+class WandbOptions(TrackerOptions):
     """Weights & Biases."""
 
     name: str = "wandb"
@@ -20,7 +20,7 @@ class WandbConfig(TrackerConfig):
 
 
 @dataclass
-class DashboardTask(TaskConfig):
+class DashboardOptions(TaskOptions):
     """task=dashboard."""
 
     name: str = "dashboard"

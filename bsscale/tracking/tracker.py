@@ -18,11 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bsscale.config import TrackerConfig
+from bsscale.config import TrackerOptions
 from bsscale.files.replace import write_json
 from bsscale.records.evaluation import EvalPoint
 from bsscale.tracking import mirror
-from bsscale.tracking.options import WandbConfig
+from bsscale.tracking.options import WandbOptions
 
 __all__ = ["Mirror", "NoTracker", "WandbTracker", "make_tracker", "mirror_comparison"]
 
@@ -180,7 +180,7 @@ class WandbTracker:
 
     def __init__(
         self,
-        config: WandbConfig,
+        config: WandbOptions,
         directory: Path,
         *,
         name: str,
@@ -223,7 +223,7 @@ class WandbTracker:
 
 
 def make_tracker(
-    config: TrackerConfig,
+    config: TrackerOptions,
     directory: Path,
     *,
     name: str,
@@ -233,7 +233,7 @@ def make_tracker(
     run_config: Mapping[str, Any] | None = None,
 ) -> NoTracker | WandbTracker:
     """The tracker of a configuration; see `WandbTracker` for the parameters."""
-    if not isinstance(config, WandbConfig) or _disabled():
+    if not isinstance(config, WandbOptions) or _disabled():
         return NoTracker()
     return WandbTracker(
         config,
@@ -246,7 +246,7 @@ def make_tracker(
     )
 
 
-def mirror_comparison(config: TrackerConfig, directory: Path, comparison: Path) -> None:
+def mirror_comparison(config: TrackerOptions, directory: Path, comparison: Path) -> None:
     """Show a comparison in one W&B run, beside those that it compares.
 
     Parameters
@@ -258,7 +258,7 @@ def mirror_comparison(config: TrackerConfig, directory: Path, comparison: Path) 
     comparison
         comparison.json, or report.json.
     """
-    if isinstance(config, WandbConfig) and not _disabled():
+    if isinstance(config, WandbOptions) and not _disabled():
         WandbTracker(
             config,
             directory,

@@ -79,7 +79,8 @@ def train(
     engine
         Models, optimizers and training data.
     validation, test
-        What the AUC is measured on, during the runs and at the end of each.
+        What a run is judged on at every evaluation, and what once: at its first confirmed hit of
+        the target, or at its end.
     peers
         The processes that train the same run together; None: this one alone.
 
@@ -112,17 +113,12 @@ def _train(
         logits = engine.score(validation)
         for run in runs:
             run.evaluate(validation.label, logits[run.slot])
+        # (whatever has become of a run here, all of its processes score or none)
+        if tested := [run for run in runs if run.wants_test]:
+            logits = engine.score(test)
+            for run in tested:
+                run.test(test.label, logits[run.slot])
         for run in live.values():  # all of them wait for it
-            run.eval_s += time.perf_counter() - begun
-
-    def test_runs(runs: Sequence[_Run]) -> None:
-        if not runs:
-            return
-        begun = time.perf_counter()
-        logits = engine.score(test)
-        for run in runs:
-            run.test(test.label, logits[run.slot])
-        for run in live.values():
             run.eval_s += time.perf_counter() - begun
 
     while True:
@@ -136,7 +132,6 @@ def _train(
             live |= {run.slot: run for run in fresh}
             if beginning := [run for run in fresh if not run.has_been_evaluated]:
                 evaluate(beginning)
-                test_runs([run for run in beginning if run.wants_test])
         if not live:
             return
 
@@ -150,8 +145,6 @@ def _train(
         due = [run for run in live.values() if run.step == run.evaluation]
         if due:
             evaluate(due)
-
-            test_runs([run for run in due if run.wants_test and not run.over])
         for run in due:
             if run.status is not None and not run.over:
                 run.end()
@@ -255,14 +248,14 @@ class _Run:
 
     @property
     def wants_test(self) -> bool:
-        """Whether the test split is to be scored now: at a hit, which the next evaluation may
-        confirm, or at the end of a run without a confirmed one.
+        """Whether the test split is to be scored now.
+
+        That is at a hit, which the next evaluation may confirm, or at the end of a run that has
+        confirmed none.
         """
-        if self.status == "diverged":
+        if self.status == "diverged" or self._crossing() is not None:
             return False
-        if self._crossing() is not None:
-            return self._test_value is None  # (a checkpoint from before the test was scored)
-        return self.status is not None or self._hit(-1)
+        return self.status is not None or self._hit()
 
     def test(self, label: npt.NDArray[np.float32], logits: npt.NDArray[np.float64]) -> None:
         """Keep the metric on the test split."""
@@ -304,7 +297,7 @@ class _Run:
         self.status = "exhausted"
         if plan.config.target is None:
             self._reason = "the budget is spent; no target was set"
-        elif self._hit(-1):
+        elif self._hit():
             self._reason = "the budget is spent; the last evaluation reached the target unconfirmed"
         else:
             self._reason = "the budget is spent; the target was not confirmed"
@@ -315,9 +308,9 @@ class _Run:
             math.nan if loss is None else loss, point.train_loss, point.metrics["auc"]
         )
 
-    def _hit(self, index: int) -> bool:
-        """Whether an evaluation is at the target."""
-        value, target = _value(self._points[index]), self.plan.config.target
+    def _hit(self) -> bool:
+        """Whether the last evaluation is at the target."""
+        value, target = _value(self._points[-1]), self.plan.config.target
         return value is not None and target is not None and value >= target
 
     def _crossing(self) -> Crossing | None:

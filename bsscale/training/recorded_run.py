@@ -68,6 +68,9 @@ class RecordedRun:
             self.result = log_finished(spec, self.start.finished)
             self._progress.ended(self._number, self.result.status)
             return
+        if self.start.anew:
+            with self._log():
+                log.info("%s holds a run without a checkpoint: it begins anew", spec.directory)
         self.plan, self.checkpoint = self.start.plan, self.start.checkpoint
         self.spec = replace(spec, plan=self.plan)
         if self.checkpoint is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,8 +18,6 @@ from bsscale.records.run_record import RunRecord, read_run
 from bsscale.records.schema import FORMAT_VERSION
 
 __all__ = ["Start", "continued", "find_start"]
-
-log = logging.getLogger(__name__)
 
 # Options that say where and how a run is carried out, not what it trains.
 _NOT_OF_THE_TRAINING = (
@@ -47,12 +44,15 @@ class Start:
         Where it goes on; None: at its beginning.
     path
         The checkpoint's file.
+    anew
+        Whether an earlier start has left evaluations, and no checkpoint.
     """
 
     plan: Plan
     finished: RunRecord | None = None
     checkpoint: Checkpoint | None = None
     path: Path | None = None
+    anew: bool = False
 
 
 def find_start(directory: Path, plan: Plan) -> Start:
@@ -82,14 +82,15 @@ def find_start(directory: Path, plan: Plan) -> Start:
     if (record := _record(directory)) is not None and record.status != "failed":
         _refuse_other_run(directory, record, plan)
         return Start(plan, finished=record)
+    anew = False
     path = newest_checkpoint(directory)
     if path is None and (directory / "evals.jsonl").exists():
         _refuse_other_plan(directory, plan)
-        log.info("%s holds a run without a checkpoint: it begins anew", directory)
+        anew = True
     if path is None and resume != "auto":
         path = _named(Path(resume))
     if path is None:
-        return Start(plan)
+        return Start(plan, anew=anew)
     checkpoint = read_checkpoint(path)
     then = checkpoint.training
     return Start(

@@ -6,7 +6,7 @@ import logging
 
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task, cost
-from bsscale.tracking.options import DashboardTask as Options
+from bsscale.tracking.options import DashboardOptions as Options
 
 __all__ = ["DashboardTask"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task
-from bsscale.study.options import RangeTestTask as Options
+from bsscale.study.options import RangeTestOptions as Options
 
 __all__ = ["RangeTestTask"]
 

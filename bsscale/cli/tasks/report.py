@@ -8,7 +8,7 @@ from pathlib import Path
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task, cost
 from bsscale.errors import ConfigError
-from bsscale.report.options import ReportTask as Options
+from bsscale.report.options import ReportOptions as Options
 
 __all__ = ["ReportTask"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task, cost, plan_text
-from bsscale.config import TrackerConfig
+from bsscale.config import TrackerOptions
 from bsscale.errors import ConfigError
-from bsscale.report.options import ShowScheduleTask as Options
+from bsscale.report.options import ShowScheduleOptions as Options
 
 if TYPE_CHECKING:
     from bsscale.planning.plan import Plan
@@ -42,7 +42,7 @@ class ShowScheduleTask(Task[Options]):
         log.info("%s\n", plan_text(job))
         show_schedule(job.plan, job.arm, self.options_of(job).show_samples, job.directory)
 
-    def end_sweep(self, sweep: Path, tracker: TrackerConfig) -> bool:
+    def end_sweep(self, sweep: Path, tracker: TrackerOptions) -> bool:
         """Draw the schedules over each other."""
         from bsscale.cli.tasks.sweeps import job_directories
         from bsscale.report.schedule_figure import overlay

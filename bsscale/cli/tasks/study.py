@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task, cost
-from bsscale.study.options import StudyTask as Options
+from bsscale.study.options import StudyOptions as Options
 
 if TYPE_CHECKING:
     from bsscale.planning.plan import Plan

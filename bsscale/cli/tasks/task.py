@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from bsscale.cli.jobs import Job
-from bsscale.config import TaskConfig, TrackerConfig
+from bsscale.config import TaskOptions, TrackerOptions
 
 if TYPE_CHECKING:
     from bsscale.data import Dataset
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Options", "Task", "cost", "plan_text"]
 
-Options = TypeVar("Options", bound=TaskConfig)
+Options = TypeVar("Options", bound=TaskOptions)
 
 
 class Task(Generic[Options]):
@@ -64,7 +64,7 @@ class Task(Generic[Options]):
         """The run of a sweep's job, to be trained with those of other jobs; None: `run` it."""
         return None
 
-    def end_sweep(self, sweep: Path, tracker: TrackerConfig) -> bool:
+    def end_sweep(self, sweep: Path, tracker: TrackerOptions) -> bool:
         """Conclude a sweep after its last job; each job has a directory in that of the sweep.
 
         Returns

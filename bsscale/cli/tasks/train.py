@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task, cost, plan_text
-from bsscale.config import TaskConfig, TrackerConfig
+from bsscale.config import TaskOptions, TrackerOptions
 
 if TYPE_CHECKING:
     from bsscale.data import Dataset
@@ -20,13 +20,17 @@ __all__ = ["TrainTask"]
 log = logging.getLogger("bsscale")
 
 
-class TrainTask(Task[TaskConfig]):
+class TrainTask(Task[TaskOptions]):
     """Trains one run; several at once where a sweep has collected them."""
 
-    options = TaskConfig
+    options = TaskOptions
     one_run = True
 
     def check(self, job: Job) -> Plan:
+        from bsscale.training.resume import find_start
+
+        if job.devices.world is None:  # (of many processes, rank 0 looks and tells the others)
+            find_start(job.directory, job.plan)
         return job.plan
 
     def describe(self, job: Job) -> str:
@@ -52,7 +56,7 @@ class TrainTask(Task[TaskConfig]):
         _warn(job)
         return job.run_spec(), job.dataset
 
-    def end_sweep(self, sweep: Path, tracker: TrackerConfig) -> bool:
+    def end_sweep(self, sweep: Path, tracker: TrackerOptions) -> bool:
         """Compare the runs: one table, one comparison.json, one W&B run."""
         from bsscale.cli.tasks.sweeps import job_directories
         from bsscale.files.replace import write_json

@@ -203,8 +203,8 @@ class StackedEngine:
         return tensors
 
     def _prepare(self, plan: Plan) -> Step:
-        config = plan.config
         """The step, ready to go: compiled, captured, and known to fit on the device."""
+        config = plan.config
         arguments = (
             self._module,
             self.width,

@@ -21,9 +21,8 @@ SHOWN = ("torch", *peers.EXTRAS)
 
 
 def describe_machine(device: str) -> dict[str, Any]:
-    from bsscale.records.environment import (
-        describe_environment,  # not in the processes of the start-up
-    )
+    # (not in the processes of the start-up)
+    from bsscale.records.environment import describe_environment
 
     environment = describe_environment(device)
     environment["packages"] |= {

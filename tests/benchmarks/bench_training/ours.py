@@ -39,7 +39,7 @@ class Stacked:
 
 def start(micro_batch: int, runs: int) -> StackedEngine:
     """An engine as bsscale plans it for `runs` runs, with a run in every slot."""
-    from bsscale.config import Config, ExecutorConfig, TaskConfig, TrackerConfig
+    from bsscale.config import Config, ExecutorOptions, TaskOptions, TrackerOptions
     from bsscale.engines.stacked import StackedEngine
     from bsscale.optimizers import SGDConfig
     from bsscale.planning.devices import Devices
@@ -48,25 +48,25 @@ def start(micro_batch: int, runs: int) -> StackedEngine:
     from bsscale.schedules.options import FixedConfig
 
     dataset = load()
-    specs = []
+    plans = []
     for seed in range(runs):
         config = Config(
-            task=TaskConfig("train"),
+            task=TaskOptions("train"),
             dataset={"name": "benchmark"},
             model=MODEL,
             optimizer=SGDConfig(),
             schedule=FixedConfig(),
-            executor=ExecutorConfig("virtual", DEVICE),
-            tracker=TrackerConfig("none"),
+            executor=ExecutorOptions("virtual", DEVICE),
+            tracker=TrackerOptions("none"),
             micro_batch=micro_batch,
             base_lr=0.01,
             seed=seed,
         )
-        specs.append((config, make_plan(config, dataset.train.samples_per_pass, Devices.here())))
-    [stack] = make_stacks(specs)
-    engine = StackedEngine(*specs[0], dataset, stack.width)
-    for slot, (config, plan) in enumerate(specs[: stack.width]):
-        engine.begin(slot, config, plan)
+        plans.append(make_plan(config, dataset.train.samples_per_pass, Devices.here()))
+    [stack] = make_stacks(plans)
+    engine = StackedEngine(plans[0], dataset, stack.width)
+    for slot, plan in enumerate(plans[: stack.width]):
+        engine.begin(slot, plan)
     return engine
 
 

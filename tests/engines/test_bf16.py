@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from bsscale.engines.eager import EagerEngine
 from bsscale.models import build_model
 from bsscale.optimizers import AdamConfig
 from bsscale.planning.stacks import make_stacks
 from bsscale.training.loop import train
 from bsscale.training.run import make_engine
+from tests.engines.ranks import ddp
+from tests.engines.runs import by_torch, eager, relative_distance
 from tests.helpers import MODELS, Watched, prepare, small_config
-from tests.test_engines import ddp, relative_distance
 
 BF16 = small_config(model=MODELS["mlp"], precision="bf16")
 
@@ -25,14 +25,13 @@ BF16 = small_config(model=MODELS["mlp"], precision="bf16")
 def test_it_reaches_nearly_what_float32_reaches() -> None:
     aucs = {}
     for precision in ("fp32", "bf16"):
-        config = replace(BF16, precision=precision)
-        plan, dataset = prepare(config)
-        [stack] = make_stacks([(config, plan)])
-        job = Watched(config, plan)
-        engine = make_engine(config, plan, dataset, stack)
+        plan, dataset = prepare(replace(BF16, precision=precision))
+        [stack] = make_stacks([plan])
+        job = Watched(plan)
+        engine = make_engine(plan, dataset, stack)
         train([[job]], engine, dataset.validation, dataset.test)
         assert job.outcome is not None and job.outcome.status == "exhausted"
-        aucs[precision] = job.outcome.test_auc
+        aucs[precision] = job.outcome.test_value
     assert aucs["bf16"] != aucs["fp32"]
     assert aucs["bf16"] == pytest.approx(aucs["fp32"], abs=0.01)
     assert aucs["fp32"] is not None and aucs["fp32"] > 0.6
@@ -41,8 +40,7 @@ def test_it_reaches_nearly_what_float32_reaches() -> None:
 def test_it_is_a_hand_written_autocast_loop() -> None:
     config = replace(BF16, optimizer=AdamConfig(), base_lr=0.01, clip_grad_norm=0.3)
     plan, dataset = prepare(config)
-    engine = EagerEngine(plan, dataset)
-    engine.begin(0, config, plan)
+    engine = eager(plan, dataset)
     engine.advance(20)
 
     torch.manual_seed(config.seed)
@@ -66,8 +64,7 @@ def test_it_is_a_hand_written_autocast_loop() -> None:
 
 def test_scores_are_bfloat16s_as_float64() -> None:
     plan, dataset = prepare(BF16)
-    engine = EagerEngine(plan, dataset)
-    engine.begin(0, BF16, plan)
+    engine = eager(plan, dataset)
     engine.advance(5)
     scores = engine.score(dataset.validation)
     assert scores.shape == (1, len(dataset.validation)) and scores.dtype == np.float64
@@ -78,11 +75,7 @@ def test_scores_are_bfloat16s_as_float64() -> None:
 def test_ranks_train_it_together(tmp_path: Path) -> None:
     config = replace(BF16, gpus=2, clip_grad_norm=1.0)
     first, second = ddp(config, 40, tmp_path)
-    plan, dataset = prepare(config)
-    engine = EagerEngine(plan, dataset)
-    engine.begin(0, config, plan)
-    engine.advance(40)
-    one = {name: value.detach() for name, value in engine.model(0).named_parameters()}
+    one = by_torch(*prepare(config), 40)
     for rank in (first, second):
         assert all(rank[name].dtype == torch.float32 for name in one)
         # Each rank rounds the gradient of its own half of the batch.

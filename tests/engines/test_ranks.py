@@ -12,97 +12,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
-from bsscale.config import Config, ExecutorConfig
-from bsscale.data import Dataset, Samples, load_dataset
-from bsscale.engines.ddp import DDPEngine
-from bsscale.engines.eager import EagerEngine
-from bsscale.engines.stacked import StackedEngine
+from bsscale.config import ExecutorOptions
 from bsscale.errors import RankError
-from bsscale.models import Logistic
-from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, SGDConfig
-from bsscale.planning.plan import Plan
+from bsscale.models import build_model
+from bsscale.optimizers import OPTIMIZERS as SHIPPED
 from bsscale.planning.world import World
 from bsscale.schedules.options import OneCycleConfig
 from bsscale.training.processes import launch
-from bsscale.training.recorded_run import RunSpec
 from bsscale.training.run import run
+from bsscale.training.spec import RunSpec
+from tests.engines.modules import BrokenOnRank1, custom
+from tests.engines.ranks import DDP, ddp, virtual
+from tests.engines.runs import advance, by_torch, eager, relative_distance, update
 from tests.helpers import MODELS, prepare, small_config
 
-DDP = ExecutorConfig("ddp", "cpu")
-OPTIMIZERS: dict[str, OptimizerConfig] = {
-    "sgd": SGDConfig(),
-    "adam": AdamConfig(),
-    "adamw": AdamWConfig(),
-    "adagrad": AdagradConfig(),
-}
-
-
-Engine = EagerEngine | StackedEngine
-
-
-def parameters(engine: Engine) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in engine.model(0).named_parameters()}
-
-
-def started(engine: Engine, config: Config, plan: Plan) -> Engine:
-    engine.begin(0, config, plan)
-    return engine
-
-
-def train(engine: Engine, steps: int) -> dict[str, torch.Tensor]:
-    while steps:
-        updates = min(steps, engine.updates_at_once)
-        engine.advance(updates)
-        steps -= updates
-    return parameters(engine)
-
-
-def relative_distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
-    assert a.keys() == b.keys()
-    flat_a = torch.cat([a[name].detach().double().flatten() for name in sorted(a)])
-    flat_b = torch.cat([b[name].double().flatten() for name in sorted(b)])
-    return float((flat_a - flat_b).norm() / flat_b.norm())
-
-
-def virtual(config: Config, steps: int) -> dict[str, torch.Tensor]:
-    plan, dataset = prepare(config)
-    return train(started(StackedEngine(config, plan, dataset), config, plan), steps)
-
-
-def train_rank(world: World, job: tuple[Config, Plan, int, str]) -> None:
-    """Train, and leave the parameters, the scores and the samples that were read in a folder."""
-    config, plan, steps, folder = job
-    dataset = load_dataset(config.dataset)
-    stream = Recording(dataset)
-    engine = DDPEngine(plan, replace(dataset, train=stream), world.rank)
-    trained = train(started(engine, config, plan), steps)
-    trained["scores"] = torch.from_numpy(engine.score(dataset.validation)[0])
-    trained["train_loss"] = torch.tensor([engine.take_train_loss(0)], dtype=torch.float64)
-    trained["positions"] = torch.tensor(stream.positions)
-    save_file(trained, str(Path(folder, f"{world.rank}.safetensors")))
-    engine.close()
-
-
-class Recording:
-    """A training stream that remembers which positions were read."""
-
-    def __init__(self, dataset: Dataset) -> None:
-        self._stream = dataset.train
-        self.samples_per_pass = dataset.train.samples_per_pass
-        self.positions: list[tuple[int, int]] = []
-
-    def read(self, seed: int, start: int, stop: int) -> Samples:
-        self.positions.append((start, stop))
-        return self._stream.read(seed, start, stop)
-
-
-def ddp(config: Config, steps: int, folder: Path) -> list[dict[str, torch.Tensor]]:
-    config = replace(config, executor=DDP)
-    plan, _ = prepare(config)
-    launch(train_rank, (config, plan, steps, str(folder)), plan)
-    return [load_file(folder / f"{rank}.safetensors") for rank in range(plan.processes)]
+# Every optimizer with its default options.
+OPTIMIZERS = {name: optimizer() for name, optimizer in SHIPPED.items()}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -139,17 +65,15 @@ def test_every_model_and_optimizer_over_more_ranks(
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_one_float32_update_of_ddp_equals_virtual(optimizer: str, tmp_path: Path) -> None:
     config = small_config(gpus=2, model=MODELS["mlp"], optimizer=OPTIMIZERS[optimizer])
-    plan, dataset = prepare(config)
-    before = parameters(started(EagerEngine(plan, dataset), config, plan))
+    before = by_torch(*prepare(config), 0)
     [first, second] = ddp(config, 1, tmp_path)
     one = virtual(config, 1)
+    of_ddp = {name: first[name] for name in one}
     # Adam's and Adagrad's first update is lr x sign(gradient): where a gradient is zero up to
     # rounding the sign is noise, so the update is compared where SGD's is.
     if optimizer == "sgd":
-        update = {name: one[name] - before[name] for name in one}
-        of_ddp = {name: first[name] - before[name] for name in one}
-        assert relative_distance(of_ddp, update) < 1e-5
-    assert relative_distance({name: first[name] for name in one}, one) < 1e-5
+        assert relative_distance(update(of_ddp, before), update(one, before)) < 1e-5
+    assert relative_distance(of_ddp, one) < 1e-5
     assert all(torch.equal(first[name], second[name]) for name in one)
 
 
@@ -179,8 +103,8 @@ def test_all_ranks_see_every_score_once_though_the_rows_do_not_divide(tmp_path: 
     first, second = ddp(config, 5, tmp_path)
     plan, dataset = prepare(config)
     assert len(dataset.validation) % 2 == 1
-    engine = started(EagerEngine(plan, dataset), config, plan)
-    train(engine, 5)
+    engine = eager(plan, dataset)
+    advance(engine, 5)
     expected = engine.score(dataset.validation)[0]
     np.testing.assert_allclose(first["scores"].numpy(), expected, rtol=1e-9)
     assert torch.equal(first["scores"], second["scores"])
@@ -194,9 +118,7 @@ def test_virtual_equals_a_hand_written_torch_loop() -> None:
     trained = virtual(config, 20)
 
     torch.manual_seed(config.seed)
-    from bsscale.models import MLP
-
-    model = MLP(list(dataset.schema.cardinalities), len(dataset.schema.numeric))
+    model = build_model(config.model, dataset.schema)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     for step in range(20):
         batch = dataset.train.read(config.seed, step * 64, (step + 1) * 64)
@@ -208,6 +130,24 @@ def test_virtual_equals_a_hand_written_torch_loop() -> None:
         torch.nn.functional.binary_cross_entropy_with_logits(logit, label).backward()
         optimizer.step()
     assert relative_distance(dict(model.named_parameters()), trained) < 1e-6
+
+
+def test_ranks_judge_a_run_as_one_process_does(tmp_path: Path) -> None:
+    """Where it reaches its target, and its test value there, while training goes on."""
+    records = []
+    for executor in (ExecutorOptions("virtual", "cpu"), DDP):
+        config = small_config(
+            gpus=2, model=MODELS["mlp"], precision="fp64", target=0.6, stop_at_target=False,
+            executor=executor,
+        )  # fmt: skip
+        plan, dataset = prepare(config)
+        record = run(RunSpec(plan, tmp_path / executor.name, arm="an arm"), dataset)
+        assert record is not None and record.status == "reached"
+        records.append(record)
+    one, ranks = records
+    assert ranks.executor == "ddp" and ranks.samples_seen == one.samples_seen == 20_480
+    assert ranks.samples_to_target_interval == one.samples_to_target_interval
+    assert ranks.test_value == pytest.approx(one.test_value, rel=1e-9)
 
 
 def fail(world: World, _: None) -> None:
@@ -254,22 +194,10 @@ def test_no_process_is_left_when_one_fails_and_another_hangs(tmp_path: Path) -> 
             os.kill(pid, 0)
 
 
-class BrokenOnRank1(Logistic):
-    """A model whose gradient is not finite on one rank, after a while."""
-
-    def forward(self, categorical: torch.Tensor, numeric: torch.Tensor) -> torch.Tensor:
-        logits = super().forward(categorical, numeric)
-        self.seen = getattr(self, "seen", 0) + self.training
-        broken = torch.distributed.get_rank() == 1 and self.seen > 100
-        return logits * torch.nan if broken and self.training else logits
-
-
 @pytest.mark.slow
 def test_a_non_finite_gradient_on_one_rank_ends_all_alike(tmp_path: Path) -> None:
-    model = {"_target_": "tests.test_engines.BrokenOnRank1", "name": "broken"}
-    config = small_config(gpus=2, executor=DDP, model=model)
-    plan, dataset = prepare(config)
-    record = run(RunSpec(config, plan, tmp_path, arm="an arm"), dataset)
+    plan, dataset = prepare(small_config(gpus=2, executor=DDP, model=custom(BrokenOnRank1)))
+    record = run(RunSpec(plan, tmp_path, arm="an arm"), dataset)
     assert record is not None
     assert (record.status, record.reason) == ("diverged", "non-finite training loss")
     assert 100 < record.steps < plan.steps

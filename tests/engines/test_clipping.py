@@ -10,37 +10,36 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from bsscale.engines.eager import EagerEngine
+from bsscale.data import Dataset, load_dataset
 from bsscale.models import build_model
 from bsscale.optimizers import AdagradConfig, OptimizerConfig, SGDConfig
-from bsscale.planning.devices import Devices
-from bsscale.planning.plan import make_plan
-from bsscale.schedules.options import FixedConfig, OneCycleConfig
-from tests.helpers import MODELS, prepare, small_config
-from tests.test_engines import ddp, virtual
-from tests.test_stacked import (
+from bsscale.planning.plan import Plan
+from bsscale.schedules.options import OneCycleConfig
+from tests.engines.jobs import ODD, assert_same, jobs, train_together
+from tests.engines.ranks import ddp, virtual
+from tests.engines.runs import (
     KINDS,
     LARGE,
-    ODD,
     OPTIMIZERS,
     SHORT,
-    Run,
-    advance,
     all_at_once,
-    assert_same,
     by_torch,
     compiles,
     equal,
-    jobs,
-    parameters,
     relative_distance,
+    short_plan,
     six_runs,
-    stacked,
-    train_together,
+    update,
 )
+from tests.helpers import MODELS, changed, prepare, small_config
 
 # Norms of these jobs are mostly between 0.05 and 0.5: some updates are clipped and some are not.
 MAX_NORM = 0.15
+
+
+def free(plan: Plan) -> Plan:
+    """The same run, whose updates may be of any norm."""
+    return changed(plan, clip_grad_norm=None)
 
 
 @pytest.mark.parametrize(
@@ -53,12 +52,11 @@ MAX_NORM = 0.15
     ],
 )
 def test_six_clipped_runs_at_once_are_what_each_is_by_torch(model: str, optimizer: str) -> None:
-    runs, dataset = six_runs(OPTIMIZERS[optimizer], model=MODELS[model], clip_grad_norm=MAX_NORM)
-    together = all_at_once(runs, dataset)
-    free = [(replace(config, clip_grad_norm=None), plan) for config, plan in runs]
-    unclipped = all_at_once(free, dataset)
-    for run, ours, without in zip(runs, together, unclipped, strict=True):
-        assert relative_distance(ours, by_torch(run, dataset)) < 1e-10
+    plans, dataset = six_runs(OPTIMIZERS[optimizer], model=MODELS[model], clip_grad_norm=MAX_NORM)
+    together = all_at_once(plans, dataset)
+    unclipped = all_at_once([free(plan) for plan in plans], dataset)
+    for plan, ours, without in zip(plans, together, unclipped, strict=True):
+        assert relative_distance(ours, by_torch(plan, dataset)) < 1e-10
         assert relative_distance(ours, without) > 1e-3
 
 
@@ -66,42 +64,39 @@ def test_six_clipped_runs_at_once_are_what_each_is_by_torch(model: str, optimize
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["momentum", *KINDS])
 def test_a_compiled_clipped_step_is_torchs(optimizer: str) -> None:
-    runs, dataset = six_runs(OPTIMIZERS[optimizer], model=MODELS["deepfm"], clip_grad_norm=MAX_NORM)
-    for run, ours in zip(runs, all_at_once(runs, dataset, "compiled"), strict=True):
-        assert relative_distance(ours, by_torch(run, dataset)) < 1e-10
+    plans, dataset = six_runs(
+        OPTIMIZERS[optimizer], model=MODELS["deepfm"], clip_grad_norm=MAX_NORM
+    )
+    for plan, ours in zip(plans, all_at_once(plans, dataset, "compiled"), strict=True):
+        assert relative_distance(ours, by_torch(plan, dataset)) < 1e-10
 
 
-def first_norm(run: Run, dataset: Any) -> float:
+def first_norm(plan: Plan, dataset: Dataset) -> float:
     """The norm of a run's first gradient: that of its first update at a rate of 1."""
-    engine = EagerEngine(run[1], dataset)
-    engine.begin(0, *run)
-    before = parameters(engine)
-    engine.advance(1)
-    after = parameters(engine)
-    return float(torch.cat([(after[n] - before[n]).flatten() for n in after]).norm())
+    before, after = (by_torch(plan, dataset, updates) for updates in (0, 1))
+    return float(torch.cat([value.flatten() for value in update(after, before).values()]).norm())
 
 
 def test_each_run_of_a_stack_is_clipped_by_its_own_norm() -> None:
-    base = small_config(
-        model=MODELS["mlp"], dataset=SHORT, precision="fp64", base_lr=1.0,
-        optimizer=SGDConfig(momentum=0.0), schedule=FixedConfig(),
-    )  # fmt: skip
-    _, dataset = prepare(base)
-    runs = []
-    for seed in range(4):
-        config = replace(base, seed=seed)
-        runs.append((config, make_plan(config, 2000, Devices(cuda=0))))
-    norms = [first_norm(run, dataset) for run in runs]
+    plans = [
+        short_plan(
+            seed=seed, model=MODELS["mlp"], precision="fp64", base_lr=1.0,
+            optimizer=SGDConfig(momentum=0.0),
+        )
+        for seed in range(4)
+    ]  # fmt: skip
+    dataset = load_dataset(SHORT)
+    norms = [first_norm(plan, dataset) for plan in plans]
     limit = sum(sorted(norms)[1:3]) / 2
-    clipped = [(replace(config, clip_grad_norm=limit), plan) for config, plan in runs]
-    free_updates = all_at_once(runs, dataset, updates=1)
-    updates = all_at_once(clipped, dataset, updates=1)
-    start = all_at_once(runs, dataset, updates=0)
-    for norm, free, ours, before in zip(norms, free_updates, updates, start, strict=True):
+    clipped = [changed(plan, clip_grad_norm=limit) for plan in plans]
+    start = all_at_once(plans, dataset, updates=0)
+    unclipped = all_at_once(plans, dataset, updates=1)
+    together = all_at_once(clipped, dataset, updates=1)
+    for norm, before, without, ours in zip(norms, start, unclipped, together, strict=True):
         scale = min(1.0, limit / (norm + 1e-6))
-        expected = {n: before[n] + scale * (free[n] - before[n]) for n in before}
+        expected = {n: before[n] + scale * (without[n] - before[n]) for n in before}
         assert relative_distance(ours, expected) < 1e-12
-        assert equal(ours, free) is (norm < limit)
+        assert equal(ours, without) is (norm < limit)
 
 
 @pytest.mark.parametrize(
@@ -119,23 +114,21 @@ def test_large_tables_are_clipped_as_torch_does_whatever_rows_are_updated(
             precision="fp64", clip_grad_norm=MAX_NORM,
         )  # fmt: skip
         plan, dataset = prepare(config)
-        runs = [(replace(config, seed=seed), replace(plan, seed=seed)) for seed in range(2)]
-        trained.append(all_at_once(runs, dataset, updates=30))
+        plans = [changed(plan, seed=seed) for seed in range(2)]
+        trained.append(all_at_once(plans, dataset, updates=30))
     for others in trained[1:]:
         assert all(equal(*pair) for pair in zip(others, trained[0], strict=True))
-    free = [(replace(config, clip_grad_norm=None), plan) for config, plan in runs]
-    for run, one, ours in zip(runs, free, trained[0], strict=True):
-        of_torch = by_torch(run, dataset, 30)
-        assert relative_distance(ours, of_torch) < 1e-10
-        assert relative_distance(ours, by_torch(one, dataset, 30)) > 1e-4
+    for plan, ours in zip(plans, trained[0], strict=True):
+        assert relative_distance(ours, by_torch(plan, dataset, 30)) < 1e-10
+        assert relative_distance(ours, by_torch(free(plan), dataset, 30)) > 1e-4
 
 
 def test_small_sparse_tables_are_clipped_as_torch_does() -> None:
-    runs, dataset = six_runs(
+    plans, dataset = six_runs(
         SGDConfig(momentum=0.0, sparse=True), model=MODELS["mlp"], clip_grad_norm=MAX_NORM
     )
-    for run, ours in zip(runs, all_at_once(runs, dataset), strict=True):
-        assert relative_distance(ours, by_torch(run, dataset)) < 1e-10
+    for plan, ours in zip(plans, all_at_once(plans, dataset), strict=True):
+        assert relative_distance(ours, by_torch(plan, dataset)) < 1e-10
 
 
 @pytest.mark.parametrize("engine", ["stacked", "eager"])
@@ -160,12 +153,8 @@ def test_clipping_is_that_of_a_hand_written_torch_loop(engine: str) -> None:
         optimizer.step()
     assert 10 < sum(norm > 0.25 for norm in norms) < 90
     expected = {name: value.detach() for name, value in model.named_parameters()}
-    if engine == "eager":
-        assert relative_distance(by_torch((config, plan), dataset), expected) < 1e-10
-    else:
-        trained = stacked([(config, plan)], dataset, width=1)
-        advance(trained, 100)
-        assert relative_distance(parameters(trained), expected) < 1e-10
+    trained = by_torch(plan, dataset) if engine == "eager" else all_at_once([plan], dataset)[0]
+    assert relative_distance(trained, expected) < 1e-10
 
 
 def test_ranks_are_clipped_as_one_process_is(tmp_path: Path) -> None:

@@ -1,0 +1,340 @@
+"""One-line changes of decisions, each of which must fail a fast test.
+
+    python -m tests.benchmarks.mutations               # all; three seconds each
+    python -m tests.benchmarks.mutations tuning loop   # those whose file's name holds one of these
+
+Each change is made to a copy of the tree, in which the tests that are named beside it run. Printed
+are the change and the first test that fails. A change that no test notices is marked SURVIVED, one
+whose line is no longer there NOT FOUND; either ends the command with 1.
+"""
+
+# ruff: noqa: E501 (a line of code is quoted whole)
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A change: `old`, which is there once, becomes `new`; `tests` are what pytest is given."""
+
+    file: str
+    tests: tuple[str, ...]
+    old: str
+    new: str
+
+
+def group(file: str, tests: str, *changes: tuple[str, str]) -> Iterator[Mutation]:
+    names = tuple(f"tests/test_{name}" for name in tests.split())
+    return (Mutation(f"bsscale/{file}.py", names, old, new) for old, new in changes)
+
+
+MUTATIONS = [
+    *group(
+        "stats/ratios", "stats_ratios.py",
+        # One tail for both ends; the rank of an end; where an interval begins.
+        ("(1 - confidence) / 2)))", "(1 - confidence))))"),
+        ("special.stdtrit(n - 1,", "special.stdtrit(n,"),
+        ("place = math.floor(", "place = 1 + math.floor("),
+        ("place = math.floor(", "place = math.ceil("),
+        ("* (resamples + 1))", "* resamples - 1)"),
+        ("place - 1)[place - 1]", "place)[place]"),
+        ("-place)[-place]", "-place - 1)[-place - 1]"),
+        ("low, high = _ends(pairs, place=1)", "low, high = _ends(pairs, place=min(2, n))"),
+        ("enough = n >= fewest_seeds", "enough = n > fewest_seeds"),
+        ("math.ceil(1 - math.log2", "math.ceil(-math.log2"),
+        ("_medians(pairs[:, draws])", "_medians(np.stack([pairs[0][draws], pairs[1][draws[::-1]]]))"),
+        ("np.where(unknown, 0.0, ratios)", "np.where(unknown, 1.0, ratios)"),
+        ("(low + middle[..., n // 2 :].min(axis=-1)) / 2", "low"),
+        ("baseline_reached=int(np.isfinite(pairs[1])", "baseline_reached=int(np.isfinite(pairs[0])"),
+        ("FEWEST_SEEDS = 6", "FEWEST_SEEDS = 5"),
+        ("resamples: int = 4000", "resamples: int = 400"),
+    ),
+    *group(
+        "stats/medians", "stats.py",
+        ("return Spread(len(runs), reached, statistics.median(runs)", "return Spread(len(runs), reached, statistics.median_low(runs)"),
+        ("return statistics.median(checked(values))", "return statistics.median_low(checked(values))"),
+        ("return math.nan if value == 0 else math.inf", "return math.inf"),
+    ),
+    *group(
+        "stats/planning", "stats_planning.py",
+        ("(1 + confidence) / 2) +", "confidence) +"),
+        ("special.stdtrit(n - 1,", "special.stdtrit(n,"),
+        ("+ special.ndtri(power)", "- special.ndtri(power)"),
+        ("math.pi / 2 * (sigma_a**2", "(sigma_a**2"),
+        ("- 2 * tau * sigma_a", "- tau * sigma_a"),
+        ("- 2 * tau * sigma_a", "+ 2 * tau * sigma_a"),
+        ("- 0.375) / (n + 0.25)", "- 0.5) / n"),
+        ("/ (n * (n - 1))", "/ (n * n)"),
+        ("enough = n * math.log(seen) ** 2 >= variance", "enough = (n + 1) * math.log(seen) ** 2 >= variance"),
+        ("np.arange(fewest, most + 1)", "np.arange(fewest, most)"),
+        ("if pairs.shape[1] < 3", "if pairs.shape[1] < 4"),
+        ("power: float = 0.8", "power: float = 0.9"),
+    ),
+    *group(
+        "stats/survival", "stats_survival.py",
+        ("tail, count = (1 - confidence) / 2", "tail, count = (1 - confidence)"),
+        ("share <= _HALF)", "share < 0.5 - 1e-9)"),
+        ("share < 1 - _HALF", "share <= _HALF"),
+        ("low=_first(at, low_end <= 0.5)", "low=_first(at, low_end < 0.25)"),
+        ("1 - tail ** (1 / max(count, 1))", "tail ** (1 / max(count, 1))"),
+        ("right=times[~there]", "right=times[~there] / 2"),
+    ),
+    *group(
+        "stats/verdicts", "stats_verdicts.py",
+        ("2 * diverged >= runs", "2 * diverged > runs"),
+        ("2 * estimate.baseline_reached <= estimate.n", "2 * estimate.baseline_reached < estimate.n"),
+        ("2 * estimate.arm_reached <= runs", "2 * estimate.arm_reached < runs"),
+        ("if 1 / (1 + margin) <= low", "if 1 - margin <= low"),
+        ("high <= 1 + margin", "high < 1 + margin"),
+        ("if high < 1:", "if high <= 1:"),
+        ("if low > 1:", "if low >= 1:"),
+        ("margin: float = 0.1", "margin: float = 0.05"),
+        ("_rounded(low, math.floor), _rounded(high, math.ceil)", "_rounded(low, math.ceil), _rounded(high, math.ceil)"),
+    ),
+    *group(
+        "stats/range_test", "lr_range.py",
+        ("RISE_SHARE = 0.3", "RISE_SHARE = 0.5"),
+        ("CYCLE_PASSES = 1.0", "CYCLE_PASSES = 2.0"),
+        ("PEAK_OF_EDGE = 1 / 2", "PEAK_OF_EDGE = 1 / 3"),
+        ("MIN_OF_PEAK = 1 / 10", "MIN_OF_PEAK = 1 / 4"),
+        ("lowest = min(reading.edge.lr", "lowest = max(reading.edge.lr"),
+        ('f"{rate:.2g}"', 'f"{rate:.1g}"'),
+        ("RISE_LASTS = 3", "RISE_LASTS = 2"),
+        ("RISE_LASTS = 3", "RISE_LASTS = 4"),
+        ("RISE_OF_NOISE = 4.0", "RISE_OF_NOISE = 8.0"),
+        ("RISE_OF_NOISE = 4.0", "RISE_OF_NOISE = 3.0"),
+        ("curve.lr[max(index - 1, 0)]", "curve.lr[index]"),
+        ("index, reason = min(signs)", "index, reason = max(signs)"),
+        ("for index in range(first + 1, len(good))", "for index in range(first + 2, len(good))"),
+        ("math.sqrt(6)", "math.sqrt(2)"),
+        ("if len(loss) < 5:", "if len(loss) < 50:"),
+        ("width: int = 5", "width: int = 3"),
+        ("noise = _noise(loss[: lowest + 1])", "noise = _noise(loss)"),
+        ("if len(loss) < 2 * RISE_LASTS", "if len(loss) <= 2 * RISE_LASTS"),
+        ("index = len(above) - int(", "index = len(above) - 1 - int("),
+        ("usable = ends & (curve.lr <= edge.lr)", "usable = ends & (curve.lr < edge.lr)"),
+        ("if len(lr) < 3:", "if len(lr) < 4:"),
+    ),
+    *group(
+        "stats/readings", "lr_range.py",
+        ("length // 3 + length // 6", "2 * length // 3"),
+        ("length // 6, 0)", "length // 6 + 1, 0)"),
+        ("loss[:index] > loss[index]", "loss[:index] >= loss[index]"),
+        ("np.diff(np.log(lr))", "np.diff(lr)"),
+    ),
+    *group(
+        "objectives/divergence", "decisions.py",
+        ("patience: int = 5", "patience: int = 4"),
+        ("patience: int = 5", "patience: int = 6"),
+        ("if self._in_a_row < self.patience", "if self._in_a_row <= self.patience"),
+        ("self._in_a_row + 1 if lost else 0", "self._in_a_row + 1 if lost else self._in_a_row"),
+        ("improved = loss < self._lowest_loss", "improved = loss <= self._lowest_loss"),
+        ("lost = loss > self.label_entropy and", "lost = loss >= self.label_entropy and"),
+        ("auc < self.chance_auc_bound", "auc <= self.chance_auc_bound"),
+        ("auc is None or auc", "auc is not None and auc"),
+        ("at_chance and not improved", "at_chance"),
+        ("min(loss, self._lowest_loss)", "loss"),
+        ("if train_loss is None:", "if train_loss is None and False:"),
+    ),
+    *group(
+        "objectives/target", "decisions.py metrics.py",
+        ("value is not None and value >= target", "value is not None and value > target"),
+        ("if all(confirmed)", "if any(confirmed)"),
+        ("return _interpolate(samples, auc, target, i)", "return _interpolate(samples, auc, target, i + 1)"),
+        ("samples[hit - 1], auc[hit - 1]", "samples[max(hit - 2, 0)], auc[max(hit - 2, 0)]"),
+        ("return Crossing((high, high), float(high))", "return Crossing((0, high), float(high))"),
+        ("return Crossing((low, high), float(high))", "return Crossing((low, high), float(low))"),
+        ("(target - miss_auc) /", "(hit_auc - target) /"),
+    ),
+    *group(
+        "objectives/binary", "metrics.py",
+        ("return 0.5 + 3 * math.sqrt", "return 0.5 + 2 * math.sqrt"),
+        ("(positives + negatives + 1) /", "(positives + negatives) /"),
+        ("return won_twice / (2 *", "return 1 - won_twice / (2 *"),
+        ("np.where(positive, -values, values)", "np.where(positive, values, -values)"),
+    ),
+    *group(
+        "study/rules", "decisions.py",
+        ("interval) + interval", "interval)"),
+        ("statistics.median(best_values) - margin", "statistics.median(best_values) + margin"),
+        ("statistics.median(best_values) - margin", "max(best_values) - margin"),
+        ("median = samples_per_pass", "median = 0.0"),
+        ("max(factor * median, samples_per_pass)", "factor * median"),
+        ("max(factor * median, samples_per_pass)", "factor * median + samples_per_pass"),
+        ("median = statistics.median(samples_to_target)", "median = min(samples_to_target)"),
+        ("math.ceil(samples / interval)", "math.floor(samples / interval)"),
+    ),
+    *group(
+        "study/options", "decisions.py",
+        ("1_000_000 - self.seeds", "1_000_001 - self.seeds"),
+        ("1_000_000 - self.seeds", "999_999 - self.seeds"),
+        ("first_seed: int = 1_000_000", "first_seed: int = 0"),
+        ("range(3_000_000, 3_000_000 +", "range(2_000_000, 2_000_000 +"),
+        ("if self.trials < 3", "if self.trials < 4"),
+    ),
+    *group(
+        "study/protocol", "decisions.py",
+        ("budget = self.known_budget or 8 * one_pass", "budget = self.known_budget or one_pass"),
+        ("2: task.trials * task.tuning_seeds * one_pass", "2: task.trials * one_pass * 0"),
+        ("3: task.target_seeds * one_pass", "3: task.target_seeds * budget"),
+        ("task.trials * task.tuning_seeds * budget", "task.trials * task.tuning_seeds * one_pass"),
+        ("if step >= number)", "if step > number)"),
+    ),
+    *group(
+        "study/range_test", "range_test.py::test_at_one_gpu_it_suggests_a_grid_for_base_lr",
+        ("for power in range(7, 0, -1)", "for power in range(6, -1, -1)"),
+        ("(1 - OneCycleConfig().cycle_min_mom) /", "(1 - OneCycleConfig().cycle_max_mom) /"),
+    ),
+    *group(
+        "study/tuning", "decisions.py",
+        ("else -self.samples_to_target", "else 0.0"),
+        ("else -self.samples_to_target", "else self.samples_to_target"),
+        ("return samples, self.best_value", "return samples, 0.0"),
+        ("0.5 if r.best_value is None", "1.0 if r.best_value is None"),
+        ("if any(r.target is None", "if all(r.target is None"),
+        ("else statistics.median(reached)", "else min(reached)"),
+        ("math.inf if r.samples_to_target is None", "0.0 if r.samples_to_target is None"),
+        ("EXTENSIONS = 2", "EXTENSIONS = 1"),
+        ("EXTENSIONS = 2", "EXTENSIONS = 3"),
+        ("EXTEND_BY = 4.0", "EXTEND_BY = 2.0"),
+        ("-(-trials // 2)", "trials // 2"),
+        ("best = max(ordered, key", "best = max(reversed(ordered), key"),
+        ("elif best is ordered[-1]:", "elif best is ordered[-2]:"),
+        ("seed + extended)", "seed)"),
+        ('if edge == "low" else (high, high * EXTEND_BY)', 'if edge == "high" else (high, high * EXTEND_BY)'),
+        ("if edge is None or extended == EXTENSIONS", "if edge is None or extended >= EXTENSIONS - 1"),
+    ),
+    *group(
+        "training/loop", "decisions.py",
+        ("            self._diverged(point)\n        self._reason", "            pass\n        self._reason"),
+        ("self._test_value = start.test_value", "self._test_value = None"),
+        ("schedule.lr(step - 1) if step", "schedule.lr(step) if step"),
+        ("schedule.momentum(step - 1) if step", "schedule.momentum(step) if step"),
+        ("return self._test_value is None  #", "return False  #"),
+        ("return self.status is not None or self._hit(-1)", "return self.status is not None"),
+        ("return self.status is not None or self._hit(-1)", "return self._hit(-1)"),
+        ("best_value=max(values", "best_value=min(values"),
+        ("final_value=_value(self._points[-1])", "final_value=_value(self._points[-2])"),
+        ('self._crossing() if self.status == "reached" else None', "self._crossing()"),
+        ("if self.step < plan.steps and not (hit and", "if self.step < plan.steps and not (hit or"),
+        ("if self.step < plan.steps and not", "if self.step <= plan.steps and not"),
+        ("return value is not None and target is not None and value >= target", "return value is not None and target is not None and value > target"),
+        ('None if self.status == "diverged" else self._test_value', "self._test_value"),
+        ("self.evaluation = self.checkpoint = start.step", "self.evaluation = self.checkpoint = start.step + 1"),
+        ("if self.step >= self.checkpoint:", "if self.step > self.checkpoint:"),
+        ("if signal or run.step == run.checkpoint", "if signal or run.step == run.evaluation"),
+        ("self.step * self.plan.global_batch", "self.step * self.plan.config.micro_batch"),
+    ),
+    *group(
+        "planning/plan", "decisions.py plan.py",
+        ("min(-(-samples // self.global_batch), self.steps)", "min(samples // self.global_batch, self.steps)"),
+        ("min(-(-samples // self.global_batch), self.steps)", "-(-samples // self.global_batch)"),
+        ("passed = step * self.global_batch // self.eval_interval_samples", "passed = (step * self.global_batch - 1) // self.eval_interval_samples"),
+        ("due = -(-samples // self.global_batch)", "due = samples // self.global_batch"),
+        ("return self.next_evaluation(due - 1)", "return self.next_evaluation(due)"),
+        ("passed = step * self.global_batch // self.checkpoint_interval_samples", "passed = (step * self.global_batch - 1) // self.checkpoint_interval_samples"),
+        ("steps = math.ceil(budget / global_batch)", "steps = budget // global_batch"),
+        ("DEFAULT_BUDGET_PASSES = 8.0", "DEFAULT_BUDGET_PASSES = 4.0"),
+        ("DEFAULT_EVAL_INTERVAL_MICRO_BATCHES = 128", "DEFAULT_EVAL_INTERVAL_MICRO_BATCHES = 64"),
+        ("checkpoint_interval_samples=config.checkpoint_interval_samples or samples_per_pass", "checkpoint_interval_samples=config.checkpoint_interval_samples or budget"),
+    ),
+    *group(
+        "report/summarize", "decisions.py",
+        ("record.budget_samples if record", "record.samples_seen if record"),
+        ('if record.status == "diverged" else record.samples_seen', 'if record.status != "diverged" else record.samples_seen'),
+        ("reached.append(record.samples_to_target is not None)", 'reached.append(record.status == "reached")'),
+        ("math.inf if samples is None else samples", "float(run.record.samples_seen) if samples is None else samples"),
+        ("if len(alone) == 1", "if alone"),
+        ("peer.gpus == 1]", "peer.gpus > 1]"),
+        ("return min(together, key=lambda peer: _median(peer), default=None)", "return max(together, key=lambda peer: _median(peer), default=None)"),
+        ("if other.target == arm.target]", "]"),
+        ("lowest = min(\n", "lowest = max(\n"),
+        ("if peer.runs[0].study is study]", "]"),
+        ("for peer in (*together, *judged)", "for peer in (*judged, *together)"),
+        ("if peer.record.arm == study.record.baseline", "if peer.gpus == 1"),
+        ("known = first.setdefault((_key(run), run.record.seed), run)", "known = first[_key(run), run.record.seed] = run"),
+        ('sum(r.status == "diverged" and math.isinf(r.samples)', 'sum(r.status == "diverged"'),
+        ("estimate = paired_ratio(own, others)", "estimate = paired_ratio(others, own)"),
+        ("QUARTILES_FROM = 4", "QUARTILES_FROM = 5"),
+        ("QUARTILES_FROM = 4", "QUARTILES_FROM = 3"),
+        ("aucs[position - 1]", "aucs[min(position, len(aucs) - 1)]"),
+        ("bisect.bisect_right(grid, samples)", "bisect.bisect_left(grid, samples)"),
+        ('if run.record.status != "failed"]', "]"),
+        ("if run.record.target is not None)", "if run.record.samples_to_target is not None)"),
+        ('method="inclusive"', 'method="exclusive"'),
+    ),
+]  # fmt: skip
+
+
+def copied(directory: Path) -> None:
+    """The tree as it is, without what git ignores."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, directory / name)
+
+
+def first_failure(tests: Sequence[str], directory: Path) -> str | None:
+    """The first test that fails there, or how pytest ended otherwise; None: all pass."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-o", "addopts=", "-m", "not slow and not gpu", "-x",
+         "-q", "--timeout=60", "-p", "no:xdist", "-p", "no:cacheprovider", *tests],
+        cwd=directory, capture_output=True, text=True,
+        # (Bytecode of the line before would be taken for that of the line now.)
+        env={**os.environ, "PYTHONPATH": str(directory), "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    failed = re.search(r"^(?:FAILED|ERROR) tests/(.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    if failed:
+        return failed[1]
+    return f"pytest ended with {done.returncode}" if done.returncode else None
+
+
+def noticed_by(mutation: Mutation, directory: Path) -> str:
+    """The test that notices a change, or why there is none."""
+    path = directory / mutation.file
+    original = path.read_text(encoding="utf-8")
+    if original.count(mutation.old) != 1:
+        return "NOT FOUND"
+    path.write_text(original.replace(mutation.old, mutation.new), encoding="utf-8")
+    try:
+        return first_failure(mutation.tests, directory) or "SURVIVED"
+    finally:
+        path.write_text(original, encoding="utf-8")
+
+
+def main(names: list[str]) -> int:
+    chosen = [m for m in MUTATIONS if not names or any(name in m.file for name in names)]
+    unnoticed = 0
+    with tempfile.TemporaryDirectory() as scratch:
+        copied(Path(scratch))
+        tests = list(dict.fromkeys(name for mutation in chosen for name in mutation.tests))
+        if failure := first_failure(tests, Path(scratch)):
+            print(f"without any change: {failure}")
+            return 1
+        for mutation in chosen:
+            found = noticed_by(mutation, Path(scratch))
+            unnoticed += "::" not in found
+            old, new = (" ".join(text.split()) for text in (mutation.old, mutation.new))
+            print(f"{mutation.file}: {old}  ->  {new}\n    {found}", flush=True)
+    print(f"{len(chosen)} changes, {len(chosen) - unnoticed} noticed")
+    return 1 if unnoticed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
