@@ -7,22 +7,22 @@ from pathlib import Path
 
 import bsscale
 from bsscale.cli.tasks import TASKS
-from bsscale.config import TaskConfig
+from bsscale.config import TaskOptions
 
 PACKAGE = Path(bsscale.__file__).parent
 
 
 def test_every_task_has_options_of_its_own_name() -> None:
     for name, task in TASKS.items():
-        assert issubclass(task.options, TaskConfig)
+        assert issubclass(task.options, TaskOptions)
         # (That of a run is the base class.)
-        assert task.options is TaskConfig or task.options().name == name
+        assert task.options is TaskOptions or task.options().name == name
 
 
 def test_a_task_that_trains_one_run_has_no_options() -> None:
     """What a report goes by where a job has left no record."""
     one_run = {name for name, task in TASKS.items() if task.one_run}
-    assert {name for name, task in TASKS.items() if task.options is TaskConfig} == one_run
+    assert {name for name, task in TASKS.items() if task.options is TaskOptions} == one_run
 
 
 def test_nothing_compares_the_name_of_a_task() -> None:
