@@ -271,3 +271,7 @@ def test_trained_by_jobs_it_ends_with_the_same_numbers(
     assert (tmp_path / "study" / "report" / "report.html").exists()
     # Every step of the protocol was jobs': tuning, target, range test, tuning at 4, the arms.
     assert len(list((tmp_path / "study" / "jobs").glob("[0-9]*/work.json"))) == 5
+    # The study's own log goes on after its jobs, in its own words.
+    assert "[HYDRA]" not in done.out
+    [log] = (tmp_path / "outputs").glob("*/*/bsscale.log")
+    assert "[6/6] the report" in log.read_text()
