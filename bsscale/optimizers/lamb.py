@@ -25,7 +25,8 @@ class LambConfig(AdamConfig):
 
     m̂ and v̂ are Adam's averages with its bias correction. The norms are those of one parameter
     tensor; the trust ratio ‖θ‖/‖r‖ is 1 where either of them is 0, and has no bounds (φ is the
-    identity). The learning rate is thus the length of an update relative to the parameters.
+    identity). The learning rate is thus the length of an update relative to the parameters; good
+    ones lie where Adam's do. A model's categorical fields share one table, and so one ratio.
     """
 
     name: str = "lamb"
@@ -33,8 +34,6 @@ class LambConfig(AdamConfig):
     weight_decay: float = 0.01
 
     elementwise = False
-    search_range = (1e-4, 1e-1)
-    range_test_range = (1e-5, 1.0)
 
     def torch_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
         return _torch_lamb()(

@@ -14,6 +14,7 @@ from bsscale.data import Dataset, load_dataset
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.engine import Engine
 from bsscale.engines.stacked import StackedEngine
+from bsscale.optimizers import OPTIMIZERS as SHIPPED
 from bsscale.optimizers import (
     AdagradConfig,
     AdamConfig,
@@ -57,6 +58,8 @@ OPTIMIZERS: dict[str, OptimizerConfig] = {
     "lamb": LambConfig(weight_decay=0.1),
     "lamb undecayed": LambConfig(weight_decay=0.0),
 }
+# Every optimizer that ships, with its default options.
+DEFAULTS: dict[str, OptimizerConfig] = {name: optimizer() for name, optimizer in SHIPPED.items()}
 # Every update rule in its fullest form; of the others, the models do not know.
 KINDS = ("sgd decayed", "nesterov decayed", "adam decayed", "adamw", "adagrad decayed", "lamb")
 SCHEDULES = (
