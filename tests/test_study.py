@@ -211,10 +211,17 @@ def test_a_failed_run_is_tried_twice_and_then_listed(bsscale: Bsscale, tmp_path:
     (tmp_path / "study" / "runs" / "fixed").mkdir(parents=True)
     (tmp_path / "study" / "runs" / "fixed" / "seed-1").write_text("")
     done = bsscale(*STUDY, "task.seeds=2")
-    assert done.code == 0, done.text
+    assert done.code == 1 and "1 of the study's runs failed" in done.text, done.text
+    assert "Traceback" not in done.text and (tmp_path / "study" / "report" / "report.md").exists()
     [deviation] = read(tmp_path / "study" / "study.json")["deviations"]
     assert "runs/fixed/seed-1" in deviation
     assert len(list((tmp_path / "study" / "runs").glob("*/*/run.json"))) == 7
+    # The same command trains it again.
+    (tmp_path / "study" / "runs" / "fixed" / "seed-1").unlink()
+    done = bsscale(*STUDY, "task.seeds=2")
+    assert done.code == 0, done.text
+    assert read(tmp_path / "study" / "study.json")["deviations"] == []
+    assert len(list((tmp_path / "study" / "runs").glob("*/*/run.json"))) == 8
 
 
 def kill_and_restart(directory: Path, cache: Path, moment: int) -> None:

@@ -15,6 +15,7 @@ from bsscale.records.run_record import read_run
 from bsscale.schedules.options import FixedConfig
 from bsscale.study.arms import make_arms
 from bsscale.study.options import StudyOptions
+from bsscale.study.registration import check_registration
 from bsscale.study.specs import Specs
 from bsscale.training.spec import RunSpec
 
@@ -26,7 +27,9 @@ _PASSES = 8
 
 def check_study(config: Config, dataset: Dataset, devices: Devices) -> None:
     """Raise BsscaleError for a study that cannot be carried out as configured."""
-    StudyPlan(config, dataset, devices).first_runs()
+    plan = StudyPlan(config, dataset, devices)
+    plan.first_runs()
+    check_registration(plan.directory, config, plan.arms, plan.stacks(), dataset.key)
 
 
 def describe_study(config: Config, dataset: Dataset, devices: Devices) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 
 from bsscale.config import Config
 from bsscale.data import Dataset
-from bsscale.errors import ConfigError
+from bsscale.errors import ConfigError, RecordsError
 from bsscale.files.locks import hold
 from bsscale.objectives.target import crossing
 from bsscale.planning.devices import Devices
@@ -137,6 +137,12 @@ class _Study:
         finally:
             self._save()
         self._report(records)
+        if self.runs.failed:
+            listed = "; ".join(self.runs.failed)
+            raise RecordsError(
+                f"{len(self.runs.failed)} of the study's runs failed: {listed}",
+                "look at their logs; the same command trains them again",
+            )
         return self.file
 
     # -- the steps -------------------------------------------------------------------------------
@@ -169,8 +175,9 @@ class _Study:
             )
             for seed in seeds
         ]
-        records = [record for record in self.runs.train(specs) if record is not None]
-        best = [record.best_value for record in records if record.best_value is not None]
+        records = self.runs.train(specs)
+        specs = [spec for spec, record in zip(specs, records, strict=True) if record is not None]
+        best = [r.best_value for r in records if r is not None and r.best_value is not None]
         if not best:
             raise ConfigError(
                 "no run at 1 GPU has an AUC, so that there is no target",
