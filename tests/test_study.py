@@ -175,6 +175,23 @@ def test_another_study_in_the_same_directory_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("content", "fact"),
+    [('{"format_version": 3}', "format_version 3"), ("{", "cannot be read"), ("{}", "None")],
+)
+def test_a_run_that_cannot_be_read_is_never_deleted(
+    bsscale: Bsscale, tmp_path: Path, undisturbed: Path, content: str, fact: str
+) -> None:
+    copy = tmp_path / "study"
+    subprocess.run(["cp", "-r", str(undisturbed), str(copy)], check=True)
+    (copy / "runs" / "fixed" / "seed-0" / "run.json").write_text(content)
+    before = {path: path.read_bytes() for path in (copy / "runs").rglob("*.json*")}
+    done = bsscale(*STUDY)
+    assert done.code == 1 and fact in done.text and "Traceback" not in done.text, done.text
+    assert "runs/fixed/seed-0/run.json" in done.text and "move that directory away" in done.text
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize(
     ("override", "fact"),
     [
         ("gpus=1", "compares 1 GPU with itself"),
