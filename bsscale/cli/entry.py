@@ -63,10 +63,10 @@ def main() -> None:
 def carry_out(cfg: DictConfig) -> None:
     """Carry out one composed job; what Hydra and its launchers call."""
     job = Job(cfg, HydraConfig.get(), function=carry_out)
-    name = job.options.name
-    task = TASKS[name]
     world = World.here()
     try:
+        name = job.options.name
+        task = TASKS[name]
         if world is not None and world.size > 1 and not task.one_run:
             raise ConfigError(
                 f"task={name} in {world.size} processes that {world.source} has started",
