@@ -55,7 +55,7 @@ OPTIMIZERS: dict[str, OptimizerConfig] = {
     "adagrad": AdagradConfig(),
     # With its ε of 1e-10 a gradient that is nothing but rounding, 1e-17, moves a parameter by 1e-9.
     "adagrad decayed": AdagradConfig(weight_decay=0.01, eps=1e-5),
-    "lamb": LambConfig(weight_decay=0.1),
+    "lamb": LambConfig(),
     "lamb undecayed": LambConfig(weight_decay=0.0),
 }
 # Every optimizer that ships, with its default options.

@@ -66,7 +66,7 @@ def test_a_run_does_not_depend_on_what_was_in_its_slot(
     optimizer: str, before: dict[str, Any]
 ) -> None:
     """What is left of a sweep that was stopped trains as it would have."""
-    changes = {"optimizer": RULES[optimizer]}
+    changes: dict[str, Any] = {"optimizer": RULES[optimizer]}
     whole, rest = jobs(6, before, **changes), jobs(6, **changes)
     train_together(split(whole, 2))
     train_together([rest[2::2], rest[5::2]])

@@ -121,20 +121,16 @@ def main() -> None:
     lr = 0.05 * (1 - np.cos(number / 5))  # (the first is 0)
     moving = 0.9 - 0.1 * np.sin(number / 4)
     traces = {"optax": optax_trace, "pytorch_optimizer": pytorch_optimizer_trace}
-    recorded: Tensors = {}
+    recorded: dict[str, Any] = {
+        **{f"start {name}": value for name, value in start.items()},
+        **{f"gradients {name}": value for name, value in gradients.items()},
+    }
     for k, case in enumerate(CASES):
         beta1 = moving if case["beta1_moves"] else np.full(UPDATES, BETA1)
         trace = traces[case["of"]](case, start, gradients, lr, beta1)
         recorded |= {f"trace {k} {name}": values for name, values in trace.items()}
-    np.savez_compressed(
-        OUTPUT,
-        cases=np.array(json.dumps(CASES)),
-        lr=lr,
-        beta1=moving,
-        **{f"start {name}": value for name, value in start.items()},
-        **{f"gradients {name}": value for name, value in gradients.items()},
-        **recorded,
-    )
+    cases = np.array(json.dumps(CASES))
+    np.savez_compressed(OUTPUT, cases=cases, lr=lr, beta1=moving, **recorded)
     print(f"{OUTPUT.name}: {len(CASES)} cases, {UPDATES} updates each")
 
 
