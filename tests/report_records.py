@@ -48,6 +48,7 @@ def write_run_of(
         samples_seen=int(end), schedule=schedule["name"], target=TARGET, best_value=0.765,
         environment={"python": "3.11", "packages": {"torch": "2.13.0"}, "device": "cpu"},
         config={"gpus": gpus, "schedule": dict(schedule), "seed": seed},
+        samples_to_target_interval=None if samples is None else (0, int(samples) + 1),
     )  # fmt: skip
     pace = samples or 3 * budget
     with Records(directory) as records:

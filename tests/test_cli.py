@@ -287,3 +287,22 @@ def test_importing_the_package_imports_nothing_but_the_standard_library(tmp_path
         "sys.exit(str(top - sys.stdlib_module_names - {'bsscale'} or ''))"
     )
     assert in_a_new_python(code, tmp_path).stderr.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("added", "remedy"),
+    [
+        ("+nonsense=1", "--help lists the options"),
+        ("+schedule.nonsense=1", "schedule=fixed --help"),
+        ("+task.seeds=3", "task=train --help"),
+        ("+optimizer.foo=1", "optimizer=sgd --help"),
+        ("+executor.foo=1", "executor=auto --help"),
+        ("+tracker.foo=1", "tracker=none --help"),
+    ],
+)
+def test_an_added_option_that_does_nothing_is_refused(
+    bsscale: Bsscale, added: str, remedy: str
+) -> None:
+    done = bsscale(*SMALL, added)
+    assert done.code == 1 and "Traceback" not in done.text and "HYDRA" not in done.text, done.text
+    assert f"{added}: there is no option" in done.text and remedy in done.text

@@ -17,7 +17,7 @@ from bsscale.data import load_dataset
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.objectives.binary import roc_auc
-from bsscale.optimizers import AdamConfig, OptimizerConfig, SGDConfig
+from bsscale.optimizers import AdamConfig, LambConfig, OptimizerConfig, SGDConfig
 from bsscale.optimizers.optimizer import SPARSE_ROWS
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import make_plan
@@ -58,7 +58,9 @@ def parameters(
     ]
 
 
-@pytest.mark.parametrize("optimizer", [SGDConfig(), AdamConfig()], ids=["sgd", "adam"])
+@pytest.mark.parametrize(
+    "optimizer", [SGDConfig(), AdamConfig(), LambConfig()], ids=["sgd", "adam", "lamb"]
+)
 @pytest.mark.parametrize("step", ["layers", "compiled"])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_stack_on_cuda_equals_the_cpu(model: str, step: str, optimizer: OptimizerConfig) -> None:

@@ -32,7 +32,7 @@ from bsscale.report.read import FoundRun, FoundStudy, Sources
 from bsscale.report.summarize import ArmSummary, summarize
 from bsscale.schedules.options import OneCycleConfig
 from bsscale.study.options import RangeTestOptions, StudyOptions
-from bsscale.study.protocol import describe_study
+from bsscale.study.plan import describe_study
 from bsscale.study.rules import budget_samples, in_intervals, target_value
 from bsscale.study.tuning import Search, Trial, search
 from bsscale.training.loop import train

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -140,3 +141,49 @@ def test_a_study_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: Path
     before = files_below(tmp_path / "study")
     write_clicks(tmp_path, seed=1)
     refused(bsscale(*arguments), tmp_path / "study", before)
+
+
+def test_the_runs_of_a_study_without_its_file_are_not_taken_for_those_of_other_data(
+    bsscale: Bsscale, tmp_path: Path
+) -> None:
+    write_clicks(tmp_path, seed=0)
+    arguments = (
+        "task=study", "gpus=2", *(each for each in RUN if not each.startswith("budget")),
+        "task.directory=study", "task.seeds=1", "task.target_seeds=1", "target=0.55",
+        *(f"~task.arms.{arm}" for arm in OTHER_ARMS),
+    )  # fmt: skip
+    assert bsscale(*arguments).code == 0
+    (tmp_path / "study" / "study.json").unlink()
+    before = files_below(tmp_path / "study" / "runs")
+    write_clicks(tmp_path, seed=1)
+    refused(bsscale(*arguments), tmp_path / "study" / "runs", before)
+
+
+def test_a_report_keeps_runs_of_different_data_apart(bsscale: Bsscale, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_clicks(tmp_path, seed)
+        done = bsscale(*RUN, f"seed={seed}", "target=0.55", f"hydra.run.dir=runs/{seed}")
+        assert done.code == 0, done.text
+    done = bsscale("task=report", "task.runs=runs", "tracker=none", "hydra.run.dir=out")
+    assert done.code == 0, done.text
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    arms = report["arms"]
+    assert len(arms) == 2 and len({arm["arm"] for arm in arms}) == 2
+    assert all("data=" in arm["arm"] for arm in arms)
+    assert [arm["ratio_to_baseline"] for arm in arms] == [None, None]
+
+
+def test_another_range_test_is_refused_where_one_is(bsscale: Bsscale, tmp_path: Path) -> None:
+    write_clicks(tmp_path, seed=0)
+    arguments = ("task=range_test", *RUN, "task.evaluations=10", "hydra.run.dir=range")
+    assert bsscale(*arguments, "task.seeds=2").code == 0
+    before = files_below(tmp_path / "range")
+    for change, fact in (
+        (("task.seeds=2", "gpus=2"), "global_batch: 16 there, 32 here"),
+        (("task.seeds=1",), "seeds: "),
+        (("task.seeds=1", "task.first_seed=7"), "seeds: "),
+    ):
+        for dry_run in ("true", "false"):
+            done = bsscale(*arguments, *change, f"dry_run={dry_run}")
+            assert done.code == 1 and fact in done.text and "Traceback" not in done.text, done.text
+            assert files_below(tmp_path / "range") == before

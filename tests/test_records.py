@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from bsscale.errors import RecordsError
 from bsscale.files.replace import write_json
+from bsscale.records.environment import describe_environment
 from bsscale.records.evaluation import EvalPoint, encode, read_evals
 from bsscale.records.run_record import Column, RunRecord, read_run, write_run
 from bsscale.records.writer import Records
@@ -71,7 +73,7 @@ def test_a_run_round_trips(tmp_path: Path) -> None:
 def test_evaluations_are_on_disk_as_they_happen(tmp_path: Path) -> None:
     with Records(tmp_path / "run") as records:
         for number in range(3):
-            records.on_eval(replace(POINT, step=number))
+            records.on_eval(replace(POINT, step=number, samples=128 * number))
             lines = (tmp_path / "run" / "evals.jsonl").read_text().splitlines()
             assert len(lines) == number + 1
     assert [point.step for point in read_evals(tmp_path / "run")] == [0, 1, 2]
@@ -168,3 +170,32 @@ def test_what_a_later_version_adds_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "evals.jsonl").write_text(json.dumps(line) + "\n")
     [point] = read_evals(tmp_path)
     assert point == replace(POINT, metrics={**POINT.metrics, "accuracy": 0.8})
+
+
+def test_evaluations_whose_samples_do_not_rise_are_an_error(tmp_path: Path) -> None:
+    line = json.dumps(encode(POINT)) + "\n"
+    (tmp_path / "evals.jsonl").write_text(line + line)
+    with pytest.raises(RecordsError, match=r"line 2 .* 128 samples follow 128"):
+        read_evals(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["auc", "log_loss", "noise_scale"])
+def test_a_metric_that_is_no_number_is_an_error_by_its_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / "evals.jsonl").write_text(json.dumps({**encode(POINT), name: "0.5"}) + "\n")
+    with pytest.raises(RecordsError, match=rf"`str` - at `\$.{name}`"):
+        read_evals(tmp_path)
+
+
+def test_a_run_that_reached_its_target_says_where(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(_with(status="reached")))
+    with pytest.raises(RecordsError, match="samples_to_target_interval"):
+        read_run(tmp_path)
+
+
+def test_the_environment_names_the_commit_of_the_checkout() -> None:
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        pytest.skip("the tests do not run from a git checkout")
+    git = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    head = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    assert describe_environment("cpu")["git_commit"] == head

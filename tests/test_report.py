@@ -23,6 +23,7 @@ def run(arm: str, samples: float | None, target: float = 0.76, status: str = "")
     return msgspec.structs.replace(
         RUN, arm=arm, arm_hash=f"{arm}@{target}", target=target, status=made,
         samples_to_target=samples, seed=next(SEEDS),
+        samples_to_target_interval=None if samples is None else (0, int(samples) + 1),
     )  # fmt: skip
 
 

@@ -20,7 +20,6 @@ from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.errors import BsscaleError, ConfigError, RecordsError
 from bsscale.models import MLP
-from bsscale.optimizers import OPTIMIZERS as SHIPPED
 from bsscale.optimizers import AdamConfig, OptimizerConfig, SGDConfig
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import (
@@ -36,11 +35,12 @@ from bsscale.terminal.progress import Progress
 from bsscale.training.loop import train
 from bsscale.training.recorded_run import RunSpec
 from bsscale.training.run import run, run_together
+from tests.engines.runs import DEFAULTS
 from tests.helpers import MODELS, Bomb, Watched, damaged, prepare, small_config
 
 ONECYCLE = OneCycleConfig(cycle_first_step_size=60, cycle_second_step_size=60)
 OPTIMIZERS: dict[str, OptimizerConfig] = {
-    **{name: optimizer() for name, optimizer in SHIPPED.items()},
+    **DEFAULTS,
     "decayed sgd": SGDConfig(weight_decay=1e-4),
     "nesterov": SGDConfig(nesterov=True),
     "sparse adam": AdamConfig(sparse=True),
@@ -105,7 +105,9 @@ def numbers(job: Watched) -> list[dict[str, Any]]:
     ("engine", "optimizer"),
     [
         pytest.param(
-            engine, name, marks=() if name in ("sgd", "adam", "sparse adam") else pytest.mark.slow
+            engine,
+            name,
+            marks=() if name in ("sgd", "adam", "lamb", "sparse adam") else pytest.mark.slow,
         )
         for engine in ("stacked", "eager")
         for name in OPTIMIZERS
@@ -140,7 +142,7 @@ def test_a_run_goes_on_to_the_bit(engine: str, optimizer: str) -> None:
         assert torch.equal(value, second.weights[name])
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adagrad"])
+@pytest.mark.parametrize("optimizer", DEFAULTS)
 @pytest.mark.parametrize("engines", [("stacked", "eager"), ("eager", "stacked")])
 def test_an_engine_goes_on_from_anothers_checkpoint(
     engines: tuple[str, str], optimizer: str

@@ -376,6 +376,7 @@ def test_the_examples_in_the_docstrings() -> None:
         ("schedules.options", "scipy"),
         ("schedules.scaling", "scipy"),
         ("objectives.binary", "scipy"),
+        ("optimizers", "scipy"),
         ("stats", ""),
     ],
 )

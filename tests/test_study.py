@@ -175,6 +175,23 @@ def test_another_study_in_the_same_directory_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("content", "fact"),
+    [('{"format_version": 3}', "format_version 3"), ("{", "cannot be read"), ("{}", "None")],
+)
+def test_a_run_that_cannot_be_read_is_never_deleted(
+    bsscale: Bsscale, tmp_path: Path, undisturbed: Path, content: str, fact: str
+) -> None:
+    copy = tmp_path / "study"
+    subprocess.run(["cp", "-r", str(undisturbed), str(copy)], check=True)
+    (copy / "runs" / "fixed" / "seed-0" / "run.json").write_text(content)
+    before = {path: path.read_bytes() for path in (copy / "runs").rglob("*.json*")}
+    done = bsscale(*STUDY)
+    assert done.code == 1 and fact in done.text and "Traceback" not in done.text, done.text
+    assert "runs/fixed/seed-0/run.json" in done.text and "move that directory away" in done.text
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize(
     ("override", "fact"),
     [
         ("gpus=1", "compares 1 GPU with itself"),
@@ -211,10 +228,17 @@ def test_a_failed_run_is_tried_twice_and_then_listed(bsscale: Bsscale, tmp_path:
     (tmp_path / "study" / "runs" / "fixed").mkdir(parents=True)
     (tmp_path / "study" / "runs" / "fixed" / "seed-1").write_text("")
     done = bsscale(*STUDY, "task.seeds=2")
-    assert done.code == 0, done.text
+    assert done.code == 1 and "1 of the study's runs failed" in done.text, done.text
+    assert "Traceback" not in done.text and (tmp_path / "study" / "report" / "report.md").exists()
     [deviation] = read(tmp_path / "study" / "study.json")["deviations"]
     assert "runs/fixed/seed-1" in deviation
     assert len(list((tmp_path / "study" / "runs").glob("*/*/run.json"))) == 7
+    # The same command trains it again.
+    (tmp_path / "study" / "runs" / "fixed" / "seed-1").unlink()
+    done = bsscale(*STUDY, "task.seeds=2")
+    assert done.code == 0, done.text
+    assert read(tmp_path / "study" / "study.json")["deviations"] == []
+    assert len(list((tmp_path / "study" / "runs").glob("*/*/run.json"))) == 8
 
 
 def kill_and_restart(directory: Path, cache: Path, moment: int) -> None:
@@ -271,3 +295,7 @@ def test_trained_by_jobs_it_ends_with_the_same_numbers(
     assert (tmp_path / "study" / "report" / "report.html").exists()
     # Every step of the protocol was jobs': tuning, target, range test, tuning at 4, the arms.
     assert len(list((tmp_path / "study" / "jobs").glob("[0-9]*/work.json"))) == 5
+    # The study's own log goes on after its jobs, in its own words.
+    assert "[HYDRA]" not in done.out
+    [log] = (tmp_path / "outputs").glob("*/*/bsscale.log")
+    assert "[6/6] the report" in log.read_text()

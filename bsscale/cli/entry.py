@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -38,7 +39,10 @@ def main() -> None:
         command = check_arguments(sys.argv[1:], choices())
         if command.help:
             folders = [*command.config_folders, CONFIG_DIRECTORY]
-            print(help_text(folders, SWEEPS_DIRECTORY, LAUNCHERS, command.chosen))
+            try:
+                print(help_text(folders, SWEEPS_DIRECTORY, LAUNCHERS, command.chosen), flush=True)
+            except BrokenPipeError:  # the reader has seen enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return
         sys.argv[1:] = own_overrides(sys.argv[1:], World.here())
     except BsscaleError as error:
@@ -59,10 +63,10 @@ def main() -> None:
 def carry_out(cfg: DictConfig) -> None:
     """Carry out one composed job; what Hydra and its launchers call."""
     job = Job(cfg, HydraConfig.get(), function=carry_out)
-    name = job.options.name
-    task = TASKS[name]
     world = World.here()
     try:
+        name = job.options.name
+        task = TASKS[name]
         if world is not None and world.size > 1 and not task.one_run:
             raise ConfigError(
                 f"task={name} in {world.size} processes that {world.source} has started",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from bsscale.cli.study_jobs import LaunchedJobs, jobs_of
 from bsscale.config import Config, TaskOptions
 from bsscale.config.schedules import resolve
+from bsscale.errors import ConfigError
 from bsscale.records.identity import arm_label
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Job:
     @cached_property
     def options(self) -> TaskOptions:
         """The options of its task."""
-        options = OmegaConf.to_object(self._cfg.task)
+        options = _typed("task", self._cfg.task)
         assert isinstance(options, TaskOptions)
         return options
 
@@ -151,12 +152,41 @@ class Job:
 
 
 def typed_config(cfg: DictConfig) -> Config:
-    """A composed configuration, less Hydra's own part, as it is typed in `bsscale.config`."""
-    fields: dict[str, Any] = {str(key): cfg[key] for key in cfg if key != "hydra"}
-    for key, value in fields.items():
+    """The typed configuration, without Hydra's own part.
+
+    Raises
+    ------
+    ConfigError
+        For an option that was added and does nothing.
+    """
+    given: dict[str, Any] = {str(key): cfg[key] for key in cfg if key != "hydra"}
+    if unknown := sorted(given.keys() - {field.name for field in fields(Config)}):
+        raise _no_option(
+            unknown[0], given[unknown[0]], "python -m bsscale --help lists the options"
+        )
+    for key, value in given.items():
         if OmegaConf.is_config(value):
-            fields[key] = OmegaConf.to_object(value)
-    return Config(**fields)
+            given[key] = _typed(key, value)
+    return Config(**given)
+
+
+def _typed(group: str, node: Any) -> Any:
+    """The options of a group; raises ConfigError for one that was added and does nothing."""
+    options = OmegaConf.to_object(node)
+    if is_dataclass(options):
+        known = {field.name for field in fields(options)}
+        if unknown := sorted(str(key) for key in node if key not in known):
+            name, key = getattr(options, "name", group), unknown[0]
+            raise _no_option(
+                f"{group}.{key}",
+                node[key],
+                f"python -m bsscale {group}={name} --help lists the options of {group}={name}",
+            )
+    return options
+
+
+def _no_option(key: str, value: Any, remedy: str) -> ConfigError:
+    return ConfigError(f"+{key}={value}: there is no option {key}, so that it does nothing", remedy)
 
 
 def remembering_datasets() -> Loader:

@@ -2,6 +2,7 @@
 
 from bsscale.optimizers.adagrad import AdagradConfig
 from bsscale.optimizers.adam import AdamConfig, AdamWConfig
+from bsscale.optimizers.lamb import LambConfig
 from bsscale.optimizers.optimizer import OptimizerConfig
 from bsscale.optimizers.sgd import SGDConfig
 
@@ -10,6 +11,7 @@ __all__ = [
     "AdagradConfig",
     "AdamConfig",
     "AdamWConfig",
+    "LambConfig",
     "OptimizerConfig",
     "SGDConfig",
 ]
@@ -20,4 +22,5 @@ OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
     "adam": AdamConfig,
     "adamw": AdamWConfig,
     "adagrad": AdagradConfig,
+    "lamb": LambConfig,
 }

@@ -42,7 +42,9 @@ class AdamConfig(OptimizerConfig):
         if not 0 <= self.beta2 < 1:
             raise ConfigError(f"optimizer.beta2={self.beta2} is outside [0, 1)", "0.999 is common")
         if not self.eps > 0:
-            raise ConfigError(f"optimizer.eps={self.eps} is not positive", "1e-8 is common")
+            raise ConfigError(
+                f"optimizer.eps={self.eps} is not positive", f"{type(self).eps:g} is common"
+            )
 
     def torch_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
         from torch import optim

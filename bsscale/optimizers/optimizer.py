@@ -34,7 +34,7 @@ class OptimizerConfig:
         The optimizer's name in records.
     elementwise
         Whether an element's update depends on nothing but that element. Where it does not, as in
-        layerwise rules, each parameter has tensors of its own.
+        layerwise rules, each parameter has a tensor of its own, all of which is updated.
     momentum_option
         The option that a schedule's momentum replaces; None where there is none.
     search_range, range_test_range
@@ -81,6 +81,12 @@ class OptimizerConfig:
             raise ConfigError(
                 f"optimizer.sparse={self.sparse} is not one of its values",
                 "give auto, true or false",
+            )
+        if self.sparse is True and not self.elementwise:
+            raise ConfigError(
+                f"optimizer.sparse=true with optimizer={self.name}, whose update of a row depends "
+                "on the whole table",
+                "give optimizer.sparse=auto, which updates every row",
             )
         if not self.weight_decay >= 0:
             raise ConfigError(

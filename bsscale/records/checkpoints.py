@@ -1,7 +1,8 @@
 """Checkpoints: all that a run needs to go on as if nothing had interrupted it.
 
-A checkpoint is one file of arrays and JSON (see `checked_file`), in ``checkpoints/`` of the run's
-directory. The last two are kept: if the newest is damaged, the run goes on from the one before.
+A checkpoint is one file of arrays and JSON (see `bsscale.files.checked`), in ``checkpoints/`` of
+the run's directory. The last two are kept: if the newest is damaged, the run goes on from the one
+before.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> Path:
     }
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     write_checked(path, checkpoint.arrays, json.dumps(plain(described), allow_nan=False))
-    for old in _files(folder)[KEPT:]:
+    # (A later one, which a run that began anew has not reached yet, is no reason to remove it.)
+    for old in [each for each in _files(folder) if each.name <= path.name][KEPT:]:
         old.unlink(missing_ok=True)
     return path
 

@@ -46,7 +46,7 @@ def _device_name(device: str) -> str:
 
 def _git_commit() -> str | None:
     """The commit of the checkout that bsscale runs from; None if it is installed elsewhere."""
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
     try:

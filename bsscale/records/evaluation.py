@@ -28,6 +28,13 @@ class _Line(msgspec.Struct, frozen=True, kw_only=True):
     lr: float | None
     momentum: float | None
     wall_s: float | None
+    auc: float | None = None
+    log_loss: float | None = None
+    noise_scale: float | None = None
+
+
+# Not metrics.
+_APART = {"step", "samples", "train_loss", "lr", "momentum", "wall_s", "noise_scale"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ def eval_point(data: Any, where: object = "the evaluation") -> EvalPoint:
         If it is none, by the field.
     """
     line = typed(data, _Line, where, _REMEDY)
-    others = {name: value for name, value in data.items() if name not in _Line.__struct_fields__}
+    others = {name: value for name, value in data.items() if name not in _APART}
     metrics = {name: value for name, value in others.items() if _number_or_none(value)}
     return EvalPoint(
         step=line.step,
@@ -106,7 +113,7 @@ def read_evals(directory: Path) -> list[EvalPoint]:
         lines = path.read_bytes().splitlines(keepends=True)
     except OSError as error:
         raise RecordsError(f"{path} cannot be read: {error}", _REMEDY) from error
-    points = []
+    points: list[EvalPoint] = []
     for number, line in enumerate(lines, start=1):
         if not line.endswith(b"\n"):
             break
@@ -115,7 +122,12 @@ def read_evals(directory: Path) -> list[EvalPoint]:
             data = msgspec.json.decode(line)
         except (msgspec.DecodeError, RecursionError) as error:
             raise RecordsError(f"{where} is not an evaluation: {error}", _REMEDY) from error
-        points.append(eval_point(evaluation_of_version_1(data), where))
+        point = eval_point(evaluation_of_version_1(data), where)
+        if points and point.samples <= points[-1].samples:
+            raise RecordsError(
+                f"{where}: {point.samples} samples follow {points[-1].samples}", _REMEDY
+            )
+        points.append(point)
     return points
 
 

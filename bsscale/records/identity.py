@@ -37,7 +37,7 @@ def arm_label(schedule: str, gpus: int, overrides: Sequence[str] = ()) -> str:
         for override in overrides
         if override.lstrip("+~").split("=")[0].split(".")[0]
         not in (*_NOT_OF_THE_ARM, "schedule", "gpus", "hydra")
-        or override.startswith("schedule.")
+        or override.lstrip("+~").startswith("schedule.")
     ]
     return " ".join([schedule, f"gpus={gpus}", *rest])
 

@@ -103,4 +103,7 @@ def read_run(directory: Path) -> RunRecord:
         raise RecordsError(f"{directory} holds no run.json", "the run has not ended") from None
     if version_of(data, path) == 1:
         data = run_of_version_1(data)
-    return typed(data, RunRecord, path, _REMEDY)
+    record = typed(data, RunRecord, path, _REMEDY)
+    if record.status == "reached" and record.samples_to_target_interval is None:
+        raise RecordsError(f"{path} is reached without samples_to_target_interval", _REMEDY)
+    return record

@@ -219,7 +219,8 @@ def _add_study(directory: Path, found: Sources, seen: set[Path]) -> None:
         found.commands += study.record.commands
     except RecordsError as error:
         found.leave_out(directory, f"{error.fact}; {error.remedy}")
-    for name in ("runs", "range_test"):
+    tests = sorted(path.name for path in directory.glob("range_test*") if path.is_dir())
+    for name in ("runs", *tests):
         if (directory / name).is_dir():
             _walk(directory / name, found, study, seen)
 

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from bsscale.errors import RecordsError
 from bsscale.records.run_record import RunRecord
@@ -27,6 +27,9 @@ from bsscale.stats import (
 )
 
 __all__ = ["ArmSummary", "Comparison", "CurvePoint", "SeedResult", "compare", "summarize"]
+
+# What runs that differ in their seed alone share: study, arm, target, and what they are judged by.
+Key: TypeAlias = tuple[str, str, float | None, str]
 
 STATUSES = ("reached", "exhausted", "diverged", "failed")
 # From so many runs on, a band is the middle half of them; of fewer, all.
@@ -229,7 +232,7 @@ def summarize(sources: Sources, baseline: str | None = None) -> Comparison:
         If no arm is called `baseline`.
     """
     set_aside = list(sources.set_aside)
-    groups: dict[tuple[str, str, float | None], list[FoundRun]] = defaultdict(list)
+    groups: dict[Key, list[FoundRun]] = defaultdict(list)
     for run in _once(sources.runs, set_aside):
         groups[_key(run)].append(run)
     labels = _labels(groups, several_studies=len(sources.studies) > 1)
@@ -241,7 +244,7 @@ def summarize(sources: Sources, baseline: str | None = None) -> Comparison:
 
 def _once(runs: Iterable[FoundRun], set_aside: list[LeftOut]) -> list[FoundRun]:
     """The runs, less those of an arm and a seed that were there before."""
-    first: dict[tuple[tuple[str, str, float | None], int], FoundRun] = {}
+    first: dict[tuple[Key, int], FoundRun] = {}
     failed = []
     for run in runs:
         if run.record.status == "failed":
@@ -255,17 +258,18 @@ def _once(runs: Iterable[FoundRun], set_aside: list[LeftOut]) -> list[FoundRun]:
     return [run for run in runs if id(run) in kept]
 
 
-def _key(run: FoundRun) -> tuple[str, str, float | None]:
+def _key(run: FoundRun) -> Key:
     """What runs that differ in their seed alone share: in a study the name, else the hash."""
     record = run.record
+    judged = f"{record.metric} {record.data_key or ''}"
     if run.study is not None:
-        return str(run.study.directory), record.arm, record.target
-    return "", record.arm_hash, record.target
+        return str(run.study.directory), record.arm, record.target, judged
+    return "", record.arm_hash, record.target, judged
 
 
 def _labels(
-    groups: Mapping[tuple[str, str, float | None], Sequence[FoundRun]], several_studies: bool
-) -> dict[tuple[str, str, float | None], tuple[str, str]]:
+    groups: Mapping[Key, Sequence[FoundRun]], several_studies: bool
+) -> dict[Key, tuple[str, str]]:
     """Each group's label, unique, and the same shortened."""
     full = {}
     found = {
@@ -283,9 +287,13 @@ def _labels(
         full[key] = label
     for label, times in Counter(full.values()).items():
         same = [key for key, each in full.items() if each == label] if times > 1 else []
-        targets = {key[2] for key in same}
+        targets, data = {key[2] for key in same}, {key[3] for key in same}
         for position, key in enumerate(same):
-            own = f"target={key[2]}" if len(targets) == len(same) else key[1][:6]
+            own = key[1][:6]
+            if len(targets) == len(same):
+                own = f"target={key[2]}"
+            elif len(data) == len(same):  # (the metric, and eight digits of the data's key)
+                own = f"data={key[3].split()[-1][:8]}"
             full[key] = f"{label} ({own})" if position or own != key[1][:6] else label
     words = [label.split() for label in full.values()]
     common = {w for w in words[0] if all(w in each for each in words)} if len(words) > 1 else set()
@@ -413,7 +421,7 @@ def _compared(arms: Sequence[ArmSummary], baseline: str | None) -> list[ArmSumma
         )
     made = []
     for arm in arms:
-        peers = [other for other in arms if other.target == arm.target]
+        peers = [other for other in arms if _judged_alike(other.record, arm.record)]
         own = arm.samples_to_target
         lowest = min(
             (p.samples_to_target.median for p in peers if p.samples_to_target), default=math.inf
@@ -423,6 +431,12 @@ def _compared(arms: Sequence[ArmSummary], baseline: str | None) -> list[ArmSumma
         reference = _baseline_of(arm, peers, baseline)
         made.append(arm if reference is None else _against(arm, reference))
     return made
+
+
+def _judged_alike(one: RunRecord, other: RunRecord) -> bool:
+    """Whether two runs go for the same target of the same metric, on the same data."""
+    names = ("metric", "target", "data_key")
+    return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def _called(arm: ArmSummary, label: str) -> bool:

@@ -329,7 +329,8 @@ def settings(comparison: Comparison) -> tuple[Table, Table]:
     configs = [_flat(arm.record.config) for arm in comparison.arms]
     for config, arm in zip(configs, comparison.arms, strict=True):
         record = arm.record
-        config |= {"base_lr": f"{record.base_lr:g}", "global_batch": str(record.global_batch)}
+        rate = "-" if record.base_lr is None else f"{record.base_lr:g}"
+        config |= {"base_lr": rate, "global_batch": str(record.global_batch)}
         config |= {"target": "none" if record.target is None else f"{record.target:g}"}
         config |= {"gpus": str(record.gpus), "budget_samples": f"{record.budget_samples:,}"}
         config |= {"eval_interval_samples": f"{record.eval_interval_samples:,}"}

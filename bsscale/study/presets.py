@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +10,8 @@ from typing import Any
 
 from bsscale.config import Config
 from bsscale.data import Dataset
+from bsscale.errors import RecordsError
+from bsscale.records.schema import read_object
 from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
 from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.study.range_test import range_test
@@ -25,7 +26,14 @@ def suggested(config: Config, study: Path, gpus: int) -> OneCycleConfig | None:
     result = _where(config, study, gpus) / "range_test.json"
     if not result.exists():
         return None
-    return OneCycleConfig(**json.loads(result.read_text(encoding="utf-8"))["suggestion"])
+    remedy = "move that directory away: the same command makes the range test again"
+    suggestion = read_object(result, remedy).get("suggestion")
+    if not isinstance(suggestion, dict):
+        raise RecordsError(f"{result} holds no suggestion", remedy)
+    try:
+        return OneCycleConfig(**suggestion)
+    except TypeError as error:
+        raise RecordsError(f"{result} holds no suggestion: {error}", remedy) from error
 
 
 def range_test_of_study(

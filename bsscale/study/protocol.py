@@ -12,7 +12,6 @@ Nothing before step 5 sees a seed that is reported, and nothing is decided after
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import shlex
@@ -24,22 +23,19 @@ from typing import Any
 
 from bsscale.config import Config
 from bsscale.data import Dataset
-from bsscale.errors import ConfigError
+from bsscale.errors import ConfigError, RecordsError
 from bsscale.files.locks import hold
 from bsscale.objectives.target import crossing
 from bsscale.planning.devices import Devices
-from bsscale.planning.stacks import make_stacks
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import Cost, StudyRecord, write_study
 from bsscale.schedules.options import FixedConfig, OneCycleConfig, ScheduleConfig
-from bsscale.study.arms import make_arms
-from bsscale.study.options import StudyOptions
+from bsscale.study.plan import StudyPlan, spent_samples
 from bsscale.study.presets import range_test_of_study, suggested
 from bsscale.study.registration import open_study
 from bsscale.study.rules import budget_samples, target_value
 from bsscale.study.runs import Runs
-from bsscale.study.specs import Specs
 from bsscale.study.tuning import Search, Trial, search
 from bsscale.study.work import Jobs, Work, write_work
 from bsscale.terminal.tables import render_table
@@ -83,23 +79,6 @@ def study(
     return _Study(config, dataset, logs, jobs).carry_out()
 
 
-def check_study(config: Config, dataset: Dataset, devices: Devices) -> None:
-    """Raise BsscaleError for a study that cannot be carried out as configured."""
-    _Study(config, dataset, devices=devices).first_runs()
-
-
-def describe_study(config: Config, dataset: Dataset, devices: Devices) -> str:
-    """What a study would do, and what it would cost at most; nothing is written."""
-    study = _Study(config, dataset, devices=devices)
-    study.first_runs()
-    return study.description()
-
-
-def most_samples(config: Config, dataset: Dataset, devices: Devices) -> int:
-    """The most samples that a study trains on, over all its runs."""
-    return _Study(config, dataset, devices=devices).most_samples_from(2)
-
-
 class _Study:
     def __init__(
         self,
@@ -107,67 +86,12 @@ class _Study:
         dataset: Dataset,
         logs: Mapping[str, Any] | None = None,
         jobs: Jobs | None = None,
-        devices: Devices | None = None,
     ) -> None:
-        assert isinstance(config.task, StudyOptions)
-        self.task = config.task
-        self.task.check()
-        if config.gpus is None or config.gpus < 2:
-            raise ConfigError(
-                f"task=study with gpus={config.gpus} compares 1 GPU with itself",
-                "give the number of GPUs that the question is about, e.g. gpus=8",
-            )
+        devices = Devices.here() if jobs is None else jobs.devices
+        self.plan = StudyPlan(config, dataset, devices, logs)
         self.config, self.dataset, self.logs, self.jobs = config, dataset, logs, jobs
-        self.arms = make_arms(self.task, config.gpus)
-        # What the cost depends on, as far as it is known.
-        self.known_budget, self.seed_count = config.budget_samples, self.task.seeds
-        self.directory = Path(self.task.directory or self._default_directory()).absolute()
-        self.specs = Specs(
-            config,
-            dataset.train.samples_per_pass,
-            dataset.key,
-            self.directory,
-            logs,
-            devices=devices or (Devices.here() if jobs is None else jobs.devices),
-        )
-
-    def first_runs(self) -> list[RunSpec]:
-        """A run of each arm, as far as it is known before the searches; raises for a bad one."""
-        return [
-            self.specs.run(
-                Path("-"),
-                arm.name,
-                FixedConfig() if arm.preset else arm.schedule,
-                gpus=arm.gpus,
-                rate=self.config.base_lr or 1.0,
-                seed=self.task.first_seed,
-                target=self.config.target,
-                # (long enough for every schedule; the budget is found later)
-                budget=self.config.budget_samples or 8 * self.specs.one_pass,
-            )
-            for arm in self.arms
-        ]
-
-    def description(self) -> str:
-        """What it would do, one fact a line."""
-        task = self.task
-        searches = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
-        tests = {arm.gpus for arm in self.arms if arm.preset}
-        tuned = [] if self.config.base_lr is not None else [1]
-        rows = [
-            ("study", str(self.directory)),
-            ("arms", ", ".join(f"{arm.name} ({arm.role}, gpus={arm.gpus})" for arm in self.arms)),
-            ("seeds", f"{task.seeds}, from {task.first_seed}"),
-            (
-                "searches",
-                ", ".join(f"{task.trials} rates at gpus={n}" for n in tuned + sorted(searches))
-                or "none",
-            ),
-            ("range tests", ", ".join(f"gpus={n}" for n in sorted(tests)) or "none"),
-            ("runs", f"{len(self.arms) * task.seeds} of the arms"),
-            ("cost", f"at most {self.most_samples_from(2):,.0f} samples in all"),
-        ]
-        return "\n".join(f"{name:>13}  {value}" for name, value in rows)
+        self.task, self.arms = self.plan.task, self.plan.arms
+        self.directory, self.specs = self.plan.directory, self.plan.specs
 
     def carry_out(self) -> StudyRecord:
         """All steps; what earlier starts have finished is read back."""
@@ -195,15 +119,15 @@ class _Study:
             self.directory,
             self.config,
             self.arms,
-            self._stacks(),
+            self.plan.stacks(),
             shlex.join(_command()),
             self.dataset.key,
         )
         self.specs.study = self.file.hash
         self.runs = Runs(self.directory, self.dataset, self.jobs, self.file.hash)
-        self.known_budget, self.seed_count = self.file.budget_samples, len(self.file.seeds)
+        self.plan.budget_samples, self.plan.seeds = self.file.budget_samples, len(self.file.seeds)
         self.before_s = self.file.cost.wall_s
-        self.before_samples = self._spent_samples()
+        self.before_samples = spent_samples(self.directory)
         log.info("study  %s (registered as %s)", self.directory, self.file.hash)
         try:
             self.base_lr = self._tune_base_lr()
@@ -213,6 +137,12 @@ class _Study:
         finally:
             self._save()
         self._report(records)
+        if self.runs.failed:
+            listed = "; ".join(self.runs.failed)
+            raise RecordsError(
+                f"{len(self.runs.failed)} of the study's runs failed: {listed}",
+                "look at their logs; the same command trains them again",
+            )
         return self.file
 
     # -- the steps -------------------------------------------------------------------------------
@@ -245,8 +175,9 @@ class _Study:
             )
             for seed in seeds
         ]
-        records = [record for record in self.runs.train(specs) if record is not None]
-        best = [record.best_value for record in records if record.best_value is not None]
+        records = self.runs.train(specs)
+        specs = [spec for spec, record in zip(specs, records, strict=True) if record is not None]
+        best = [r.best_value for r in records if r is not None and r.best_value is not None]
         if not best:
             raise ConfigError(
                 "no run at 1 GPU has an AUC, so that there is no target",
@@ -262,7 +193,7 @@ class _Study:
             )
         budget = self.config.budget_samples or self._budget(specs, target)
         self.file.target, self.file.budget_samples = target, budget
-        self.known_budget = budget
+        self.plan.budget_samples = budget
         self._save()
         log.info("target  AUC %.4f, budget %s samples a run", target, f"{budget:,}")
         return target, budget
@@ -282,7 +213,7 @@ class _Study:
     def _run_arms(
         self, schedules: Mapping[str, ScheduleConfig], rates: Mapping[str, float]
     ) -> list[RunRecord | None]:
-        seeds = self._seeds()
+        seeds = self.file.seeds
         specs = [
             self.specs.run(
                 Path("runs") / arm.name / f"seed-{seed}",
@@ -426,67 +357,19 @@ class _Study:
             self.specs.eval_interval_samples,
         )
 
-    def _seeds(self) -> list[int]:
-        """The report seeds of this and of all earlier starts."""
-        return list(self.file.seeds)
-
-    def _stacks(self) -> list[dict[str, Any]]:
-        """Which runs will share a stack; rates and budget do not matter for it."""
-        seeds = range(self.task.first_seed, self.task.first_seed + self.task.seeds)
-        labels, runs = [], []
-        for arm in self.arms:
-            for seed in seeds:
-                spec = self.specs.run(
-                    Path("-"), arm.name, FixedConfig(), gpus=arm.gpus, rate=1.0, seed=seed,
-                    target=None, budget=self.specs.one_pass,
-                )  # fmt: skip
-                labels.append(f"{arm.name} seed {seed}")
-                runs.append(spec.plan)
-        return [
-            {"width": stack.width, "runs": [labels[number] for number in stack.members]}
-            for stack in make_stacks(runs)
-        ]
-
-    def _default_directory(self) -> str:
-        names = (self.config.dataset["name"], self.config.model["name"], self.config.optimizer.name)
-        return f"studies/{'-'.join(map(str, names))}-gpus{self.config.gpus}"
-
     def _step(self, number: int, text: str) -> None:
         """Say what comes now, what has been spent, and what is left at most."""
-        spent, elapsed = self._spent_samples(), time.monotonic() - self.started
+        spent, elapsed = spent_samples(self.directory), time.monotonic() - self.started
         cost = f"{spent:,} samples, {elapsed:.0f} s so far"
         trained = spent - self.before_samples
         if trained > 0:  # in this start: now the speed is known
-            left_s = self.most_samples_from(number) / (trained / elapsed)
+            left_s = self.plan.most_samples_from(number) / (trained / elapsed)
             cost += f", at most {left_s / 60:.0f} min left"
         log.info("\n[%d/6] %s   (%s)", number, text, cost)
 
-    def most_samples_from(self, number: int) -> int:
-        """The most samples that this step and the later ones train on."""
-        task, one_pass = self.task, self.specs.one_pass
-        # Until the target is known, the budget is a run's default.
-        budget = self.known_budget or 8 * one_pass
-        tuned = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
-        tested = {arm.gpus for arm in self.arms if arm.preset}
-        trials = task.trials if self.config.base_lr is None else 0
-        samples = {
-            2: trials * task.tuning_seeds * one_pass,
-            3: task.target_seeds * one_pass,
-            4: len(tested) * task.range_test_seeds * one_pass
-            + len(tuned) * task.trials * task.tuning_seeds * budget,
-            5: len(self.arms) * self.seed_count * budget,
-        }
-        return sum(most for step, most in samples.items() if step >= number)
-
-    def _spent_samples(self) -> int:
-        return sum(
-            int(json.loads(path.read_text(encoding="utf-8"))["samples_seen"])
-            for path in self.directory.rglob("run.json")
-        )
-
     def _save(self) -> None:
         wall_s = self.before_s + time.monotonic() - self.started
-        self.file.cost = Cost(self._spent_samples(), wall_s)
+        self.file.cost = Cost(spent_samples(self.directory), wall_s)
         write_study(self.directory, self.file)
 
 

@@ -17,13 +17,15 @@ import numpy.typing as npt
 
 from bsscale.config import Config, TrackerOptions
 from bsscale.data import Dataset
-from bsscale.errors import ConfigError
+from bsscale.errors import ConfigError, FormatVersionError
 from bsscale.files.replace import write_json
 from bsscale.objectives.binary import chance_auc_bound, label_entropy
 from bsscale.planning.description import describe_plan
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import make_plan
 from bsscale.records.evaluation import EvalPoint, read_evals
+from bsscale.records.identity import differences
+from bsscale.records.schema import FORMAT_VERSION, read_object, version_of
 from bsscale.report.figures import draw_lines, range_test_chart, save
 from bsscale.schedules.options import OneCycleConfig
 from bsscale.stats.range_test import Curve, Estimates, Suggestion, estimates, suggest
@@ -32,7 +34,7 @@ from bsscale.terminal.tables import render_table
 from bsscale.training.run import run, run_together
 from bsscale.training.spec import RunSpec
 
-__all__ = ["range_test"]
+__all__ = ["describe_range_test", "plan_range_test", "range_test", "refuse_other"]
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ def range_test(
     curves: dict[int, Curve] = {}
     readings: dict[int, Estimates] = {}
     specs = plan_range_test(config, dataset, Devices.here(), directory, logs)
+    refuse_other(directory, specs)
     for seed, curve in zip(specs, _run(list(specs.values()), dataset), strict=True):
         curves[seed], readings[seed] = curve, estimates(curve, entropy, chance)
         edge = readings[seed].edge
@@ -70,7 +73,7 @@ def range_test(
         dataset.train.samples_per_pass,
         max(1.0, config.optimizer.momentum_gain(OneCycleConfig().cycle_min_mom)),
     )
-    _report(suggestion, curves, readings, directory, gpus=config.gpus or 1)
+    _report(suggestion, curves, readings, directory, specs)
     return suggestion
 
 
@@ -93,6 +96,38 @@ def plan_range_test(
         seed: _one_seed(config, task, dataset, directory, logs, seed, devices)
         for seed in range(task.first_seed, task.first_seed + task.seeds)
     }
+
+
+def refuse_other(directory: Path, specs: Mapping[int, RunSpec]) -> None:
+    """Raise BsscaleError if the directory holds another range test, or one of other data."""
+    remedy = "give another directory (hydra.run.dir=PATH), or move the old one away"
+    path = directory / "range_test.json"
+    try:
+        data = read_object(path, remedy)
+    except FileNotFoundError:
+        pass
+    else:
+        if version_of({"format_version": 1, **data}, path) != FORMAT_VERSION:
+            raise FormatVersionError(
+                f"{directory} holds a range test of format version 1, which is read but not "
+                "continued",
+                remedy,
+            )
+        then, now = data.get("training", {}), _training(specs)
+        if found := differences(then, now):
+            listed = "".join(f"\n     {key}: {a} there, {b} here" for key, a, b in found)
+            raise ConfigError(f"{directory} holds another range test:{listed}", remedy)
+    own = {spec.directory for spec in specs.values()}
+    others = sorted(each.name for each in directory.glob("seed-*") if each not in own)
+    if others:
+        raise ConfigError(f"{directory} holds runs of other seeds: {', '.join(others)}", remedy)
+
+
+def _training(specs: Mapping[int, RunSpec]) -> dict[str, Any]:
+    """What the runs train, and on which seeds."""
+    plan = next(iter(specs.values())).plan
+    training = {key: value for key, value in plan.training.items() if key != "seed"}
+    return {**training, "gpus": plan.gpus, "seeds": list(specs)}
 
 
 def describe_range_test(config: Config, dataset: Dataset, devices: Devices) -> str:
@@ -176,8 +211,9 @@ def _report(
     curves: Mapping[int, Curve],
     readings: Mapping[int, Estimates],
     directory: Path,
-    gpus: int,
+    specs: Mapping[int, RunSpec],
 ) -> None:
+    gpus = next(iter(specs.values())).plan.gpus
     rows = [
         [name, *(f"{value:.3g}" for value in values)] for name, values in suggestion.spread.items()
     ]
@@ -195,6 +231,8 @@ def _report(
         f"# From a range test: {suggestion.reason}.\n" + "\n".join(lines) + "\n", encoding="utf-8"
     )
     data: dict[str, Any] = {
+        "format_version": FORMAT_VERSION,
+        "training": _training(specs),
         "suggestion": suggestion.preset(),
         "reason": suggestion.reason,
         "spread": {

@@ -25,7 +25,7 @@ from bsscale.records.study_record import (
 from bsscale.study.arms import Arm
 from bsscale.study.options import StudyOptions
 
-__all__ = ["open_study"]
+__all__ = ["check_registration", "open_study"]
 
 TARGET_RULE = (
     "median best validation AUC of {seeds} runs at 1 GPU and the tuned rate, one pass each, "
@@ -84,6 +84,19 @@ def open_study(
     return study
 
 
+def check_registration(
+    directory: Path,
+    config: Config,
+    arms: list[Arm],
+    stacks: list[dict[str, Any]],
+    data_key: str | None,
+) -> None:
+    """Raise what `open_study` would raise; nothing is written."""
+    if (directory / "study.json").exists():
+        wanted = _to_register(config, arms, stacks, data_key)
+        _amend(directory, _registered_before(directory), wanted)
+
+
 def _registered_before(directory: Path) -> StudyRecord:
     try:
         study = read_study(directory)
@@ -131,6 +144,7 @@ def _to_register(
         if config.budget_samples is None
         else f"given: {config.budget_samples} samples",
         range_test_seeds=task.range_test_seeds,
+        sampler_seed=task.sampler_seed,
         stacks=stacks,
         data_key=data_key,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +13,16 @@ from bsscale.planning.stacks import Stack, make_stacks
 from bsscale.records.run_record import RunRecord, read_run
 from bsscale.study.work import Jobs, Work, describe, write_work
 from bsscale.training.recorded_run import INTERRUPTED
+from bsscale.training.resume import find_start
 from bsscale.training.run import run, run_together
 from bsscale.training.spec import RunSpec
 
 __all__ = ["Runs"]
 
 log = logging.getLogger(__name__)
+
+# How often a start of a study tries to train a run.
+ATTEMPTS = 2
 
 
 class Runs:
@@ -51,6 +56,8 @@ class Runs:
         self._dataset = dataset
         self._jobs, self._study = jobs, study
         self.failed: list[str] = []
+        # How often each run has failed in this start.
+        self._failures: Counter[Path] = Counter()
 
     def train(self, specs: Sequence[RunSpec]) -> list[RunRecord | None]:
         """Train runs, and give the record of each; None for one that failed twice.
@@ -71,7 +78,7 @@ class Runs:
     def train_stack(self, specs: Sequence[RunSpec], stack: Stack) -> None:
         """Train what is not finished of one stack, in this process."""
         members = [specs[number] for number in stack.members]
-        for _ in range(2):  # a run that fails is tried once more
+        for _ in range(ATTEMPTS):  # a run that fails is tried once more
             finished = {k for k, spec in enumerate(members) if self._finished(spec)}
             if len(finished) == len(members):
                 break
@@ -79,6 +86,7 @@ class Runs:
                 run_together(members, self._dataset, stack, finished)
             else:
                 self._run_alone(members[0])
+            self._failures.update(spec.directory for spec in members if self._failed(spec))
 
     def _train_by_jobs(self, jobs: Jobs, specs: Sequence[RunSpec], stacks: Sequence[Stack]) -> None:
         """Each stack by a job; what is in the runs' directories is the jobs' to clear away."""
@@ -110,15 +118,23 @@ class Runs:
                 error.fact, "move that directory away, or give another task.directory"
             ) from error
         if record.status != "failed":
+            find_start(spec.directory, spec.plan)  # refuses another run, or one of other data
             return True
         if record.reason == INTERRUPTED:
             return False
-        aside = self._aside(spec)
-        if aside.exists():  # it has had its second chance
+        if self._failures[spec.directory] == ATTEMPTS:
             return True
+        aside = self._aside(spec)
         aside.parent.mkdir(parents=True, exist_ok=True)
         spec.directory.rename(aside)
         return False
+
+    def _failed(self, spec: RunSpec) -> bool:
+        try:
+            record = read_run(spec.directory)
+        except RecordsError:
+            return False
+        return record.status == "failed" and record.reason != INTERRUPTED
 
     def _settled(self, spec: RunSpec) -> bool:
         """Whether nothing is left to do; changes nothing."""
@@ -126,12 +142,13 @@ class Runs:
             record = read_run(spec.directory)
         except RecordsError:
             return False
-        return record.status != "failed" or (
-            record.reason != INTERRUPTED and self._aside(spec).exists()
-        )
+        return record.status != "failed"
 
     def _aside(self, spec: RunSpec) -> Path:
-        return self._directory / "failed" / spec.directory.relative_to(self._directory)
+        """Where the records of a failed run are kept, each attempt's own."""
+        path = self._directory / "failed" / spec.directory.relative_to(self._directory)
+        attempts = sum(1 for _ in path.parent.glob(f"{path.name}*")) if path.parent.exists() else 0
+        return path if attempts == 0 else path.with_name(f"{path.name}-{attempts + 1}")
 
     def _record(self, spec: RunSpec) -> RunRecord | None:
         try:

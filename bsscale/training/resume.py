@@ -176,9 +176,9 @@ def _refuse_other_run(directory: Path, record: RunRecord, plan: Plan) -> None:
 
 def _refuse_other_plan(directory: Path, plan: Plan) -> None:
     """Raise if the run that an earlier start has begun here was another one."""
-    if not read_evals(directory):  # nothing is lost
-        return
     then = read_plan(directory)
+    if then is None and not read_evals(directory):  # nothing is lost
+        return
     if then is not None:
         continued(plan, then, f"{directory} holds an unfinished run of another training")
     else:

@@ -72,7 +72,7 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
         except Exception as error:
             # (what was refused, or has ended the run by itself, is said and recorded already)
             if world.rank == 0 and not isinstance(error, BsscaleError):
-                record_failure(spec, first_line(error))
+                record_failure(spec, first_line(error), dataset)
             if lost_a_peer(error):
                 raise RankError(
                     f"rank {world.rank} of {world.size} lost another one: {first_line(error)}",
@@ -86,14 +86,14 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
     try:
         launch(start_rank, spec, spec.plan)
     except KeyboardInterrupt:
-        record_failure(spec, INTERRUPTED)
+        record_failure(spec, INTERRUPTED, dataset)
         log_how_to_resume(spec)
         raise
     except SystemExit:
         log_how_to_resume(spec)
         raise
     except Exception as error:
-        record_failure(spec, first_line(error))
+        record_failure(spec, first_line(error), dataset)
         raise
     return read_run(spec.directory)
 

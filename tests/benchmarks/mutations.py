@@ -185,8 +185,8 @@ MUTATIONS = [
         ("if self.trials < 3", "if self.trials < 4"),
     ),
     *group(
-        "study/protocol", "decisions.py",
-        ("budget = self.known_budget or 8 * one_pass", "budget = self.known_budget or one_pass"),
+        "study/plan", "decisions.py",
+        ("budget = self.budget_samples or _PASSES * one_pass", "budget = self.budget_samples or one_pass"),
         ("2: trials * task.tuning_seeds * one_pass", "2: 0 * task.tuning_seeds * one_pass"),
         ("trials = task.trials if self.config.base_lr is None else 0", "trials = task.trials"),
         ("3: task.target_seeds * one_pass", "3: task.target_seeds * budget"),

@@ -14,7 +14,15 @@ from bsscale.data import Dataset, load_dataset
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.engine import Engine
 from bsscale.engines.stacked import StackedEngine
-from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, SGDConfig
+from bsscale.optimizers import OPTIMIZERS as SHIPPED
+from bsscale.optimizers import (
+    AdagradConfig,
+    AdamConfig,
+    AdamWConfig,
+    LambConfig,
+    OptimizerConfig,
+    SGDConfig,
+)
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import Plan, make_plan
 from bsscale.schedules.options import (
@@ -47,9 +55,13 @@ OPTIMIZERS: dict[str, OptimizerConfig] = {
     "adagrad": AdagradConfig(),
     # With its ε of 1e-10 a gradient that is nothing but rounding, 1e-17, moves a parameter by 1e-9.
     "adagrad decayed": AdagradConfig(weight_decay=0.01, eps=1e-5),
+    "lamb": LambConfig(weight_decay=0.1),
+    "lamb undecayed": LambConfig(weight_decay=0.0),
 }
+# Every optimizer that ships, with its default options.
+DEFAULTS: dict[str, OptimizerConfig] = {name: optimizer() for name, optimizer in SHIPPED.items()}
 # Every update rule in its fullest form; of the others, the models do not know.
-KINDS = ("sgd decayed", "nesterov decayed", "adam decayed", "adamw", "adagrad decayed")
+KINDS = ("sgd decayed", "nesterov decayed", "adam decayed", "adamw", "adagrad decayed", "lamb")
 SCHEDULES = (
     FixedConfig(),
     OneCycleConfig(),

@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bsscale.data import Dataset, load_dataset
 from bsscale.models import build_model
-from bsscale.optimizers import AdagradConfig, OptimizerConfig, SGDConfig
+from bsscale.optimizers import AdagradConfig, LambConfig, OptimizerConfig, SGDConfig
 from bsscale.planning.plan import Plan
 from bsscale.schedules.options import OneCycleConfig
 from tests.engines.jobs import ODD, assert_same, jobs, train_together
@@ -45,7 +45,7 @@ def free(plan: Plan) -> Plan:
 @pytest.mark.parametrize(
     ("model", "optimizer"),
     [
-        *(("mlp", name) for name in ("sgd", "momentum")),
+        *(("mlp", name) for name in ("sgd", "momentum", "lamb")),
         ("dlrm", "adamw"),
         ("deepfm", "nesterov decayed"),
         ("logistic", "adagrad decayed"),
@@ -101,14 +101,18 @@ def test_each_run_of_a_stack_is_clipped_by_its_own_norm() -> None:
 
 @pytest.mark.parametrize(
     ("model", "optimizer"),
-    [("mlp", AdagradConfig()), ("deepfm", SGDConfig(momentum=0.0))],
-    ids=["mlp adagrad", "deepfm sgd"],
+    [
+        ("mlp", AdagradConfig()),
+        ("deepfm", SGDConfig(momentum=0.0)),
+        ("deepfm", LambConfig(weight_decay=0.0)),
+    ],
+    ids=["mlp adagrad", "deepfm sgd", "deepfm lamb"],
 )
 def test_large_tables_are_clipped_as_torch_does_whatever_rows_are_updated(
     model: str, optimizer: OptimizerConfig
 ) -> None:
     trained = []
-    for sparse in (False, True, "auto"):
+    for sparse in (False, True, "auto") if optimizer.elementwise else (False, "auto"):
         config = small_config(
             model=MODELS[model], dataset=LARGE, optimizer=replace(optimizer, sparse=sparse),
             precision="fp64", clip_grad_norm=MAX_NORM,

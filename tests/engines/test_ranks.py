@@ -16,7 +16,6 @@ import torch
 from bsscale.config import ExecutorOptions
 from bsscale.errors import RankError
 from bsscale.models import build_model
-from bsscale.optimizers import OPTIMIZERS as SHIPPED
 from bsscale.planning.world import World
 from bsscale.schedules.options import OneCycleConfig
 from bsscale.training.processes import launch
@@ -24,11 +23,8 @@ from bsscale.training.run import run
 from bsscale.training.spec import RunSpec
 from tests.engines.modules import BrokenOnRank1, custom
 from tests.engines.ranks import DDP, ddp, virtual
-from tests.engines.runs import advance, by_torch, eager, relative_distance, update
+from tests.engines.runs import DEFAULTS, advance, by_torch, eager, relative_distance, update
 from tests.helpers import MODELS, prepare, small_config
-
-# Every optimizer with its default options.
-OPTIMIZERS = {name: optimizer() for name, optimizer in SHIPPED.items()}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -42,7 +38,7 @@ def test_virtual_equals_ddp_in_float64_after_100_steps(model: str, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks", [2, 4, 8])
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", DEFAULTS)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_and_optimizer_over_more_ranks(
     model: str, optimizer: str, ranks: int, tmp_path: Path
@@ -51,7 +47,7 @@ def test_every_model_and_optimizer_over_more_ranks(
         gpus=ranks,
         micro_batch=16,
         model=MODELS[model],
-        optimizer=OPTIMIZERS[optimizer],
+        optimizer=DEFAULTS[optimizer],
         precision="fp64",
         base_lr=0.01,
     )
@@ -62,9 +58,9 @@ def test_every_model_and_optimizer_over_more_ranks(
         assert torch.equal(rank["scores"], trained[0]["scores"])
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", DEFAULTS)
 def test_one_float32_update_of_ddp_equals_virtual(optimizer: str, tmp_path: Path) -> None:
-    config = small_config(gpus=2, model=MODELS["mlp"], optimizer=OPTIMIZERS[optimizer])
+    config = small_config(gpus=2, model=MODELS["mlp"], optimizer=DEFAULTS[optimizer])
     before = by_torch(*prepare(config), 0)
     [first, second] = ddp(config, 1, tmp_path)
     one = virtual(config, 1)

@@ -16,7 +16,14 @@ from bsscale.data import Dataset
 from bsscale.engines.engine import Engine
 from bsscale.errors import ConfigError
 from bsscale.models import MLP, build_model
-from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, OptimizerConfig, SGDConfig
+from bsscale.optimizers import (
+    AdagradConfig,
+    AdamConfig,
+    AdamWConfig,
+    LambConfig,
+    OptimizerConfig,
+    SGDConfig,
+)
 from bsscale.optimizers.optimizer import SPARSE_ROWS
 from tests.engines.runs import (
     LARGE,
@@ -194,6 +201,16 @@ def test_sparse_updates_are_refused_where_there_are_none(
         prepare(config)
     assert all(fact in str(refusal.value) for fact in facts)
     prepare(replace(config, optimizer=SGDConfig(sparse="auto")))
+
+
+def test_sparse_updates_are_refused_where_a_row_depends_on_its_table() -> None:
+    facts = r"optimizer\.sparse=true with optimizer=lamb(.|\n)*optimizer\.sparse=auto"
+    with pytest.raises(ConfigError, match=facts):
+        prepare(small_config(optimizer=LambConfig(sparse=True)))
+    for sparse in ("auto", False):
+        optimizer = LambConfig(beta1=0.0, weight_decay=0.0, sparse=sparse)
+        prepare(small_config(optimizer=optimizer))
+        assert not optimizer.updates_touched_rows_only(10**9)
 
 
 def test_sparse_is_a_choice_of_three() -> None:

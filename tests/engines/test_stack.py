@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bsscale.data import Dataset
-from bsscale.optimizers import AdamConfig, SGDConfig
+from bsscale.optimizers import SGDConfig
 from tests.engines.runs import (
     OPTIMIZERS,
     SHORT,
@@ -24,7 +24,7 @@ from tests.helpers import MODELS
 
 # Every update rule and every model once; slow: each with each.
 QUICK = [
-    *(("mlp", name) for name in ("sgd", "momentum", "adam decayed", "adagrad decayed")),
+    *(("mlp", name) for name in ("sgd", "momentum", "adam decayed", "adagrad decayed", "lamb")),
     ("dlrm", "adamw"),
     ("deepfm", "nesterov decayed"),
     ("logistic", "sgd decayed"),
@@ -69,6 +69,7 @@ def finite(dataset: Dataset) -> Dataset:
     return Dataset.from_arrays(dataset.schema, samples, dataset.validation, dataset.test)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "lamb"])
 @pytest.mark.parametrize("arrays", [False, True], ids=["stream", "arrays"])
 @pytest.mark.parametrize(
     ("model", "fields"),
@@ -78,10 +79,14 @@ def finite(dataset: Dataset) -> Dataset:
         ("mlp", ""),
     ],
 )
-def test_data_without_one_kind_of_field(model: str, fields: str, arrays: bool) -> None:
+def test_data_without_one_kind_of_field(
+    model: str, fields: str, arrays: bool, optimizer: str
+) -> None:
     """No numbers, or no categories, or both there; from a stream, and from arrays."""
     without = {fields: 0} if fields else {}
-    plans, dataset = six_runs(AdamConfig(), model=MODELS[model], dataset={**SHORT, **without})
+    plans, dataset = six_runs(
+        OPTIMIZERS[optimizer], model=MODELS[model], dataset={**SHORT, **without}
+    )
     if arrays:
         dataset = finite(dataset)
     refilled = with_refills(plans, dataset)

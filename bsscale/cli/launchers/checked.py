@@ -105,7 +105,6 @@ class CheckedLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         setup_globals()
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         load = remembering_datasets()
         jobs = self._checked(job_overrides, initial_job_idx, load)
         if all(each.job.dry_run for each in jobs):

@@ -15,9 +15,10 @@ class RangeTestTask(Task[Options]):
     options = Options
 
     def check(self, job: Job) -> None:
-        from bsscale.study.range_test import plan_range_test
+        from bsscale.study.range_test import plan_range_test, refuse_other
 
-        plan_range_test(job.config, job.dataset, job.devices)
+        directory = job.directory
+        refuse_other(directory, plan_range_test(job.config, job.dataset, job.devices, directory))
 
     def describe(self, job: Job) -> str:
         from bsscale.study.range_test import describe_range_test

@@ -21,7 +21,7 @@ class StudyTask(Task[Options]):
     starts_jobs = True
 
     def check(self, job: Job) -> Plan | None:
-        from bsscale.study.protocol import check_study
+        from bsscale.study.plan import check_study
         from bsscale.study.worker import plan_part
 
         if self.options_of(job).work is not None:
@@ -30,7 +30,7 @@ class StudyTask(Task[Options]):
         return None
 
     def describe(self, job: Job) -> str:
-        from bsscale.study.protocol import describe_study
+        from bsscale.study.plan import describe_study
 
         task = self.options_of(job)
         if task.work is not None:
@@ -38,7 +38,7 @@ class StudyTask(Task[Options]):
         return describe_study(job.config, job.dataset, job.devices_of_jobs)
 
     def most_samples(self, job: Job) -> int:
-        from bsscale.study.protocol import most_samples
+        from bsscale.study.plan import most_samples
 
         return most_samples(job.config, job.dataset, job.devices_of_jobs)
 

@@ -1,0 +1,177 @@
+"""What a study will do and what it costs at most, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bsscale.config import Config
+from bsscale.data import Dataset
+from bsscale.errors import ConfigError, RecordsError
+from bsscale.planning.devices import Devices
+from bsscale.planning.stacks import make_stacks
+from bsscale.records.run_record import read_run
+from bsscale.schedules.options import FixedConfig
+from bsscale.study.arms import make_arms
+from bsscale.study.options import StudyOptions
+from bsscale.study.registration import check_registration
+from bsscale.study.specs import Specs
+from bsscale.training.spec import RunSpec
+
+__all__ = ["StudyPlan", "check_study", "describe_study", "most_samples", "spent_samples"]
+
+# Passes of a run's budget, until the study has settled one.
+_PASSES = 8
+
+
+def check_study(config: Config, dataset: Dataset, devices: Devices) -> None:
+    """Raise BsscaleError for a study that cannot be carried out as configured."""
+    plan = StudyPlan(config, dataset, devices)
+    plan.first_runs()
+    check_registration(plan.directory, config, plan.arms, plan.stacks(), dataset.key)
+
+
+def describe_study(config: Config, dataset: Dataset, devices: Devices) -> str:
+    """What a study would do, and what it would cost at most; nothing is written."""
+    plan = StudyPlan(config, dataset, devices)
+    plan.first_runs()
+    return plan.description()
+
+
+def most_samples(config: Config, dataset: Dataset, devices: Devices) -> int:
+    """The most samples that a study trains on, over all its runs."""
+    return StudyPlan(config, dataset, devices).most_samples_from(2)
+
+
+def spent_samples(directory: Path) -> int:
+    """Samples that all runs below a study's directory have trained on."""
+    samples = 0
+    for path in directory.rglob("run.json"):
+        try:
+            samples += read_run(path.parent).samples_seen
+        except RecordsError:  # (named where the run itself is read)
+            continue
+    return samples
+
+
+class StudyPlan:
+    """A study's arms, its runs as far as they are known, and its cost.
+
+    Parameters
+    ----------
+    config
+        The run at N GPUs that the question is about; its task is a `StudyOptions`.
+    dataset
+        Its data.
+    devices
+        Of the machine that trains.
+    logs
+        The logging configuration, for processes that a run starts.
+
+    Attributes
+    ----------
+    budget_samples, seeds
+        What the cost depends on, as far as it is known.
+
+    Raises
+    ------
+    ConfigError
+        For a study that compares nothing.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        devices: Devices,
+        logs: Mapping[str, Any] | None = None,
+    ) -> None:
+        assert isinstance(config.task, StudyOptions)
+        self.config, self.task = config, config.task
+        self.task.check()
+        if config.gpus is None or config.gpus < 2:
+            raise ConfigError(
+                f"task=study with gpus={config.gpus} compares 1 GPU with itself",
+                "give the number of GPUs that the question is about, e.g. gpus=8",
+            )
+        self.arms = make_arms(self.task, config.gpus)
+        self.budget_samples, self.seeds = config.budget_samples, self.task.seeds
+        self.directory = Path(self.task.directory or self._default_directory()).absolute()
+        passes, key = dataset.train.samples_per_pass, dataset.key
+        self.specs = Specs(config, passes, key, self.directory, logs, devices=devices)
+
+    def first_runs(self) -> list[RunSpec]:
+        """A run of each arm, as far as it is known before the searches; raises for a bad one."""
+        return [
+            self.specs.run(
+                Path("-"),
+                arm.name,
+                FixedConfig() if arm.preset else arm.schedule,
+                gpus=arm.gpus,
+                rate=self.config.base_lr or 1.0,
+                seed=self.task.first_seed,
+                target=self.config.target,
+                # (long enough for every schedule; the budget is found later)
+                budget=self.config.budget_samples or _PASSES * self.specs.one_pass,
+            )
+            for arm in self.arms
+        ]
+
+    def description(self) -> str:
+        """What it would do, one fact a line."""
+        task = self.task
+        searches = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
+        tests = {arm.gpus for arm in self.arms if arm.preset}
+        tuned = [] if self.config.base_lr is not None else [1]
+        rows = [
+            ("study", str(self.directory)),
+            ("arms", ", ".join(f"{arm.name} ({arm.role}, gpus={arm.gpus})" for arm in self.arms)),
+            ("seeds", f"{task.seeds}, from {task.first_seed}"),
+            (
+                "searches",
+                ", ".join(f"{task.trials} rates at gpus={n}" for n in tuned + sorted(searches))
+                or "none",
+            ),
+            ("range tests", ", ".join(f"gpus={n}" for n in sorted(tests)) or "none"),
+            ("runs", f"{len(self.arms) * task.seeds} of the arms"),
+            ("cost", f"at most {self.most_samples_from(2):,.0f} samples in all"),
+        ]
+        return "\n".join(f"{name:>13}  {value}" for name, value in rows)
+
+    def stacks(self) -> list[dict[str, Any]]:
+        """Which runs will share a stack; rates and budget do not matter for it."""
+        seeds = range(self.task.first_seed, self.task.first_seed + self.task.seeds)
+        labels, runs = [], []
+        for arm in self.arms:
+            for seed in seeds:
+                spec = self.specs.run(
+                    Path("-"), arm.name, FixedConfig(), gpus=arm.gpus, rate=1.0, seed=seed,
+                    target=None, budget=self.specs.one_pass,
+                )  # fmt: skip
+                labels.append(f"{arm.name} seed {seed}")
+                runs.append(spec.plan)
+        return [
+            {"width": stack.width, "runs": [labels[number] for number in stack.members]}
+            for stack in make_stacks(runs)
+        ]
+
+    def most_samples_from(self, number: int) -> int:
+        """The most samples that this step and the later ones train on."""
+        task, one_pass = self.task, self.specs.one_pass
+        budget = self.budget_samples or _PASSES * one_pass
+        tuned = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
+        tested = {arm.gpus for arm in self.arms if arm.preset}
+        trials = task.trials if self.config.base_lr is None else 0
+        samples = {
+            2: trials * task.tuning_seeds * one_pass,
+            3: task.target_seeds * one_pass,
+            4: len(tested) * task.range_test_seeds * one_pass
+            + len(tuned) * task.trials * task.tuning_seeds * budget,
+            5: len(self.arms) * self.seeds * budget,
+        }
+        return sum(most for step, most in samples.items() if step >= number)
+
+    def _default_directory(self) -> str:
+        names = (self.config.dataset["name"], self.config.model["name"], self.config.optimizer.name)
+        return f"studies/{'-'.join(map(str, names))}-gpus{self.config.gpus}"
