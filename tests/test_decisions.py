@@ -550,9 +550,17 @@ def test_the_baseline_is_the_only_arm_at_one_gpu_or_the_best() -> None:
     # Of two at one GPU neither is the baseline: the best of all is.
     assert {arm.baseline for arm in compared(slow, fast, one, other).values()} == {"fast"}
     assert {arm.baseline for arm in compared(slow, fast).values()} == {"fast"}
-    # Arms that were to reach another target are compared with each other.
-    far = [*runs_of("far", [700], target=0.8), *runs_of("farther", [900], target=0.8)]
-    arms = compared(slow, fast, one, far)
+
+
+@pytest.mark.parametrize("other", [{"target": 0.8}, {"metric": "log_loss"}, {"data_key": "abc"}])
+def test_arms_that_are_judged_by_something_else_are_compared_with_each_other(
+    other: dict[str, Any],
+) -> None:
+    fast, slow = runs_of("fast", [100, 100]), runs_of("slow", [300, 300])
+    one = runs_of("one", [200, 200], gpus=1)
+    arms = compared(
+        slow, fast, one, runs_of("far", [700], **other), runs_of("farther", [900], **other)
+    )
     assert [arms[name].baseline for name in ("slow", "far", "farther")] == ["one", "far", "far"]
     assert [arms[name].ratio_to_best for name in ("fast", "slow", "one", "far", "farther")] == [
         1.0, 3.0, 2.0, 1.0, pytest.approx(9 / 7),

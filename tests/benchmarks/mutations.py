@@ -234,7 +234,6 @@ MUTATIONS = [
         ("return value is not None and target is not None and value >= target", "return value is not None and target is not None and value > target"),
         ('None if self.status == "diverged" else self._test_value', "self._test_value"),
         ("self.evaluation = self.checkpoint = start.step", "self.evaluation = self.checkpoint = start.step + 1"),
-        ("if self.step >= self.checkpoint:", "if self.step > self.checkpoint:"),
         ("if signal or run.step == run.checkpoint", "if signal or run.step == run.evaluation"),
         ("self.step * self.plan.global_batch", "self.step * self.plan.config.micro_batch"),
     ),
@@ -260,7 +259,9 @@ MUTATIONS = [
         ("if len(alone) == 1", "if alone"),
         ("peer.gpus == 1]", "peer.gpus > 1]"),
         ("return min(together, key=lambda peer: _median(peer), default=None)", "return max(together, key=lambda peer: _median(peer), default=None)"),
-        ("if other.target == arm.target]", "]"),
+        ('("metric", "target", "data_key")', '("metric", "data_key")'),
+        ('("metric", "target", "data_key")', '("target", "data_key")'),
+        ('("metric", "target", "data_key")', '("metric", "target")'),
         ("lowest = min(\n", "lowest = max(\n"),
         ("if peer.runs[0].study is study]", "]"),
         ("for peer in (*together, *judged)", "for peer in (*judged, *together)"),
@@ -295,7 +296,7 @@ def first_failure(tests: Sequence[str], directory: Path) -> str | None:
     """The first test that fails there, or how pytest ended otherwise; None: all pass."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-o", "addopts=", "-m", "not slow and not gpu", "-x",
-         "-q", "--timeout=60", "-p", "no:xdist", "-p", "no:cacheprovider", *tests],
+         "-q", "--timeout=30", "-p", "no:xdist", "-p", "no:cacheprovider", *tests],
         cwd=directory, capture_output=True, text=True,
         # (Bytecode of the line before would be taken for that of the line now.)
         env={**os.environ, "PYTHONPATH": str(directory), "PYTHONDONTWRITEBYTECODE": "1"},
