@@ -103,7 +103,7 @@ def outcome(sweep: Path) -> dict[str, Mapping[str, Any]]:
         evals = [{k: v for k, v in json.loads(line).items() if k != "wall_s"} for line in lines]
         record = read_run(path)
         found[path.name] = {
-            "arm": (record.schedule, record.gpus, record.seed, record.status, record.best_auc),
+            "arm": (record.schedule, record.gpus, record.seed, record.status, record.best_value),
             "evals": evals,
             "weights": (path / "model.safetensors").read_bytes(),
             "left over": sorted(p.name for p in path.glob("checkpoints/*")),
