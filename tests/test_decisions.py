@@ -28,8 +28,9 @@ from bsscale.records.checkpoints import Checkpoint
 from bsscale.records.evaluation import EvalPoint
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import Registered, RegisteredArm, StudyRecord
+from bsscale.report.comparison import ArmSummary
 from bsscale.report.read import FoundRun, FoundStudy, Sources
-from bsscale.report.summarize import ArmSummary, summarize
+from bsscale.report.summarize import summarize
 from bsscale.schedules.options import OneCycleConfig
 from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.study.plan import describe_study

@@ -102,6 +102,17 @@ def test_a_finished_run_is_not_shown_for_other_data(bsscale: Bsscale, tmp_path: 
     refused(bsscale(*RUN, "hydra.run.dir=run"), tmp_path / "run", before)
 
 
+def test_what_is_refused_or_only_planned_leaves_the_saved_configuration(
+    bsscale: Bsscale, tmp_path: Path
+) -> None:
+    write_clicks(tmp_path, seed=0)
+    assert bsscale(*RUN, "hydra.run.dir=run").code == 0
+    saved = {path: path.read_bytes() for path in (tmp_path / "run" / ".hydra").iterdir()}
+    assert saved and bsscale(*RUN, "seed=1", "hydra.run.dir=run").code == 1
+    assert bsscale(*RUN, "dry_run=true", "hydra.run.dir=run").code == 0
+    assert {path: path.read_bytes() for path in (tmp_path / "run" / ".hydra").iterdir()} == saved
+
+
 def test_a_checkpoint_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: Path) -> None:
     write_clicks(tmp_path, seed=0)
     killed(tmp_path, *RUN, "budget_samples=4000000", evaluations=6)

@@ -11,7 +11,8 @@ import pytest
 
 from bsscale.records.identity import arm_hash, arm_label
 from bsscale.records.run_record import RunRecord, write_run
-from bsscale.report.summarize import Comparison, compare
+from bsscale.report.comparison import Comparison
+from bsscale.report.summarize import compare
 from bsscale.report.tables import arms_table
 from tests.test_records import RUN
 

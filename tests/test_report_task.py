@@ -11,8 +11,9 @@ import pytest
 
 from bsscale.errors import RecordsError
 from bsscale.report.charts import figures
+from bsscale.report.comparison import Comparison
 from bsscale.report.read import find, matching
-from bsscale.report.summarize import Comparison, summarize
+from bsscale.report.summarize import summarize
 from bsscale.report.tables import arms_table, headline, plan_followed
 from bsscale.report.write import write_report
 from tests.conftest import SMALL, Finished

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,8 +17,14 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
+from bsscale.cli.jobs import Job
+from bsscale.cli.tasks import TASKS
+from bsscale.errors import ConfigError
+from tests.composing import composed, hydra
 from tests.conftest import Finished
 from tests.helpers import require_slurm
+
+__all__ = ["hydra"]  # (a fixture)
 
 Bsscale = Callable[..., Finished]
 
@@ -207,11 +214,13 @@ def test_a_run_that_cannot_be_read_is_never_deleted(
     ],
 )
 def test_what_cannot_be_studied_is_refused_before_training(
-    bsscale: Bsscale, tmp_path: Path, override: str, fact: str
+    hydra: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, fact: str
 ) -> None:
-    done = bsscale(*STUDY, override)
-    assert done.code == 1 and fact in done.text and "Traceback" not in done.text
-    assert not list(tmp_path.glob("study/**/run.json"))
+    monkeypatch.chdir(tmp_path)
+    cfg = composed(*STUDY, override)
+    with pytest.raises(ConfigError, match=re.escape(fact)):
+        TASKS["study"].check(Job(cfg, None))
+    assert not list(tmp_path.iterdir())
 
 
 def test_two_processes_do_not_carry_out_one_study(bsscale: Bsscale, tmp_path: Path) -> None:
@@ -239,6 +248,44 @@ def test_a_failed_run_is_tried_twice_and_then_listed(bsscale: Bsscale, tmp_path:
     assert done.code == 0, done.text
     assert read(tmp_path / "study" / "study.json")["deviations"] == []
     assert len(list((tmp_path / "study" / "runs").glob("*/*/run.json"))) == 8
+
+
+MODEL = """
+import torch
+from bsscale.models import Logistic
+
+
+class Failing(Logistic):
+    def forward(self, categorical, numeric):
+        if torch.initial_seed() == 1:
+            raise RuntimeError("seed 1 does not work today")
+        return super().forward(categorical, numeric)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_is_kept_and_trained_again_by_the_same_command(
+    bsscale: Bsscale, tmp_path: Path
+) -> None:
+    given = ("base_lr=0.05", "target=0.55", "budget_samples=16000", "executor.compile=false")
+    own = ("model=custom", "model._target_=failing.Failing", "~task.arms.tuned_constant")
+    command_ = (*STUDY, *given, *own, "~task.arms.onecycle", "task.target_seeds=1")
+    (tmp_path / "failing.py").write_text(MODEL)
+    for attempts in (2, 4):
+        done = bsscale(*command_)
+        assert done.code == 1 and "2 of the study's runs failed" in done.text, done.text
+        assert "seed 1 does not work today" in done.text
+        kept = [p for p in (tmp_path / "study").rglob("run.json") if "seed-1" in str(p)]
+        assert sorted(read(path)["status"] for path in kept) == ["failed"] * len(kept)
+        assert len(kept) == attempts * 2
+    (tmp_path / "failing.py").write_text(MODEL.replace("== 1", "== -1"))
+    done = bsscale(*command_)
+    assert done.code == 0, done.text
+    assert read(tmp_path / "study" / "study.json")["deviations"] == []
+    assert (
+        read(tmp_path / "study" / "runs" / "fixed" / "seed-1" / "run.json")["status"] == "reached"
+    )
+    assert len(list((tmp_path / "study" / "failed").rglob("run.json"))) == 8
 
 
 def kill_and_restart(directory: Path, cache: Path, moment: int) -> None:

@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from bsscale.cli.jobs import keep_saved_configuration
 from bsscale.cli.study_jobs import IN_THIS_PROCESS
 from bsscale.cli.tasks import TASKS
 from bsscale.errors import BsscaleError
@@ -46,6 +47,7 @@ class Around(Callback):
         if world is not None and world.rank > 0:  # it writes nothing
             return
         _try_directory(Path(config.hydra.run.dir))
+        keep_saved_configuration(config, Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse a sweep directory that cannot be written."""

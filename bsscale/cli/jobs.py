@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from bsscale.cli.study_jobs import LaunchedJobs, jobs_of
 from bsscale.config import Config, TaskOptions
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bsscale.planning.plan import Plan
     from bsscale.training.spec import RunSpec
 
-__all__ = ["Job", "Loader", "remembering_datasets", "typed_config"]
+__all__ = ["Job", "Loader", "keep_saved_configuration", "remembering_datasets", "typed_config"]
 
 Loader: TypeAlias = "Callable[[Mapping[str, Any]], Dataset]"
 
@@ -54,7 +54,7 @@ class Job:
         function: Callable[[DictConfig], Any] | None = None,
     ) -> None:
         self.hydra, self.function = hydra, function
-        self._cfg, self._load, self._devices = cfg, load, devices
+        self.load, self._cfg, self._devices = load, cfg, devices
 
     @cached_property
     def options(self) -> TaskOptions:
@@ -78,7 +78,7 @@ class Job:
         """The data set that its run is trained on."""
         from bsscale.data import load_dataset
 
-        return (self._load or load_dataset)(self.config.dataset)
+        return (self.load or load_dataset)(self.config.dataset)
 
     @cached_property
     def devices(self) -> Devices:
@@ -187,6 +187,19 @@ def _typed(group: str, node: Any) -> Any:
 
 def _no_option(key: str, value: Any, remedy: str) -> ConfigError:
     return ConfigError(f"+{key}={value}: there is no option {key}, so that it does nothing", remedy)
+
+
+def keep_saved_configuration(cfg: DictConfig, directory: Path) -> None:
+    """Leave ``.hydra/`` as the start saved it that made the records in `directory`.
+
+    Hydra would save the configuration again, of a command that is refused or only prints its plan
+    as well, and a report would then give the wrong command.
+    """
+    from bsscale.records.directories import holds_records
+
+    if (directory / ".hydra").exists() and holds_records(directory):
+        with read_write(cfg.hydra):
+            cfg.hydra.output_subdir = None
 
 
 def remembering_datasets() -> Loader:

@@ -28,6 +28,9 @@ SPARSE_ROWS = 20_000
 class OptimizerConfig:
     """An optimizer: its options as fields, what is known of it as class attributes.
 
+    This base stands in a configuration for an optimizer that is not chosen yet: it can be made, and
+    has no form and no rule.
+
     Attributes
     ----------
     name

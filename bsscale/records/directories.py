@@ -6,7 +6,13 @@ from pathlib import Path
 
 from bsscale.errors import RecordsError
 
-__all__ = ["busy", "cannot_go_on", "refuse_occupied", "unwritable"]
+__all__ = ["busy", "cannot_go_on", "holds_records", "refuse_occupied", "unwritable"]
+
+
+def holds_records(directory: Path) -> bool:
+    """Whether a run, or a range test, has recorded anything in `directory`."""
+    names = ("run.json", "evals.jsonl", "range_test.json")
+    return any((directory / name).exists() for name in names)
 
 
 def refuse_occupied(directory: Path) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from bsscale.errors import RecordsError
 from bsscale.files.replace import write_json
-from bsscale.records.schema import FORMAT_VERSION, read_object, typed, version_of
+from bsscale.records.schema import FORMAT_VERSION, read_record
 from bsscale.records.version_1 import run_of_version_1
 
 __all__ = ["Column", "RunRecord", "read_run", "write_run"]
@@ -98,12 +98,9 @@ def read_run(directory: Path) -> RunRecord:
     """
     path = directory / "run.json"
     try:
-        data = read_object(path, _REMEDY)
+        record = read_record(path, RunRecord, run_of_version_1, _REMEDY)
     except FileNotFoundError:
         raise RecordsError(f"{directory} holds no run.json", "the run has not ended") from None
-    if version_of(data, path) == 1:
-        data = run_of_version_1(data)
-    record = typed(data, RunRecord, path, _REMEDY)
     if record.status == "reached" and record.samples_to_target_interval is None:
         raise RecordsError(f"{path} is reached without samples_to_target_interval", _REMEDY)
     return record

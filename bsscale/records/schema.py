@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,7 +10,7 @@ import msgspec
 
 from bsscale.errors import FormatVersionError, RecordsError
 
-__all__ = ["FORMAT_VERSION", "read_object", "typed", "version_of"]
+__all__ = ["FORMAT_VERSION", "read_object", "read_record", "typed", "version_of"]
 
 # Of run.json, evals.jsonl and study.json. Version 1 is read, never written and never continued.
 FORMAT_VERSION = 2
@@ -57,6 +58,29 @@ def version_of(data: dict[str, Any], path: Path) -> int:
             "read it with the bsscale that wrote it, or a newer one",
         )
     return version
+
+
+def read_record(
+    path: Path,
+    type_: type[T],
+    of_version_1: Callable[[Mapping[str, Any]], dict[str, Any]],
+    remedy: str,
+) -> T:
+    """The record in a file, of this version or of version 1, whose names are translated.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    RecordsError
+        If it cannot be read, or is not valid.
+    FormatVersionError
+        If it is of a newer version.
+    """
+    data = read_object(path, remedy)
+    if version_of(data, path) == 1:
+        data = of_version_1(data)
+    return typed(data, type_, path, remedy)
 
 
 def typed(data: Any, type_: type[T], where: object, remedy: str) -> T:

@@ -9,7 +9,7 @@ import msgspec
 
 from bsscale.errors import RecordsError
 from bsscale.files.replace import write_json
-from bsscale.records.schema import FORMAT_VERSION, read_object, typed, version_of
+from bsscale.records.schema import FORMAT_VERSION, read_record
 from bsscale.records.version_1 import study_of_version_1
 
 __all__ = [
@@ -174,12 +174,8 @@ def read_study(directory: Path) -> StudyRecord:
     RecordsError
         If there is none, it is no study, or of a newer version.
     """
-    path = directory / "study.json"
     remedy = "its runs are shown without it"
     try:
-        data = read_object(path, remedy)
+        return read_record(directory / "study.json", StudyRecord, study_of_version_1, remedy)
     except FileNotFoundError:
         raise RecordsError(f"{directory} holds no study.json", remedy) from None
-    if version_of(data, path) == 1:
-        data = study_of_version_1(data)
-    return typed(data, StudyRecord, path, remedy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bsscale.report.charts import Figure
+from bsscale.report.charts.figure import Figure
 from bsscale.report.tables import Table
 
 __all__ = ["Contents"]

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from bsscale.report.charts import Figure
+from bsscale.report.charts.figure import Figure
 from bsscale.report.figures import DASHES, GREY, PALETTE
 
 if TYPE_CHECKING:

@@ -7,201 +7,27 @@ import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from bsscale.errors import RecordsError
-from bsscale.records.run_record import RunRecord
+from bsscale.report.comparison import STATUSES, ArmSummary, Comparison, CurvePoint, SeedResult
+from bsscale.report.ratios import with_ratios
 from bsscale.report.read import FoundRun, LeftOut, Sources, read_runs
 from bsscale.stats import (
     KaplanMeier,
-    RatioEstimate,
-    Spread,
     kaplan_meier,
-    paired_ratio,
-    ratio,
-    seeds_to_tell_apart,
     spread,
-    verdict,
 )
 
-__all__ = ["ArmSummary", "Comparison", "CurvePoint", "SeedResult", "compare", "summarize"]
+__all__ = ["QUARTILES_FROM", "compare", "summarize"]
 
 # What runs that differ in their seed alone share: study, arm, target, and what they are judged by.
 Key: TypeAlias = tuple[str, str, float | None, str]
 
-STATUSES = ("reached", "exhausted", "diverged", "failed")
 # From so many runs on, a band is the middle half of them; of fewer, all.
 QUARTILES_FROM = 4
 # In letters: what a legend has room for on a telephone.
 LONGEST_LABEL = 44
-
-
-@dataclass(frozen=True)
-class SeedResult:
-    """One run that trained: its samples-to-target, `math.inf` where it did not get there."""
-
-    seed: int
-    samples: float
-    status: str
-    directory: str
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """An arm's AUC after so many samples: the median of its runs, and the band around it."""
-
-    samples: int
-    median: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class ArmSummary:
-    """One row of a comparison.
-
-    Attributes
-    ----------
-    arm, short, arm_hash
-        The arm's label, unique here; the same without what all arms have in common; its hash.
-    study, role
-        The study it is of, and what it is there: baseline, arm or control.
-    gpus, target
-        Replicas, and the AUC that its runs were to reach.
-    counts
-        Runs by status.
-    seeds
-        Every run that trained and had a target, by seed.
-    samples_to_target
-        Over those; a run that did not reach the target counts as infinite. None where no target
-        was set or every run failed.
-    survival
-        The same with its uncertainty: the median's confidence interval.
-    ratio_to_best
-        Median over the lowest median of the arms that had the same target.
-    baseline, ratio
-        The label of the arm it is compared with (its own, if it is that one), and the samples it
-        needs over those of that arm, seed by seed.
-    verdict
-        The same in words; None for a baseline.
-    seeds_needed
-        Estimate of the seeds that would tell the two apart; None where nothing can be said.
-    median_best_auc
-        Over the runs that trained.
-    curve
-        AUC over samples. A run that has stopped keeps its last AUC, or an arm's late curve would
-        be that of its slow runs alone.
-    runs
-        All its runs, the failed ones too.
-    """
-
-    arm: str
-    short: str
-    arm_hash: str
-    study: str | None
-    role: str | None
-    gpus: int
-    target: float | None
-    counts: Mapping[str, int]
-    seeds: tuple[SeedResult, ...]
-    samples_to_target: Spread | None
-    survival: KaplanMeier | None
-    ratio_to_best: float | None
-    baseline: str | None
-    ratio: RatioEstimate | None
-    verdict: str | None
-    seeds_needed: int | None
-    median_best_auc: float | None
-    curve: tuple[CurvePoint, ...]
-    runs: tuple[FoundRun, ...]
-
-    @property
-    def trained(self) -> int:
-        """Runs that did not fail."""
-        return sum(self.counts.values()) - self.counts.get("failed", 0)
-
-    @property
-    def is_baseline(self) -> bool:
-        """Whether the others are compared with this one."""
-        return self.baseline == self.arm
-
-    @property
-    def record(self) -> RunRecord:
-        """That of its first run."""
-        return self.runs[0].record
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain containers; censored numbers are None."""
-        spread, survival = self.samples_to_target, self.survival
-        return {
-            "arm": self.arm,
-            "arm_hash": self.arm_hash,
-            "study": self.study,
-            "role": self.role,
-            "gpus": self.gpus,
-            "target": self.target,
-            "runs": sum(self.counts.values()),
-            **{status: self.counts.get(status, 0) for status in STATUSES},
-            "median_samples_to_target": None if spread is None else spread.median,
-            "lowest_samples_to_target": None if spread is None else spread.low,
-            "highest_samples_to_target": None if spread is None else spread.high,
-            "median_interval": None if survival is None else [survival.low, survival.high],
-            "ratio_to_best": self.ratio_to_best,
-            "baseline": self.baseline,
-            "ratio_to_baseline": None if self.ratio is None else asdict(self.ratio),
-            "verdict": self.verdict,
-            "seeds_needed": self.seeds_needed,
-            "median_best_auc": self.median_best_auc,
-            "seeds": [asdict(result) for result in self.seeds],
-        }
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Arms side by side.
-
-    Attributes
-    ----------
-    arms
-        In the order in which their first runs were given; a study's as they were registered.
-    failed
-        Runs that failed or left no record.
-    set_aside
-        What else is not shown: a second run of an arm and a seed, a curve that cannot be read.
-    """
-
-    arms: tuple[ArmSummary, ...]
-    failed: tuple[LeftOut, ...]
-    set_aside: tuple[LeftOut, ...] = ()
-
-    @property
-    def left_out(self) -> tuple[LeftOut, ...]:
-        """All that is not shown."""
-        return self.failed + self.set_aside
-
-    @property
-    def curves(self) -> Mapping[str, Sequence[tuple[int, float]]]:
-        """For each arm's label, samples and median AUC."""
-        return {
-            arm.arm: [(point.samples, point.median) for point in arm.curve] for arm in self.arms
-        }
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain containers, for comparison.json and report.json."""
-        return {
-            "arms": [arm.as_dict() for arm in self.arms],
-            "failed": [asdict(each) for each in self.failed],
-            "set_aside": [asdict(each) for each in self.set_aside],
-            "curves": {
-                arm.arm: [
-                    {"samples": p.samples, "median_auc": p.median, "low": p.low, "high": p.high}
-                    for p in arm.curve
-                ]
-                for arm in self.arms
-            },
-        }
 
 
 def compare(directories: Sequence[Path]) -> Comparison:
@@ -238,7 +64,7 @@ def summarize(sources: Sources, baseline: str | None = None) -> Comparison:
     labels = _labels(groups, several_studies=len(sources.studies) > 1)
     arms = [_arm(groups[key], *labels[key]) for key in groups]
     arms = _in_registered_order(arms, sources)
-    arms = _compared(arms, baseline)
+    arms = with_ratios(arms, baseline)
     return Comparison(tuple(arms), tuple(sources.failed), tuple(set_aside))
 
 
@@ -411,78 +237,3 @@ def _in_registered_order(arms: list[ArmSummary], sources: Sources) -> list[ArmSu
         return sources.studies.index(study), order.get(here, len(order))
 
     return sorted(arms, key=position)
-
-
-def _compared(arms: Sequence[ArmSummary], baseline: str | None) -> list[ArmSummary]:
-    if baseline is not None and not any(_called(arm, baseline) for arm in arms):
-        names = ", ".join(repr(arm.arm) for arm in arms) or "none"
-        raise RecordsError(
-            f"task.baseline={baseline!r} is not an arm of this report", f"the arms are {names}"
-        )
-    made = []
-    for arm in arms:
-        peers = [other for other in arms if _judged_alike(other.record, arm.record)]
-        own = arm.samples_to_target
-        lowest = min(
-            (p.samples_to_target.median for p in peers if p.samples_to_target), default=math.inf
-        )
-        if own is not None and math.isfinite(lowest):
-            arm = replace(arm, ratio_to_best=ratio(own.median, lowest))
-        reference = _baseline_of(arm, peers, baseline)
-        made.append(arm if reference is None else _against(arm, reference))
-    return made
-
-
-def _judged_alike(one: RunRecord, other: RunRecord) -> bool:
-    """Whether two runs go for the same target of the same metric, on the same data."""
-    names = ("metric", "target", "data_key")
-    return all(getattr(one, name) == getattr(other, name) for name in names)
-
-
-def _called(arm: ArmSummary, label: str) -> bool:
-    return label in (arm.arm, arm.short, arm.record.arm)
-
-
-def _baseline_of(
-    arm: ArmSummary, peers: Sequence[ArmSummary], label: str | None
-) -> ArmSummary | None:
-    """The arm, of those with the same target, that an arm is compared with."""
-    judged = [peer for peer in peers if peer.samples_to_target is not None]
-    study = arm.runs[0].study
-    together = [peer for peer in judged if peer.runs[0].study is study]
-    if label is not None:
-        named = [peer for peer in (*together, *judged) if _called(peer, label)]
-        return named[0] if named else None
-    if study is not None:
-        for peer in together:
-            if peer.record.arm == study.record.baseline:
-                return peer
-    alone = [peer for peer in together if peer.gpus == 1]
-    if len(alone) == 1:
-        return alone[0]
-    return min(together, key=lambda peer: _median(peer), default=None)
-
-
-def _median(arm: ArmSummary) -> float:
-    return math.inf if arm.samples_to_target is None else arm.samples_to_target.median
-
-
-def _against(arm: ArmSummary, reference: ArmSummary) -> ArmSummary:
-    if arm.arm == reference.arm or arm.samples_to_target is None:
-        return replace(arm, baseline=reference.arm)
-    own = {result.seed: result.samples for result in arm.seeds}
-    others = {result.seed: result.samples for result in reference.seeds}
-    if not own.keys() & others.keys():
-        says = f"shares no seed with {reference.short}, so the two cannot be compared seed by seed"
-        return replace(arm, baseline=reference.arm, verdict=says)
-    estimate = paired_ratio(own, others)
-    # A run may diverge after it has reached its target.
-    diverged = sum(r.status == "diverged" and math.isinf(r.samples) for r in arm.seeds)
-    says = verdict(estimate, diverged, len(arm.seeds)).replace("1 GPU", reference.short)
-    return replace(
-        arm,
-        baseline=reference.arm,
-        ratio=estimate,
-        verdict=says,
-        seeds_needed=seeds_to_tell_apart(own, others),
-    )

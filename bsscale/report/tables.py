@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from bsscale.records.study_record import Amendment, Registered, TuningRecord
+from bsscale.report.comparison import ArmSummary, Comparison
 from bsscale.report.read import FoundRangeTest, FoundRun, FoundStudy
-from bsscale.report.summarize import ArmSummary, Comparison
 from bsscale.terminal.tables import render_table
 
 __all__ = ["Table", "arms_csv", "arms_table", "headline", "number", "samples", "times"]

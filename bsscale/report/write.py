@@ -16,10 +16,11 @@ from bsscale.records.directories import unwritable
 from bsscale.report import figures as drawing
 from bsscale.report import tables
 from bsscale.report.charts import figures
+from bsscale.report.comparison import Comparison
 from bsscale.report.contents import Contents
 from bsscale.report.page import render_page
 from bsscale.report.read import Sources, find
-from bsscale.report.summarize import Comparison, summarize
+from bsscale.report.summarize import summarize
 
 __all__ = ["Report", "write_report"]
 

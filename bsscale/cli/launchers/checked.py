@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from bsscale.cli.jobs import Job, Loader, remembering_datasets
+from bsscale.cli.jobs import Job, keep_saved_configuration, remembering_datasets
 from bsscale.cli.tasks import TASKS, Task
 from bsscale.errors import BsscaleError
 
@@ -42,6 +43,8 @@ class CheckedJob:
 
     Attributes
     ----------
+    number, overrides
+        Its number in the sweep, and its overrides as the sweep gave them.
     cfg
         Its composed configuration, Hydra's own part included.
     task
@@ -54,6 +57,8 @@ class CheckedJob:
         Its overrides, less Hydra's own and those that all jobs share.
     """
 
+    number: int
+    overrides: Sequence[str]
     cfg: DictConfig
     task: Task[Any]
     job: Job
@@ -105,33 +110,16 @@ class CheckedLauncher(Launcher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         setup_globals()
-        load = remembering_datasets()
-        jobs = self._checked(job_overrides, initial_job_idx, load)
+        jobs = self._checked(job_overrides, initial_job_idx)
         if all(each.job.dry_run for each in jobs):
-            self._show(jobs, initial_job_idx)
+            self._show(jobs)
             return [_nothing_returned() for _ in jobs]
         self.sweep.mkdir(parents=True, exist_ok=True)
-        return self.start(jobs, job_overrides, initial_job_idx, load)
+        return self.start(jobs)
 
-    def start(
-        self,
-        jobs: Sequence[CheckedJob],
-        job_overrides: Sequence[Sequence[str]],
-        first: int,
-        load: Loader,
-    ) -> Sequence[JobReturn]:
-        """Start the jobs and wait for them.
-
-        Parameters
-        ----------
-        jobs, job_overrides
-            Each job, and its overrides.
-        first
-            Number of the first job.
-        load
-            What loads a data set once for all of them.
-        """
-        raise NotImplementedError
+    @abstractmethod
+    def start(self, jobs: Sequence[CheckedJob]) -> Sequence[JobReturn]:
+        """Start the jobs and wait for them."""
 
     def devices(self, task: Task[Any]) -> Devices | None:
         """What a job of such a task finds where it runs; None: what this machine has."""
@@ -149,10 +137,9 @@ class CheckedLauncher(Launcher):
         (job.job.directory / ".hydra").mkdir(parents=True, exist_ok=True)
         return _nothing_returned()
 
-    def _checked(
-        self, job_overrides: Sequence[Sequence[str]], first: int, load: Loader
-    ) -> Sequence[CheckedJob]:
+    def _checked(self, job_overrides: Sequence[Sequence[str]], first: int) -> Sequence[CheckedJob]:
         """Compose and check all jobs; raises what the first impossible one would raise."""
+        load = remembering_datasets()
         jobs = []
         all_mine = [filter_overrides(overrides) for overrides in job_overrides]
         shared = set.intersection(*map(set, all_mine)) if all_mine else set()
@@ -164,7 +151,8 @@ class CheckedLauncher(Launcher):
             try:
                 task = TASKS[cfg.task.name]
                 job = Job(cfg, cfg.hydra, load, self.devices(task))
-                checked = CheckedJob(cfg, task, job, task.check(job), described)
+                plan = task.check(job)
+                checked = CheckedJob(number, list(overrides), cfg, task, job, plan, described)
                 self.check(checked)
             except BsscaleError as error:
                 raise CompactHydraException(
@@ -173,11 +161,11 @@ class CheckedLauncher(Launcher):
             jobs.append(checked)
         return jobs
 
-    def _show(self, jobs: Sequence[CheckedJob], first: int) -> None:
+    def _show(self, jobs: Sequence[CheckedJob]) -> None:
         """Print the plan of each job, and what all would cost."""
         log_to_console(OmegaConf.to_container(self.config.hydra.job_logging))
-        for number, each in enumerate(jobs, start=first):
-            log.info("#%d  %s", number, each.described)
+        for each in jobs:
+            log.info("#%d  %s", each.number, each.described)
             log.info("%s\n", each.task.describe(each.job))
         for line in self.describe(jobs):
             log.info("%s", line)
@@ -226,6 +214,7 @@ def _number(cfg: DictConfig, number: int, job_id: Any) -> None:
         cfg.hydra.job.id, cfg.hydra.job.num = job_id, number
         directory = Path(str(cfg.hydra.sweep.dir), str(cfg.hydra.sweep.subdir))
         cfg.hydra.runtime.output_dir = str(directory.absolute())
+    keep_saved_configuration(cfg, directory)
 
 
 def log_to_console(settings: Any) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn
 
-from bsscale.cli.jobs import Loader
 from bsscale.cli.launchers.checked import CheckedJob, CheckedLauncher, run_elsewhere
 from bsscale.errors import ConfigError
 
@@ -37,13 +36,7 @@ class JoblibLauncher(CheckedLauncher):
                 "give executor=virtual, or hydra/launcher=submitit_local, submitit_slurm or ray",
             )
 
-    def start(
-        self,
-        jobs: Sequence[CheckedJob],
-        job_overrides: Sequence[Sequence[str]],
-        first: int,
-        load: Loader,
-    ) -> Sequence[JobReturn]:
+    def start(self, jobs: Sequence[CheckedJob]) -> Sequence[JobReturn]:
         from joblib import Parallel, delayed
 
         singletons = Singleton.get_state()
@@ -53,11 +46,11 @@ class JoblibLauncher(CheckedLauncher):
                     self.context,
                     self.function,
                     job.cfg,
-                    number,
-                    f"{job.cfg.hydra.job.name}_{number}",
+                    job.number,
+                    f"{job.cfg.hydra.job.name}_{job.number}",
                     singletons,
                 )
-                for number, job in enumerate(jobs, start=first)
+                for job in jobs
             )
         )
 

@@ -15,7 +15,6 @@ from hydra.core.utils import JobReturn
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from bsscale.cli.jobs import Loader
 from bsscale.cli.launchers.checked import CheckedJob, CheckedLauncher, run_elsewhere
 from bsscale.cli.tasks import Task
 
@@ -55,13 +54,7 @@ class RayLauncher(CheckedLauncher):
     def devices(self, task: Task[Any]) -> Devices:
         return self.devices_of_node()
 
-    def start(
-        self,
-        jobs: Sequence[CheckedJob],
-        job_overrides: Sequence[Sequence[str]],
-        first: int,
-        load: Loader,
-    ) -> Sequence[JobReturn]:
+    def start(self, jobs: Sequence[CheckedJob]) -> Sequence[JobReturn]:
         import ray
 
         # Ray's workers have a directory of their own.
@@ -69,22 +62,22 @@ class RayLauncher(CheckedLauncher):
         carry_out = partial(_in_directory, here, self.function)
         singletons = Singleton.get_state()
         tasks = []
-        for number, job in enumerate(jobs, start=first):
+        for job in jobs:
             asked = {**_resources(job), **self._remote}
-            log.info("#%d  %s  (%s)", number, job.described, asked)
+            log.info("#%d  %s  (%s)", job.number, job.described, asked)
             with open_dict(job.cfg):
                 job.cfg.hydra.sweep.dir = sweep
             remote = ray.remote(**asked)(run_elsewhere)
-            job_id = f"job_id_for_{number}"
+            job_id = f"job_id_for_{job.number}"
             tasks.append(
-                remote.remote(self.context, carry_out, job.cfg, number, job_id, singletons)
+                remote.remote(self.context, carry_out, job.cfg, job.number, job_id, singletons)
             )
         results: list[JobReturn] = []
-        for number, (job, task) in enumerate(zip(jobs, tasks, strict=True), start=first):
+        for job, task in zip(jobs, tasks, strict=True):
             try:
                 results.append(ray.get(task))
             except ray.exceptions.RayError as error:
-                log.error("error: job %d: %s", number, error)
+                log.error("error: job %d: %s", job.number, error)
                 results.append(self.lost(job))
         return results
 

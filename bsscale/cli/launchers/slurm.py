@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,7 +18,6 @@ from hydra.core.utils import JobReturn, setup_globals
 from hydra.errors import CompactHydraException
 from omegaconf import OmegaConf
 
-from bsscale.cli.jobs import Loader
 from bsscale.cli.launchers.checked import CheckedJob, CheckedLauncher, run_one
 from bsscale.cli.tasks import Task
 from bsscale.errors import ConfigError
@@ -114,58 +114,36 @@ class _SubmititLauncher(CheckedLauncher):
             for key, value in options.items()
         }
 
-    def start(
-        self,
-        jobs: Sequence[CheckedJob],
-        job_overrides: Sequence[Sequence[str]],
-        first: int,
-        load: Loader,
-    ) -> Sequence[JobReturn]:
-        groups: dict[Resources, list[int]] = {}
-        for number, job in enumerate(jobs):
-            groups.setdefault(self.resources(job), []).append(number)
+    def start(self, jobs: Sequence[CheckedJob]) -> Sequence[JobReturn]:
+        groups: dict[Resources, list[CheckedJob]] = {}
+        for job in jobs:
+            groups.setdefault(self.resources(job), []).append(job)
         submitted: dict[int, Any] = {}
         try:
-            for asked, numbers in groups.items():
-                submitted |= self._submit(asked, numbers, jobs, job_overrides, first)
+            for asked, alike in groups.items():
+                submitted |= self._submit(asked, alike)
         except BaseException:
-            for job in submitted.values():
-                job.cancel(check=False)
+            for each in submitted.values():
+                each.cancel(check=False)
             raise
         try:
-            return [
-                self._result(submitted[number], first + number, job)
-                for number, job in enumerate(jobs)
-            ]
+            return [self._result(submitted[job.number], job) for job in jobs]
         except KeyboardInterrupt:
-            running = " ".join(job.job_id for job in submitted.values() if not job.done())
+            running = " ".join(each.job_id for each in submitted.values() if not each.done())
             log.warning("no longer waiting for the jobs %s, which run on", running)
             raise
 
+    @abstractmethod
     def resources(self, job: CheckedJob) -> Resources:
         """What a job asks of the cluster."""
-        raise NotImplementedError
 
-    def _submit(
-        self,
-        asked: Resources,
-        numbers: Sequence[int],
-        jobs: Sequence[CheckedJob],
-        job_overrides: Sequence[Sequence[str]],
-        first: int,
-    ) -> dict[int, Any]:
-        """Submit the jobs that ask for the same, as one array."""
-        for number in numbers:
-            words = [f"#{first + number}", jobs[number].described, f"({_describe(asked)})"]
+    def _submit(self, asked: Resources, jobs: Sequence[CheckedJob]) -> dict[int, Any]:
+        """Submit the jobs that ask for the same, as one array; by their numbers."""
+        for job in jobs:
+            words = [f"#{job.number}", job.described, f"({_describe(asked)})"]
             log.info("%s", "  ".join(filter(None, words)))
-        arguments = [
-            (
-                list(job_overrides[number]),
-                first + number,
-                Singleton.get_state(),
-            )
-            for number in numbers
-        ]
+        singletons = Singleton.get_state()
+        arguments = [(list(job.overrides), job.number, singletons) for job in jobs]
         try:
             executor = self._executor(asked)
             submitted = executor.map_array(self, *zip(*arguments, strict=True))
@@ -174,7 +152,7 @@ class _SubmititLauncher(CheckedLauncher):
                 f"Nothing was trained: {self.cluster} refuses the jobs: {error}\n"
                 "  -> the options of hydra.launcher are listed by --cfg hydra -p hydra.launcher"
             ) from error
-        return dict(zip(numbers, submitted, strict=True))
+        return dict(zip([job.number for job in jobs], submitted, strict=True))
 
     def _executor(self, asked: Resources) -> Any:
         import submitit
@@ -221,7 +199,7 @@ class _SubmititLauncher(CheckedLauncher):
 
         return submitit.helpers.DelayedSubmission(self, *arguments)
 
-    def _result(self, submitted: Any, number: int, job: CheckedJob) -> JobReturn:
+    def _result(self, submitted: Any, job: CheckedJob) -> JobReturn:
         """Wait for a job; log the errors of its tasks. What it has trained is in its directory."""
         _wait(submitted)
         first, errors = submitted.task(0), _errors(submitted)
@@ -229,7 +207,7 @@ class _SubmititLauncher(CheckedLauncher):
             errors.setdefault(0, str(lost))
         for rank, error in errors.items():
             of = f", rank {rank} of {submitted.num_tasks}" if submitted.num_tasks > 1 else ""
-            log.error("error: job %d (%s%s): %s", number, submitted.job_id, of, error)
+            log.error("error: job %d (%s%s): %s", job.number, submitted.job_id, of, error)
         if lost is not None:
             return self.lost(job)
         result = first.result()

@@ -33,20 +33,14 @@ class StackedLauncher(CheckedLauncher):
     configuration, log. A run to be trained is only collected there; other tasks are carried out.
     """
 
-    def start(
-        self,
-        jobs: Sequence[CheckedJob],
-        job_overrides: Sequence[Sequence[str]],
-        first: int,
-        load: Loader,
-    ) -> Sequence[JobReturn]:
+    def start(self, jobs: Sequence[CheckedJob]) -> Sequence[JobReturn]:
         collected: list[tuple[RunSpec, Dataset]] = []
-        collect = partial(_collect, self.function, load, collected)
+        collect = partial(_collect, self.function, jobs[0].job.load, collected)
         done = []
         log.info("%d jobs in this process", len(jobs))
-        for number, job in enumerate(jobs, start=first):
-            log.info("#%d  %s", number, job.described)
-            done.append(run_one(self.context, collect, job.cfg, number, number))
+        for job in jobs:
+            log.info("#%d  %s", job.number, job.described)
+            done.append(run_one(self.context, collect, job.cfg, job.number, job.number))
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         _train(collected)
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
@@ -61,7 +55,7 @@ class StackedLauncher(CheckedLauncher):
 
 def _collect(
     carry_out: Callable[[DictConfig], Any],
-    load: Loader,
+    load: Loader | None,
     collected: list[tuple[RunSpec, Dataset]],
     cfg: DictConfig,
 ) -> Any:

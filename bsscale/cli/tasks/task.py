@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
@@ -18,7 +19,7 @@ __all__ = ["Options", "Task", "cost", "plan_text"]
 Options = TypeVar("Options", bound=TaskOptions)
 
 
-class Task(Generic[Options]):
+class Task(ABC, Generic[Options]):
     """What a command does with the job that it describes.
 
     The command line calls `check` first, whatever the task. With ``dry_run=true`` it then prints
@@ -39,6 +40,7 @@ class Task(Generic[Options]):
     one_run: ClassVar[bool] = False
     starts_jobs: ClassVar[bool] = False
 
+    @abstractmethod
     def check(self, job: Job) -> Plan | None:
         """Raise BsscaleError for whatever the task refuses before it starts.
 
@@ -46,19 +48,18 @@ class Task(Generic[Options]):
         -------
         The plan of the one run that the job trains; None for a task that trains none, or several.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def describe(self, job: Job) -> str:
         """The task's plan and its cost, one fact a line; writes and trains nothing."""
-        raise NotImplementedError
 
     def most_samples(self, job: Job) -> int:
         """The most samples that it trains on, over all its runs."""
         return 0
 
+    @abstractmethod
     def run(self, job: Job) -> None:
         """Carry it out."""
-        raise NotImplementedError
 
     def collect(self, job: Job) -> tuple[RunSpec, Dataset] | None:
         """The run of a sweep's job, to be trained with those of other jobs; None: `run` it."""

@@ -1,0 +1,39 @@
+"""The figures of a report: each one specification, with its data as a table and its text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bsscale.report.charts.curves import (
+    convergence_figure,
+    learning_rate_figure,
+    momentum_figure,
+)
+from bsscale.report.charts.figure import Figure
+from bsscale.report.charts.samples import samples_to_target_figure
+from bsscale.report.charts.stairs import stairs_figure
+from bsscale.report.charts.tuning import range_test_figures, tuning_figures
+from bsscale.report.comparison import Comparison
+from bsscale.report.read import FoundRangeTest, FoundStudy
+
+__all__ = ["Figure", "figures"]
+
+
+def figures(
+    comparison: Comparison, studies: Sequence[FoundStudy], range_tests: Sequence[FoundRangeTest]
+) -> list[Figure]:
+    """Every figure that the records have the data for, in the order of the report."""
+    made = [
+        draw(comparison)
+        for draw in (
+            samples_to_target_figure,
+            convergence_figure,
+            learning_rate_figure,
+            momentum_figure,
+            stairs_figure,
+        )
+    ]
+    made += tuning_figures(studies)
+    for position, test in enumerate(range_tests):
+        made += range_test_figures(test, f"-{position + 1}" if len(range_tests) > 1 else "")
+    return [figure for figure in made if figure is not None]

@@ -1,0 +1,185 @@
+"""What a comparison of arms is made of, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bsscale.records.run_record import RunRecord
+from bsscale.report.read import FoundRun, LeftOut
+from bsscale.stats import (
+    KaplanMeier,
+    RatioEstimate,
+    Spread,
+)
+
+__all__ = ["STATUSES", "ArmSummary", "Comparison", "CurvePoint", "SeedResult"]
+
+STATUSES = ("reached", "exhausted", "diverged", "failed")
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """One run that trained: its samples-to-target, `math.inf` where it did not get there."""
+
+    seed: int
+    samples: float
+    status: str
+    directory: str
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """An arm's AUC after so many samples: the median of its runs, and the band around it."""
+
+    samples: int
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """One row of a comparison.
+
+    Attributes
+    ----------
+    arm, short, arm_hash
+        The arm's label, unique here; the same without what all arms have in common; its hash.
+    study, role
+        The study it is of, and what it is there: baseline, arm or control.
+    gpus, target
+        Replicas, and the AUC that its runs were to reach.
+    counts
+        Runs by status.
+    seeds
+        Every run that trained and had a target, by seed.
+    samples_to_target
+        Over those; a run that did not reach the target counts as infinite. None where no target
+        was set or every run failed.
+    survival
+        The same with its uncertainty: the median's confidence interval.
+    ratio_to_best
+        Median over the lowest median of the arms that had the same target.
+    baseline, ratio
+        The label of the arm it is compared with (its own, if it is that one), and the samples it
+        needs over those of that arm, seed by seed.
+    verdict
+        The same in words; None for a baseline.
+    seeds_needed
+        Estimate of the seeds that would tell the two apart; None where nothing can be said.
+    median_best_auc
+        Over the runs that trained.
+    curve
+        AUC over samples. A run that has stopped keeps its last AUC, or an arm's late curve would
+        be that of its slow runs alone.
+    runs
+        All its runs, the failed ones too.
+    """
+
+    arm: str
+    short: str
+    arm_hash: str
+    study: str | None
+    role: str | None
+    gpus: int
+    target: float | None
+    counts: Mapping[str, int]
+    seeds: tuple[SeedResult, ...]
+    samples_to_target: Spread | None
+    survival: KaplanMeier | None
+    ratio_to_best: float | None
+    baseline: str | None
+    ratio: RatioEstimate | None
+    verdict: str | None
+    seeds_needed: int | None
+    median_best_auc: float | None
+    curve: tuple[CurvePoint, ...]
+    runs: tuple[FoundRun, ...]
+
+    @property
+    def trained(self) -> int:
+        """Runs that did not fail."""
+        return sum(self.counts.values()) - self.counts.get("failed", 0)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the others are compared with this one."""
+        return self.baseline == self.arm
+
+    @property
+    def record(self) -> RunRecord:
+        """That of its first run."""
+        return self.runs[0].record
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain containers; censored numbers are None."""
+        spread, survival = self.samples_to_target, self.survival
+        return {
+            "arm": self.arm,
+            "arm_hash": self.arm_hash,
+            "study": self.study,
+            "role": self.role,
+            "gpus": self.gpus,
+            "target": self.target,
+            "runs": sum(self.counts.values()),
+            **{status: self.counts.get(status, 0) for status in STATUSES},
+            "median_samples_to_target": None if spread is None else spread.median,
+            "lowest_samples_to_target": None if spread is None else spread.low,
+            "highest_samples_to_target": None if spread is None else spread.high,
+            "median_interval": None if survival is None else [survival.low, survival.high],
+            "ratio_to_best": self.ratio_to_best,
+            "baseline": self.baseline,
+            "ratio_to_baseline": None if self.ratio is None else asdict(self.ratio),
+            "verdict": self.verdict,
+            "seeds_needed": self.seeds_needed,
+            "median_best_auc": self.median_best_auc,
+            "seeds": [asdict(result) for result in self.seeds],
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Arms side by side.
+
+    Attributes
+    ----------
+    arms
+        In the order in which their first runs were given; a study's as they were registered.
+    failed
+        Runs that failed or left no record.
+    set_aside
+        What else is not shown: a second run of an arm and a seed, a curve that cannot be read.
+    """
+
+    arms: tuple[ArmSummary, ...]
+    failed: tuple[LeftOut, ...]
+    set_aside: tuple[LeftOut, ...] = ()
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """All that is not shown."""
+        return self.failed + self.set_aside
+
+    @property
+    def curves(self) -> Mapping[str, Sequence[tuple[int, float]]]:
+        """For each arm's label, samples and median AUC."""
+        return {
+            arm.arm: [(point.samples, point.median) for point in arm.curve] for arm in self.arms
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain containers, for comparison.json and report.json."""
+        return {
+            "arms": [arm.as_dict() for arm in self.arms],
+            "failed": [asdict(each) for each in self.failed],
+            "set_aside": [asdict(each) for each in self.set_aside],
+            "curves": {
+                arm.arm: [
+                    {"samples": p.samples, "median_auc": p.median, "low": p.low, "high": p.high}
+                    for p in arm.curve
+                ]
+                for arm in self.arms
+            },
+        }
