@@ -15,7 +15,10 @@ from bsscale.cli.study_jobs import LaunchedJobs, jobs_of
 from bsscale.config import Config, TaskOptions
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
+from bsscale.optimizers import CustomConfig
 from bsscale.records.identity import arm_label
+from bsscale.schedules.checks import joined
+from bsscale.schedules.options import CustomScheduleConfig
 
 if TYPE_CHECKING:
     from bsscale.data import Dataset
@@ -175,7 +178,11 @@ def _typed(group: str, node: Any) -> Any:
     options = OmegaConf.to_object(node)
     if is_dataclass(options):
         known = {field.name for field in fields(options)}
-        if unknown := sorted(str(key) for key in node if key not in known):
+        unknown = sorted(str(key) for key in node if key not in known)
+        if isinstance(options, CustomConfig | CustomScheduleConfig):
+            own = {key: getattr(options, key) for key in unknown}
+            return replace(options, options=joined(group, options.options, own))
+        if unknown:
             name, key = getattr(options, "name", group), unknown[0]
             raise _no_option(
                 f"{group}.{key}",

@@ -130,4 +130,4 @@ def given_options(schedule: ScheduleConfig) -> dict[str, Any]:
 def make_schedule(options: Mapping[str, Any]) -> ScheduleConfig:
     """The schedule with a name and options; raises TypeError for one that has no such option."""
     given = dict(options)
-    return SCHEDULES[given.pop("name")](**given)
+    return SCHEDULES[given.pop("name")].of(given)

@@ -251,7 +251,7 @@ class _Study:
     def _search(self, name: str, gpus: int, target: float | None, budget: int) -> Search:
         """The best constant rate at so many GPUs, on the tuning seeds."""
         seeds = self.task.tuning_seed_list()
-        low, high = self.config.optimizer.search_range
+        low, high = self.plan.searched()
         samples = 0
 
         def evaluate(rates: Sequence[float]) -> dict[float, Trial]:
@@ -285,8 +285,8 @@ class _Study:
             return trials
 
         found = search(
-            self.task.lowest_lr or low,
-            self.task.highest_lr or high,
+            low,
+            high,
             self.task.trials,
             self.task.sampler_seed,
             evaluate,
