@@ -82,8 +82,8 @@ class FoundRangeTest:
     marks: Mapping[str, float]
     readings: Mapping[str, tuple[float, float, float]]
     curves: Mapping[str, Sequence[EvalPoint]]
-    criterion: Criterion = Criterion("auc", "max")
-    loss: str = "log_loss"
+    criterion: Criterion
+    loss: str
 
 
 @dataclass

@@ -105,9 +105,10 @@ def find_edge(curve: Curve, chance: Chance) -> Edge:
 
     The first of these signs counts: a loss that is not finite; a loss or a metric that is back at
     chance (for a binary label, the loss above the label's entropy) after it had been better; a
-    loss that has risen above its minimum by more than four times its own noise for three evaluations and does not come back.
-    A fixed multiple of the lowest loss, which many implementations use, misses a rise of 1.7
-    times, and takes noise for a rise where the loss is small.
+    loss that has risen above its minimum by more than four times its own noise for three
+    evaluations and does not come back. A fixed multiple of the lowest loss, which many
+    implementations use, misses a rise of 1.7 times, and takes noise for a rise where the loss is
+    small.
 
     Parameters
     ----------
