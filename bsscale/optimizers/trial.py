@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from bsscale.errors import ConfigError
 from bsscale.optimizers.state import OptimizerState
-from bsscale.schedules.torch_form import apply_rates
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -149,6 +148,8 @@ class _Trial:
     def train(self, lr: float = RATE, momentum: float | None = None) -> None:
         """Take some updates."""
         import torch
+
+        from bsscale.schedules.torch_form import apply_rates
 
         for _ in range(UPDATES):
             angles = torch.arange(12.0).reshape(3, 4) + self._updates
