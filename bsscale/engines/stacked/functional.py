@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import binary_cross_entropy_with_logits
+
+from bsscale.engines.trial import tried, without_gradient
 
 __all__ = ["FunctionalModel", "why_not_stackable"]
 
@@ -47,14 +48,14 @@ class FunctionalModel:
             self._module, (values, self._buffers), (categorical, numeric)
         )
         self._module.train()
-        return logits
+        return logits.reshape(len(numeric))
 
     def _loss(
         self, values: Mapping[str, Tensor], categorical: Tensor, numeric: Tensor, label: Tensor
     ) -> tuple[Tensor, Tensor]:
         logits = functional_call(
             self._module, (dict(values), self._buffers), (categorical, numeric)
-        )
+        ).reshape(label.shape)  # (from (n, 1))
         return binary_cross_entropy_with_logits(logits, label), logits
 
 
@@ -84,12 +85,16 @@ def why_not_stackable(
         FunctionalModel(module, values).gradient(
             *(tensor.expand(2, *tensor.shape) for tensor in (categorical, numeric, label))
         )
-        tried = copy.deepcopy(module)
-        tried(categorical, numeric)
+        copied = tried(module, categorical, numeric)
     except Exception as error:
         # Whatever it is, trained by itself the module works, or says what is wrong with it.
         return " ".join(str(error).split()).split(". ")[0]
-    return None if _same_buffers(module, tried) else "its buffers change while it trains"
+    if unused := without_gradient(copied):  # (in a stack it would decay, and torch lets it be)
+        return f"its parameter {unused[0]} has no gradient"
+    gradients = [value.grad for value in copied.parameters()]
+    if any(each is not None and each.layout != torch.strided for each in gradients):
+        return "its gradients are sparse"
+    return None if _same_buffers(module, copied) else "its buffers change while it trains"
 
 
 def _same_buffers(module: nn.Module, other: nn.Module) -> bool:
