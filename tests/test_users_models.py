@@ -247,18 +247,25 @@ WRONG: list[tuple[type[nn.Module], tuple[str, ...], str]] = [
 
 
 @pytest.mark.usefixtures("hydra")
-@pytest.mark.parametrize("how", ["executor.compile=false", "dry_run=true", "executor=ddp"])
-@pytest.mark.parametrize(("module", "options", "said"), WRONG)
+@pytest.mark.parametrize(
+    ("module", "options", "said"),
+    [
+        *WRONG,
+        (TwoHeads, ("dry_run=true",), r"gives a tuple of 2 for 8 samples"),
+        (TwoHeads, ("executor=ddp", "gpus=4"), r"gives a tuple of 2 for 8 samples"),
+        (TwoHeads, ("precision=bf16",), r"gives a tuple of 2 for 8 samples"),
+        (Sparse, ("optimizer=adam", "executor=ddp", "gpus=2"), "optimizer=adam as configured"),
+    ],
+)
 def test_a_wrong_model_is_refused_before_anything_is_written(
     module: type[nn.Module],
     options: tuple[str, ...],
     said: str,
-    how: str,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     run = tmp_path / "run"
-    job = composed(run, f"model._target_={target(module)}", *options, how, "gpus=1")
+    job = composed(run, f"model._target_={target(module)}", *options)
     with pytest.raises(SystemExit) as ended:
         carry_out(job)
     assert ended.value.code == 1
@@ -331,9 +338,7 @@ def test_the_jobs_of_a_sweep_try_their_model_once_and_draw_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = []
-    monkeypatch.setattr(
-        probe, "build_model", lambda *given: built.append(1) or build_model(*given)
-    )
+    monkeypatch.setattr(probe, "build_model", lambda *given: built.append(1) or build_model(*given))
     np.random.seed(3)
     states = torch.get_rng_state(), np.random.get_state()[1]
     for seed in (0, 1):

@@ -18,7 +18,7 @@ ROWS = 1 << 16
 def check_dataset(dataset: Dataset) -> None:
     """Raise DataError for arrays that do not fit the schema; of a stream, for its first samples.
 
-    Arrays that bsscale prepared, with a key of theirs, were checked when they were encoded.
+    Arrays from the cache, which have a key, were checked before they were written there.
     """
     if dataset.prepared_key is not None:
         return

@@ -121,12 +121,13 @@ def _try(
 
     module.zero_grad(set_to_none=True)
     module.eval()
-    with torch.no_grad(), amp, _explained(name, f"{len(many[1])} samples"):
+    with amp, _explained(name, f"{len(many[1])} samples"):
         text = look_like_probabilities(module, *many)
     if text is not None:
         log.warning("warning: %s", f"model {name} gives {text}")
 
 
+@torch.no_grad()
 def look_like_probabilities(module: nn.Module, categorical: Tensor, numeric: Tensor) -> str | None:
     """What is to be said of a module whose outputs are no logits; None for logits.
 
@@ -145,9 +146,8 @@ def look_like_probabilities(module: nn.Module, categorical: Tensor, numeric: Ten
     low, high = float(outputs.min()), float(outputs.max())
     if not 0 < low <= high < 1:
         return None
-    with torch.no_grad():
-        for value in module.parameters():
-            value.mul_(SCALE)
+    for value in module.parameters():
+        value.mul_(SCALE)
     scaled = module(categorical, numeric)
     if not bool(((scaled >= 0) & (scaled <= 1)).all()):
         return None
