@@ -19,6 +19,7 @@ from bsscale.data import Dataset, Samples
 from bsscale.engines.trial import without_gradient
 from bsscale.errors import ConfigError
 from bsscale.models import build_model
+from bsscale.objectives import Binary
 from bsscale.planning.plan import Plan
 
 __all__ = ["check_model", "look_like_probabilities"]
@@ -47,8 +48,8 @@ def check_model(plan: Plan, dataset: Dataset) -> None:
     """
     config = plan.config
     rows = min(FEW, config.micro_batch * plan.replicas_per_device)
-    given = (config.model, config.optimizer, config.clip_grad_norm, config.precision)
-    key = repr((*given, plan.device, plan.executor, plan.data_key, rows))
+    given = (config.model, config.objective, config.optimizer, config.clip_grad_norm)
+    key = repr((*given, config.precision, plan.device, plan.executor, plan.data_key, rows))
     if key in _tried:
         return
     name = str(config.model.get("_target_"))
@@ -119,6 +120,8 @@ def _try(
             logits.sum().backward()  # type: ignore[no-untyped-call]
     _check_gradients(module, name, plan, trains=logits.requires_grad)
 
+    if not isinstance(plan.objective, Binary):  # (whose outputs are logits)
+        return
     module.zero_grad(set_to_none=True)
     module.eval()
     with amp, _explained(name, f"{len(many[1])} samples"):
