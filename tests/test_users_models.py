@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,7 @@ from bsscale.data import Schema
 from bsscale.engines import probe
 from bsscale.errors import NotStackableError
 from bsscale.models import build_model
-from bsscale.optimizers import AdamWConfig
+from bsscale.optimizers import AdagradConfig, AdamWConfig, OptimizerConfig, SGDConfig
 from bsscale.records.run_record import read_run
 from tests.composing import hydra
 from tests.conftest import SMALL
@@ -403,3 +406,37 @@ def test_what_the_forward_pass_does_not_use_stays_the_same_in_every_step(tmp_pat
     assert relative_distance({name: first[name] for name in trained}, trained) < 1e-10
     with pytest.raises(NotStackableError, match=r"spare\.weight has no gradient"):
         all_at_once([plan], dataset, "compiled", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks:UserWarning")
+@pytest.mark.parametrize("optimizer", [SGDConfig(momentum=0.0), AdagradConfig()])
+def test_sparse_gradients_are_the_same_in_every_step(
+    optimizer: OptimizerConfig, tmp_path: Path
+) -> None:
+    config = small_config(
+        model=model_of(Sparse), gpus=2, optimizer=optimizer, precision="fp64", base_lr=0.01
+    )
+    plan, dataset = prepare(config)
+    trained = by_torch(plan, dataset, 50)
+    [first, _] = ddp(config, 50, tmp_path)
+    assert relative_distance({name: first[name] for name in trained}, trained) < 1e-10
+    with pytest.raises(NotStackableError, match="its gradients are sparse"):
+        all_at_once([plan], dataset, "compiled", 1)
+
+
+@pytest.mark.slow
+def test_of_the_processes_of_torchrun_the_first_one_says_it(tmp_path: Path) -> None:
+    words = [word for word in SMALL if not word.startswith("model=")]
+    words += ["model=custom", f"model._target_={target(TwoHeads)}", "hydra.run.dir=run"]
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+         "-m", "bsscale", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+        capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert (done.stdout + done.stderr).count("gives a tuple of 2 for 8 samples") == 1
+    assert not list((tmp_path / "run").glob("*.json*"))

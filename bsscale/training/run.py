@@ -11,7 +11,6 @@ from bsscale.engines.engine import Engine
 from bsscale.errors import BsscaleError, ConfigError, NotStackableError, RankError
 from bsscale.planning.plan import Plan
 from bsscale.planning.stacks import Stack, make_stacks, split
-from bsscale.planning.training_step import ships
 from bsscale.planning.world import World
 from bsscale.records.run_record import RunRecord, read_run
 from bsscale.terminal.progress import Progress
@@ -59,15 +58,14 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
         if isinstance(result, Exception):
             raise result
         return result
-    from bsscale.engines.probe import check_model
     from bsscale.training.processes import join, launch, lost_a_peer
-    from bsscale.training.ranks import start_rank, train_rank
+    from bsscale.training.ranks import accepts_model, start_rank, train_rank
 
     if (world := World.here()) is not None:
         try:
             with join(world, spec.plan):
-                if not ships(spec.plan.config.model):
-                    check_model(spec.plan, dataset)  # on every rank: a model may talk with others
+                if not accepts_model(world, spec.plan, dataset):
+                    return None
                 return train_rank(world, spec, dataset)
         except (KeyboardInterrupt, SystemExit):
             if world.rank == 0:

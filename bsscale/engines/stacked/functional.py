@@ -94,18 +94,19 @@ def why_not_stackable(
         name: value.detach().expand(2, *value.shape) for name, value in module.named_parameters()
     }
     try:
+        copied = tried(module, categorical, numeric)
+        # (In a stack it would decay; torch leaves it alone.)
+        if unused := without_gradient(copied):
+            return f"its parameter {unused[0]} has no gradient"
+        gradients = [value.grad for value in copied.parameters()]
+        if any(each is not None and each.layout != torch.strided for each in gradients):
+            return "its gradients are sparse"
         FunctionalModel(module, objective, values).gradient(
             *(tensor.expand(2, *tensor.shape) for tensor in (categorical, numeric, label))
         )
-        copied = tried(module, categorical, numeric)
     except Exception as error:
         # Whatever it is, trained by itself the module works, or says what is wrong with it.
         return " ".join(str(error).split()).split(". ")[0]
-    if unused := without_gradient(copied):  # (in a stack it would decay, and torch lets it be)
-        return f"its parameter {unused[0]} has no gradient"
-    gradients = [value.grad for value in copied.parameters()]
-    if any(each is not None and each.layout != torch.strided for each in gradients):
-        return "its gradients are sparse"
     return None if _same_buffers(module, copied) else "its buffers change while it trains"
 
 
