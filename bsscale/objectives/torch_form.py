@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
+from collections.abc import Callable
+from functools import partial, singledispatch
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bsscale.objectives import Binary, Objective, Regression
 
-__all__ = ["error", "losses"]
+__all__ = ["error", "loss_function", "losses"]
 
 
 def losses(objective: Objective, output: Tensor, label: Tensor) -> Tensor:
@@ -28,9 +29,13 @@ def losses(objective: Objective, output: Tensor, label: Tensor) -> Tensor:
     -------
     Of the same shape.
     """
-    own = getattr(objective, "losses", None)
-    found: Tensor = _losses(objective, output, label) if own is None else own(output, label)
-    return found
+    return loss_function(objective)(output, label)
+
+
+def loss_function(objective: Objective) -> Callable[[Tensor, Tensor], Tensor]:
+    """`losses` of one objective. torch.compile can trace it, and not how it is found."""
+    own: Callable[[Tensor, Tensor], Tensor] | None = getattr(objective, "losses", None)
+    return partial(_losses.dispatch(type(objective)), objective) if own is None else own
 
 
 def error(objective: Objective, output: Tensor, label: Tensor) -> Tensor:
