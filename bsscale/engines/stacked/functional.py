@@ -10,7 +10,7 @@ from torch.func import functional_call, grad, vmap
 
 from bsscale.engines.trial import tried, without_gradient
 from bsscale.objectives import Objective
-from bsscale.objectives.torch_form import loss_function
+from bsscale.objectives.torch_form import losses_of
 
 __all__ = ["FunctionalModel", "why_not_stackable"]
 
@@ -33,7 +33,7 @@ class FunctionalModel:
     def __init__(
         self, module: nn.Module, objective: Objective, values: Mapping[str, Tensor]
     ) -> None:
-        self._module, self._losses = module, loss_function(objective)
+        self._module, self._losses = module, losses_of(objective)
         self._values = dict(values)
         self._buffers = dict(module.named_buffers())
         self._gradient = vmap(grad(self._loss, has_aux=True))
