@@ -16,7 +16,7 @@ from tests.composing import hydra, typed
 __all__ = ["hydra"]
 pytestmark = pytest.mark.usefixtures("hydra")
 
-GROUPS = ("task", "dataset", "model", "optimizer", "schedule", "executor", "tracker")
+GROUPS = ("task", "dataset", "model", "objective", "optimizer", "schedule", "executor", "tracker")
 CHOICES = [
     (path.parent.name, path.stem)
     for path in sorted(CONFIG_DIRECTORY.glob("*/*.yaml"))
@@ -26,6 +26,7 @@ REQUIRED = {
     ("dataset", "table"): ["dataset.path=x.csv", "dataset.label=y"],
     ("dataset", "custom"): ["dataset._target_=my.load"],
     ("model", "custom"): ["model._target_=my.Net"],
+    ("objective", "custom"): ["objective._target_=my.Own"],
     ("optimizer", "custom"): ["optimizer._target_=my.Own"],
     ("schedule", "custom"): ["schedule._target_=my.Own"],
 }
