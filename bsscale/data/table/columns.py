@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from bsscale.data.dataset import ColumnFacts
 from bsscale.data.table.roles import Roles
-from bsscale.data.table.values import option_list
+from bsscale.data.table.values import option_list, read_numbers
 from bsscale.errors import DataError
 
 if TYPE_CHECKING:
@@ -85,15 +85,16 @@ def check_copies(values: pl.DataFrame, label: npt.NDArray[np.float32], roles: Ro
 
 
 def _type(column: pl.Series, role: str) -> str:
-    """The type of a column in words; text is text, unless it is used as numbers."""
+    """The type of a column in words: Parquet's own, or what its text is used as."""
     import polars as pl
 
     if column.dtype != pl.String:
         return str(column.dtype)
-    if role != "numeric":
+    if role in ("categorical", "unused"):
         return "text"
-    whole = bool(column.str.contains(r"^\s*[+-]?[0-9]+\s*$").all())
-    return "integer" if whole else "float"
+    if column.str.contains(r"^\s*[+-]?[0-9]+\s*$").all():
+        return "integer"
+    return "float" if read_numbers(column).null_count() == column.null_count() else "text"
 
 
 def _suspicion(column: pl.Series, values: pl.Series, label: npt.NDArray[np.float32]) -> str:
