@@ -119,16 +119,16 @@ def _suspicion(column: pl.Series, values: pl.Series, label: npt.NDArray[np.float
     whole = not number or bool((present.floor() == present).all())
     if distinct == len(values) and is_id and whole:
         return "row number" if _counts(column) else "every value is different: an id?"
-    if number and whole and bool((present.abs() > _EXACT).any()) and is_id:
-        return "integers above 2^53 merge; ids belong under categorical"
-    if number and column.dtype == pl.String and column.str.contains(_HEXADECIMAL).any():
-        return "numbers such as 1e5; hexadecimal ids belong under categorical"
     if number and distinct > 2 and len(present) >= 20:
         numbers = present.to_numpy()
         far = np.abs(numbers - np.median(numbers))
         # One value alone has the whole spread of the column.
         if far.max() >= 0.99 * len(numbers) ** 0.5 * numbers.std():
             return f"{numbers[far.argmax()]:g} is far from all other values"
+    if number and whole and bool((present.abs() > _EXACT).any()) and is_id:
+        return "integers above 2^53 merge; ids belong under categorical"
+    if number and column.dtype == pl.String and column.str.contains(_HEXADECIMAL).any():
+        return "numbers such as 1e5; hexadecimal ids belong under categorical"
     if not number and distinct > 0.9 * len(present) and distinct > 20:
         return f"{distinct:,} values in {len(present):,} rows: an id?"
     return ""

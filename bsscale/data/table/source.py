@@ -64,6 +64,13 @@ class Source:
             frame, notes = read_text(self._content(), self.path, self.separator, self.names)
         if frame.is_empty():
             raise DataError(f"{self.path} is empty: it has no rows", "give a file with rows")
+        for name in frame.columns:
+            # Polars takes such a name as a pattern of names.
+            if name == "*" or (name.startswith("^") and name.endswith("$")):
+                raise DataError(
+                    f"{self.path} has a column called {name!r}, which reads as a pattern",
+                    "give the column another name",
+                )
         return frame, notes
 
     def _content(self) -> bytes:

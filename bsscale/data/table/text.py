@@ -262,11 +262,12 @@ def _is_data(first: tuple[str, ...], twice: bool) -> bool:
 
     Columns that are numbered 0, 1, 2, ..., with or without a name for the row number, are names.
     """
-    numbers = sum(1 for field in first if field == "" or _NUMBER.fullmatch(field))
+    numbers = sum(1 for field in first if _NUMBER.fullmatch(field))
     numbered = first[first[0] == "" :] == tuple(map(str, range(len(first) - (first[0] == ""))))
     if numbered or len(first) == 1:
         return False
-    return numbers == len(first) or (twice and numbers >= len(first) / 4 and any(first))
+    filled = sum(1 for field in first if field)
+    return numbers > 0 and (numbers == filled or (twice and numbers >= len(first) / 4))
 
 
 def _check_rows(
