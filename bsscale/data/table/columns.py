@@ -101,20 +101,19 @@ def _suspicion(column: pl.Series, values: pl.Series, label: npt.NDArray[np.float
     """What looks wrong with a feature; empty where nothing does."""
     import polars as pl
 
-    present = values.drop_nulls()
-    distinct = present.n_unique()
+    present, raw = values.drop_nulls(), column.drop_nulls().n_unique()
+    distinct, number = present.n_unique(), values.dtype.is_float()
     if not distinct:
         return "no values"
+    if distinct < raw and column.dtype != pl.Decimal and bool((present.abs() > _EXACT).any()):
+        return "different integers above 2^53 merge; ids belong under categorical"
     if distinct == 1:
         return "constant"
     relation = _relation(values, label)
-    if relation == "copy":
-        return "the label again"
-    if relation == "determines":
-        return "its value determines the label"
-    if relation == "proportional":
-        return "proportional to the label"
-    number = values.dtype.is_float()
+    if relation:
+        return {"copy": "the label again", "determines": "its value determines the label"}.get(
+            relation, "proportional to the label"
+        )
     is_id = column.dtype in (pl.String, pl.Categorical, pl.Enum) or column.dtype.is_integer()
     whole = not number or bool((present.floor() == present).all())
     if distinct == len(values) and is_id and whole:
@@ -125,8 +124,6 @@ def _suspicion(column: pl.Series, values: pl.Series, label: npt.NDArray[np.float
         # One value alone has the whole spread of the column.
         if far.max() >= 0.99 * len(numbers) ** 0.5 * numbers.std():
             return f"{numbers[far.argmax()]:g} is far from all other values"
-    if number and whole and bool((present.abs() > _EXACT).any()) and is_id:
-        return "integers above 2^53 merge; ids belong under categorical"
     if number and column.dtype == pl.String and column.str.contains(_HEXADECIMAL).any():
         return "numbers such as 1e5; hexadecimal ids belong under categorical"
     if not number and distinct > 0.9 * len(present) and distinct > 20:
