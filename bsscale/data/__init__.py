@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from bsscale.data.dataset import ArrayStream, ColumnFacts, Dataset, Samples, Schema, TrainStream
 from bsscale.errors import BsscaleError, DataError
 
@@ -19,7 +17,6 @@ __all__ = [
     "Samples",
     "Schema",
     "TrainStream",
-    "check_binary_labels",
     "load_dataset",
 ]
 
@@ -62,38 +59,7 @@ def load_dataset(config: Mapping[str, Any]) -> Dataset:
             f"dataset._target_={target} gave a {type(dataset).__name__}, not a Dataset",
             "return a bsscale.data.Dataset, for instance by Dataset.from_arrays",
         )
-    check_binary_labels(dataset)
     return replace(dataset, arguments=arguments)
-
-
-def check_binary_labels(dataset: Dataset) -> None:
-    """Refuse labels that are not 0 and 1, and splits without both: no AUC is defined for them.
-
-    Raises
-    ------
-    DataError
-        Of the first split that has other labels.
-    """
-    splits = {"validation": dataset.validation, "test": dataset.test}
-    if isinstance(dataset.train, ArrayStream):
-        splits = {"train": dataset.train.samples, **splits}
-    for split, samples in splits.items():
-        values = np.unique(samples.label)
-        if not np.isin(values, (0.0, 1.0)).all():
-            shown = ", ".join(f"{value:g}" for value in values[:10])
-            more = ", ..." if len(values) > 10 else ""
-            raise DataError(
-                f"the label is not binary: in the {split} rows it has {len(values):,} "
-                f"values: {shown}{more}",
-                f"give dataset.positive={values[-1]:g}, or objective=regression"
-                if len(values) <= 2
-                else "give a label of 0 and 1, or objective=regression",
-            )
-        if len(values) == 1:
-            raise DataError(
-                f"the label is {values[0]:g} in all {len(samples):,} {split} rows",
-                "give more rows with both classes, or another split or split_seed",
-            )
 
 
 def _unwrapped(error: BaseException) -> BaseException:

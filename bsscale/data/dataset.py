@@ -89,7 +89,7 @@ class Samples:
     numeric
         float32, shape (n, numeric fields).
     label
-        float32, shape (n,); 0 or 1 for a binary objective.
+        float32, shape (n,): 0 or 1 for objective=binary, a number for objective=regression.
     """
 
     categorical: npt.NDArray[np.int32]

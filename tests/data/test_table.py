@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bsscale.data import ArrayStream, Dataset, Samples, check_binary_labels, table
-from bsscale.errors import DataError
+from bsscale.data import ArrayStream, Dataset, Samples, table
+from bsscale.errors import BsscaleError, DataError
+from bsscale.objectives import Binary
 
 ROWS = 400
 
@@ -45,6 +46,13 @@ def write(tmp_path: Path) -> Callable[..., str]:
 def train_samples(dataset: Dataset) -> Samples:
     assert isinstance(dataset.train, ArrayStream)
     return dataset.train.samples
+
+
+def check_binary(dataset: Dataset) -> None:
+    """What a run with the default objective asks of labels."""
+    splits = {"train": train_samples(dataset), "validation": dataset.validation}
+    for name, samples in {**splits, "test": dataset.test}.items():
+        Binary().check_labels(samples.label, f"the {name} split")
 
 
 def all_arrays(dataset: Dataset) -> list[np.ndarray]:
@@ -286,9 +294,9 @@ def test_relative_and_home_paths(
         ({"categorical": ["town"]}, ["no column 'town'"]),
         ({"numeric": ["prize"]}, ["no column 'prize'", "'price'"]),
         ({"time_column": "dy"}, ["no column 'dy'", "'day'"]),
-        ({"label": "visits"}, ["not binary", "values: 0, 1, 2", "..."]),
+        ({"label": "visits"}, ["occurs in the train split", "objective=regression"]),
         ({"label": "city"}, ["'city' is text", "3 values: 'Lima', 'Oslo', 'Rome'"]),
-        ({"label": "price"}, ["not binary"]),
+        ({"label": "price"}, ["occurs in the train split", "objective=regression"]),
         ({"numeric": ["city"]}, ["'city' is not numeric", "categorical"]),
         ({"categorical": ["click"]}, ["'click' is the label"]),
         ({"numeric": ["day"], "time_column": "day"}, ["'day' is the time_column"]),
@@ -305,8 +313,8 @@ def test_relative_and_home_paths(
 def test_bad_options(
     options: dict[str, Any], words: list[str], frame: pl.DataFrame, write: Callable[..., str]
 ) -> None:
-    with pytest.raises(DataError) as caught:
-        check_binary_labels(table.load(write(frame), **{"label": "click", **options}))
+    with pytest.raises(BsscaleError) as caught:
+        check_binary(table.load(write(frame), **{"label": "click", **options}))
     for word in words:
         assert word in str(caught.value)
     assert caught.value.remedy
@@ -340,12 +348,12 @@ GOOD = HEADER + "0,1\n1,2\n1,1\n" * 50
         ("a.csv", HEADER + "0,1\n1,2,3\n", ["line 3", "3 fields", "2 columns"]),
         ("a.csv", b"y,x\n" + b"0,\xff\xfe\n1,a\n" * 20, ["not UTF-8", "0xff", "line 2"]),
         ("a.parquet", GOOD, ["cannot read", "PAR1"]),
-        ("a.csv", HEADER + "0,1\n" * 50, ["is 0 in all 40 train rows"]),
+        ("a.csv", HEADER + "0,1\n" * 50, ["every label is 0 in the train split"]),
         ("a.csv", HEADER + "1,1\n0,2\n" * 4, ["8 rows", "too few"]),
         ("a.csv", HEADER + ",1\n,2\n" * 40, ["0 rows", "too few"]),
-        ("a.csv", HEADER + "0,1\n0,2\n" * 20 + "1,2\n", ["in all", "rows", "split_seed"]),
+        ("a.csv", HEADER + "0,1\n0,2\n" * 20 + "1,2\n", ["every label is 0", "more rows"]),
         ("a.csv", "y\n" + "0\n1\n" * 40, ["no feature column"]),
-        ("a.csv", GOOD.replace("1,", "2,"), ["not binary", "0, 2", "dataset.positive=2"]),
+        ("a.csv", GOOD.replace("1,", "2,"), ["label 2", "0, 2", "dataset.positive"]),
     ],
 )
 def test_bad_files(
@@ -354,8 +362,8 @@ def test_bad_files(
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-    with pytest.raises(DataError) as caught:
-        check_binary_labels(table.load(str(path), "y"))
+    with pytest.raises(BsscaleError) as caught:
+        check_binary(table.load(str(path), "y"))
     for word in words:
         assert word in str(caught.value)
     assert caught.value.remedy

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bsscale.data import ArrayStream, ColumnFacts, Dataset, check_binary_labels, table
+from bsscale.data import ArrayStream, ColumnFacts, Dataset, table
 from bsscale.errors import DataError
 
 ROWS = 120
@@ -301,10 +301,6 @@ def test_numeric_labels_stay_as_they_are(tmp_path: Path) -> None:
     dataset = load(tmp_path, {"y": label})
     assert isinstance(dataset.train, ArrayStream)
     assert set(dataset.train.samples.label) == {0.0, 1.25, 2.5, 3.75, 5.0}
-    with pytest.raises(DataError, match=r"not binary: in the train rows it has 5 values: 0, 1\.25"):
-        check_binary_labels(dataset)
-    with pytest.raises(DataError, match=r"dataset\.positive=2"):
-        check_binary_labels(load(tmp_path, {"y": [value + 1 for value in LABEL]}))
 
 
 @pytest.mark.parametrize(
