@@ -116,7 +116,7 @@ def _suspicion(column: pl.Series, values: pl.Series, label: npt.NDArray[np.float
         )
     is_id = column.dtype in (pl.String, pl.Categorical, pl.Enum) or column.dtype.is_integer()
     whole = not number or bool((present.floor() == present).all())
-    if distinct == len(values) and is_id and whole:
+    if distinct == len(present) and is_id and whole:
         return "row number" if _counts(column) else "every value is different: an id?"
     if number and distinct > 2 and len(present) >= 20:
         numbers = present.to_numpy()
@@ -132,15 +132,12 @@ def _suspicion(column: pl.Series, values: pl.Series, label: npt.NDArray[np.float
 
 
 def _counts(column: pl.Series) -> bool:
-    """Whether a column counts its rows from 0 or 1."""
+    """Whether a column counts its rows from 0 or 1, where it has a value."""
     import polars as pl
 
     numbers = column.cast(pl.String).cast(pl.Int64, strict=False)
-    if numbers.null_count():
-        return False
-    return bool((numbers == pl.int_range(len(numbers), eager=True) + int(numbers[0])).all()) and (
-        numbers[0] in (0, 1)
-    )
+    start = (numbers - pl.int_range(len(numbers), eager=True)).drop_nulls().unique().to_list()
+    return numbers.null_count() == column.null_count() and start in ([0], [1])
 
 
 def _relation(values: pl.Series, label: npt.NDArray[np.float32]) -> str:
