@@ -72,7 +72,7 @@ def _describe_columns(columns: Sequence[ColumnFacts]) -> list[tuple[str, str]]:
     kind = max((len(column.type) for column in shown), default=0)
     for column in shown:
         ids = "" if column.cardinality is None else f"{column.cardinality:,} ids"
-        missing = f"{column.missing_share:.2g} missing" if column.missing_share else ""
+        missing = f"{100 * column.missing_share:.2g}% missing" if column.missing_share else ""
         note = f"<- {column.note}" if column.note else ""
         name = column.name or repr(column.name)
         parts = f"{name:<{width}}  {column.role:<11}  {column.type:<{kind}}  {ids:>11}"

@@ -147,6 +147,12 @@ def test_what_cannot_be_read_without_guessing(
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize("path", ["a\0.csv", "~nobody-here/a.csv", "a" * 300 + ".csv", 3])
+def test_what_is_no_path(path: Any) -> None:
+    with pytest.raises(DataError):
+        table.load(path, "clicked")
+
+
 @pytest.mark.parametrize("cut", [1, 9, 40])
 def test_a_truncated_archive(cut: int, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot read"):

@@ -29,9 +29,9 @@ def load(
     label: str,
     categorical: Sequence[str] | None = None,
     numeric: Sequence[str] | None = None,
-    drop: Sequence[str] = (),
+    drop: Sequence[str] | None = None,
     positive: str | None = None,
-    nulls: Sequence[str] = (),
+    nulls: Sequence[str] | None = None,
     separator: str | None = None,
     header: bool = True,
     columns: Sequence[str] | None = None,
@@ -222,6 +222,8 @@ def _left_out(kept: pl.Series, before: pl.Series, role: str, name: str) -> list[
 
 
 def _listed(option: str, values: object) -> list[Any]:
+    if values is None:
+        return []
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise DataError(f"{option} is {values!r}, not a list", f"write dataset.{option}=[{values}]")
     return list(values)

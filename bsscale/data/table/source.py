@@ -96,14 +96,13 @@ def open_source(
     DataError
         There is no such file, its suffix is unknown, or the options do not fit it.
     """
-    source = Path(path).expanduser()
+    source = _checked_path(path)
     suffixes = [suffix.lower() for suffix in source.suffixes[-2:]]
     packed = suffixes.pop() if suffixes and suffixes[-1] in _COMPRESSED else ""
     suffix = suffixes[-1] if suffixes else ""
     if suffix not in _SEPARATORS and (packed or suffix not in _PARQUET):
         ending = source.suffix if suffix else "no suffix"
         raise DataError(f"{source} ends in {ending!r}", f"give a file that ends in {_SUFFIXES}")
-    _check_file(source)
     if suffix in _PARQUET:
         if separator is not None or not header or columns is not None:
             raise DataError(
@@ -142,16 +141,23 @@ def _checked_separator(separator: str | None, suffix: str) -> str:
     return character
 
 
-def _check_file(source: Path) -> None:
-    if not source.exists():
-        raise DataError(
-            f"there is no file {source}",
-            f"paths are relative to the current directory, {Path.cwd()}",
-        )
-    if not source.is_file():
-        raise DataError(f"{source} is not a file", "give one file")
-    if source.stat().st_size == 0:
-        raise DataError(f"{source} is empty", "give a file with a header and rows")
+def _checked_path(path: str) -> Path:
+    """The file itself, which is there and not empty."""
+    try:
+        source = Path(path).expanduser()
+        if not source.exists():
+            raise DataError(
+                f"there is no file {source}",
+                f"paths are relative to the current directory, {Path.cwd()}",
+            )
+        if not source.is_file():
+            raise DataError(f"{source} is not a file", "give one file")
+        if source.stat().st_size == 0:
+            raise DataError(f"{source} is empty", "give a file with a header and rows")
+    # (A path with a NUL, too long, of a user that there is not, or that may not be looked at.)
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise DataError(f"path is {path!r}: {error}", "give the path of one file") from error
+    return source
 
 
 def _read_parquet(path: Path) -> pl.DataFrame:

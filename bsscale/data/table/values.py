@@ -292,6 +292,8 @@ def as_time(column: pl.Series) -> pl.Series:
             return numbers
     # Only the ISO form says by itself what is the month: 1/2/2013 would be guessed.
     strange = texts.filter(~texts.str.contains(r"^\d{4}-\d{2}-\d{2}"))
+    odd = strange.filter(~strange.str.contains(_NUMBER))
+    strange = odd if len(odd) else strange
     try:
         if strange.is_empty():
             return texts.str.to_datetime(time_zone="UTC")
