@@ -275,6 +275,34 @@ def test_positive_in_parquet(dtype: Any, tmp_path: Path) -> None:
     assert load_parquet(tmp_path, {"y": series}, positive=one).key == plain.key
 
 
+def test_labels_above_the_exact_floats(tmp_path: Path) -> None:
+    series = pl.Series([2**53 + value for value in LABEL])
+    with pytest.raises(DataError, match="2 values: '9007199254740992', '9007199254740993'"):
+        load_parquet(tmp_path, {"y": series}, positive="7")
+    plain = load(tmp_path, {})
+    assert load_parquet(tmp_path, {"y": series}, positive=2**53 + 1).key == plain.key
+    merged = load(tmp_path, {"y": cycled([2**24, 2**24 + 1, 5])})
+    assert merged.notes == ("3 different labels are 2 as float32.",)
+
+
+def test_what_parquet_holds_is_noted(tmp_path: Path) -> None:
+    columns = {"a": pl.Series(cycled([1.5, float("inf"), 2.5])), "b": cycled(["1", "2", "3"])}
+    dataset = load_parquet(tmp_path, columns)
+    assert "infinite values count as missing" in facts(dataset).note
+    assert facts(dataset, "b").note == "kept as text: 120 of 120 are numbers"
+    assert load_parquet(tmp_path, columns, numeric=["b"]).schema.numeric == ("b",)
+    words = pl.Series(cycled(["1", "2"]), dtype=pl.Categorical)
+    assert load_parquet(tmp_path, {"a": words}, numeric=["a"]).schema.numeric == ("a",)
+
+
+@pytest.mark.parametrize("option", ["label", "time_column", "categorical", "numeric"])
+def test_nested_columns_are_refused(option: str, tmp_path: Path) -> None:
+    columns = {"a": pl.Series([[1, 2]] * ROWS)}
+    named = ["a"] if option in ("categorical", "numeric") else "a"
+    with pytest.raises(DataError, match=r"'a' holds List\(Int64\)"):
+        load_parquet(tmp_path, columns, **{option: named})
+
+
 @pytest.mark.parametrize(
     ("label", "options", "words"),
     [

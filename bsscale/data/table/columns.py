@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bsscale.data.dataset import ColumnFacts
+from bsscale.data.table.remedies import option_list
 from bsscale.data.table.roles import Roles
-from bsscale.data.table.values import option_list, read_numbers
+from bsscale.data.table.values import read_numbers
 from bsscale.errors import DataError
 
 if TYPE_CHECKING:
@@ -44,7 +45,11 @@ def describe_columns(
         name, note = column.name, ""
         if name in values.columns:
             role = "categorical" if name in roles.categorical else "numeric"
-            parts = [roles.reading.get(name, ""), _suspicion(column, values[name], label)]
+            parts = [
+                roles.reading.get(name, ""),
+                _infinite(column),
+                _suspicion(column, values[name], label),
+            ]
             note = "; ".join(part for part in parts if part)
         elif name in (roles.label, roles.time):
             role = "label" if name == roles.label else "time"
@@ -95,6 +100,12 @@ def _type(column: pl.Series, role: str) -> str:
     if column.str.contains(r"^\s*[+-]?[0-9]+\s*$").all():
         return "integer"
     return "float" if read_numbers(column).null_count() == column.null_count() else "text"
+
+
+def _infinite(column: pl.Series) -> str:
+    """How many values of a column of floats are infinite: they count as missing."""
+    count = int(column.is_infinite().sum()) if column.dtype.is_float() else 0
+    return f"{count:,} infinite values count as missing" if count else ""
 
 
 def _suspicion(column: pl.Series, values: pl.Series, label: npt.NDArray[np.float32]) -> str:

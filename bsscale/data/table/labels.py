@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bsscale.data.table.values import Text, option_value, read_numbers
+from bsscale.data.table.remedies import option_value
+from bsscale.data.table.values import Text, read_numbers
 from bsscale.errors import DataError
 
 if TYPE_CHECKING:
@@ -46,7 +48,10 @@ def as_label(column: pl.Series, positive: str | None) -> tuple[pl.Series, str | 
     else:
         numbers = texts.cast(pl.Float64, strict=False)
     if positive is not None:
-        return _positive(numbers if is_number else texts, name, positive)
+        # (Integers of Parquet stay what they are: above 2^53 two of them may be one float.)
+        exact = dtype.is_integer() and re.fullmatch(r"-?[1-9][0-9]*|0", positive) is not None
+        values = column.cast(pl.String) if exact else numbers if is_number else texts
+        return _positive(values, name, positive)
     if not is_number:
         return _words(texts), None
     label = numbers.cast(pl.Float32, strict=False)
@@ -56,7 +61,9 @@ def as_label(column: pl.Series, positive: str | None) -> tuple[pl.Series, str | 
             f"the label {name!r} has the value {lost[0]!r}, which no float32 holds",
             "leave such rows out, or name the value under dataset.nulls",
         )
-    return label, None
+    different, kept = numbers.drop_nulls().n_unique(), label.drop_nulls().n_unique()
+    note = f"{different:,} different labels are {kept:,} as float32." if kept < different else None
+    return label, note
 
 
 def _words(texts: pl.Series) -> pl.Series:

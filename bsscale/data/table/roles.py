@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bsscale.data.table.source import Source
-from bsscale.data.table.values import Text, is_category, option_list
+from bsscale.data.table.values import Text, is_category
 from bsscale.errors import DataError
 
 if TYPE_CHECKING:
@@ -132,11 +132,13 @@ def choose_roles(frame: pl.DataFrame, source: Source, asked: Asked) -> Roles:
 
 def _infer(column: pl.Series, is_text: bool, asked: Asked, found: _Inferred) -> None:
     """Add a column that no option names to `found`."""
+    import polars as pl
+
     name, dtype = column.name, column.dtype
+    text = Text.of(column if dtype == pl.String else pl.Series([], dtype=pl.String))
     if not is_text:
         numeric, category = dtype.is_numeric(), is_category(dtype)
     else:
-        text = Text.of(column)
         numeric, category = text.is_numeric, not text.is_numeric
         if text.is_almost_numeric and None in (asked.categorical, asked.numeric):
             found.odd[name] = text
@@ -144,8 +146,9 @@ def _infer(column: pl.Series, is_text: bool, asked: Asked, found: _Inferred) -> 
             found.reading[name] = _padding(text.padded)
         elif text.code is not None and asked.categorical is None:
             found.reading[name] = f"kept as text: codes such as {text.code!r}"
-        elif 2 * text.numbers >= text.present > 0 and category and asked.categorical is None:
-            found.reading[name] = f"kept as text: {text.numbers:,} of {text.present:,} are numbers"
+    unread = category and asked.categorical is None and name not in found.reading
+    if unread and 2 * text.numbers >= text.present > 0:
+        found.reading[name] = f"kept as text: {text.numbers:,} of {text.present:,} are numbers"
     if numeric and asked.numeric is None:
         found.numeric.append(name)
     elif category and asked.categorical is None:
@@ -177,6 +180,12 @@ def _check_named(frame: pl.DataFrame, source: Source, asked: Asked) -> None:
     named = asked.features
     for name in [*asked.special, *named, *asked.drop]:
         _check_column(name, frame, source)
+    for name in [*asked.special, *named]:
+        if frame.schema[name].is_nested() or str(frame.schema[name]) in ("Binary", "Object"):
+            raise DataError(
+                f"column {name!r} holds {frame.schema[name]}, not single values",
+                "name another column, or turn it into columns of single values",
+            )
     if asked.label == asked.time:
         raise DataError(
             f"column {asked.label!r} is the label and the time_column", "name two columns"
@@ -198,12 +207,6 @@ def _check_named(frame: pl.DataFrame, source: Source, asked: Asked) -> None:
             raise DataError(
                 f"column {name!r} is named {named.count(name)} times as a feature",
                 "name it once, under categorical or numeric",
-            )
-        if frame.schema[name].is_nested() or str(frame.schema[name]) in ("Binary", "Object"):
-            raise DataError(
-                f"column {name!r} holds {frame.schema[name]}, not single values",
-                f"leave it out ({option_list('drop', [name])}), or turn it into columns of "
-                "single values",
             )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bsscale.data.table.remedies import option_list
 from bsscale.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ __all__ = [
     "as_number",
     "as_time",
     "is_category",
-    "option_list",
-    "option_value",
     "read_numbers",
     "with_missing",
 ]
@@ -122,30 +119,6 @@ class Text:
         )
 
 
-def option_list(option: str, values: Sequence[str]) -> str:
-    """An option whose value is a list, as it is typed in a shell."""
-    return _typed(f"dataset.{option}=[{','.join(map(_quoted, values))}]")
-
-
-def option_value(option: str, value: str) -> str:
-    """An option with one value, as it is typed in a shell."""
-    return _typed(f"dataset.{option}={_quoted(value)}")
-
-
-def _quoted(value: str) -> str:
-    """A value as Hydra reads it as this text."""
-    if re.fullmatch(r"[A-Za-z_?./-][\w?./-]*|0|[1-9][0-9]*", value, re.ASCII) and (
-        value.lower() not in ("null", "true", "false", "nan", "inf")
-    ):
-        return value
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _typed(argument: str) -> str:
-    plain = re.fullmatch(r"[\w.=,\[\]/-]+", argument, re.ASCII)
-    return argument if plain else shlex.quote(argument)
-
-
 def with_missing(frame: pl.DataFrame, nulls: Sequence[str], is_text: bool) -> pl.DataFrame:
     """The table with null for missing values: NaN, the usual words of text files, and `nulls`.
 
@@ -220,6 +193,8 @@ def as_number(column: pl.Series) -> pl.Series:
     import polars as pl
 
     name = column.name
+    if column.dtype in (pl.Categorical, pl.Enum):
+        column = column.cast(pl.String)
     if column.dtype == pl.String:
         numbers = read_numbers(column)
         if bool((numbers.is_null() & column.is_not_null()).any()):
