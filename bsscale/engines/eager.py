@@ -23,7 +23,7 @@ from bsscale.engines.checkpointed import (
 )
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
-from bsscale.objectives.torch_form import losses
+from bsscale.objectives.torch_form import losses_of
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.schedules.torch_form import apply_rates
@@ -81,6 +81,7 @@ class EagerEngine:
         self.plan = plan
         config = plan.config
         self._clip_grad_norm = config.clip_grad_norm
+        self._losses = losses_of(plan.objective)
         self._step = 0
         torch.manual_seed(plan.config.seed)
         self._module = build_model(config.model, self._dataset.schema)
@@ -230,7 +231,7 @@ class EagerEngine:
         with self._autocast():
             logits = self._forward(categorical, numeric)
             # In the precision of the label: in bfloat16 a mean over a batch has two digits.
-            return losses(self.plan.objective, logits.to(label.dtype), label).mean()
+            return self._losses(logits.to(label.dtype), label).mean()
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self._mixed else nullcontext()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from bsscale.objectives import Objective
-from bsscale.objectives.torch_form import losses
+from bsscale.objectives.torch_form import losses_of
 
 __all__ = ["FunctionalModel", "why_not_stackable"]
 
@@ -33,7 +33,7 @@ class FunctionalModel:
     def __init__(
         self, module: nn.Module, objective: Objective, values: Mapping[str, Tensor]
     ) -> None:
-        self._module, self._objective = module, objective
+        self._module, self._losses = module, losses_of(objective)
         self._values = dict(values)
         self._buffers = dict(module.named_buffers())
         self._gradient = vmap(grad(self._loss, has_aux=True))
@@ -61,7 +61,7 @@ class FunctionalModel:
         logits = functional_call(
             self._module, (dict(values), self._buffers), (categorical, numeric)
         )
-        return losses(self._objective, logits, label).mean(), logits
+        return self._losses(logits, label).mean(), logits
 
 
 def why_not_stackable(
