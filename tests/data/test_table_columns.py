@@ -145,6 +145,14 @@ def test_how_text_is_read_is_noted(tmp_path: Path) -> None:
     assert unseen.notes == ("No field is '-99' (dataset.nulls).",)
 
 
+def test_columns_that_nobody_names_are_noted(tmp_path: Path) -> None:
+    columns = {"a": cycled(["u", "v"]), "b": cycled(["01", "02"])}
+    dataset = load(tmp_path, columns, categorical=["a"])
+    assert dataset.notes == ("Columns left out (not named under categorical): b.",)
+    assert facts(dataset, "b").role == "unused"
+    assert load(tmp_path, columns, categorical=["a"], numeric=["x"]).notes == ()
+
+
 def test_nulls_of_parquet_are_compared_as_numbers(tmp_path: Path) -> None:
     columns = {
         "a": pl.Series(cycled([-999, 1, 2]), dtype=pl.Int16),

@@ -120,7 +120,7 @@ def choose_roles(frame: pl.DataFrame, source: Source, asked: Asked) -> Roles:
         inferred=frozenset([*found.categorical, *found.numeric]),
         unused=found.unused,
         reading=found.reading,
-        notes=tuple(_notes(found)),
+        notes=tuple(_notes(found, all_named=None not in (asked.categorical, asked.numeric))),
     )
     if not roles.categorical and not roles.numeric:
         raise DataError(
@@ -154,7 +154,7 @@ def _infer(column: pl.Series, is_text: bool, asked: Asked, found: _Inferred) -> 
     elif category and asked.categorical is None:
         found.categorical.append(name)
     elif numeric or category:
-        found.unused[name] = "not named"
+        found.unused[name] = f"not named under {'numeric' if numeric else 'categorical'}"
     else:
         found.unused[name] = f"neither categorical nor numeric ({dtype})"
 
@@ -163,10 +163,11 @@ def _padding(value: str) -> str:
     return f"read as numbers: {value!r} has spaces or a plus"
 
 
-def _notes(found: _Inferred) -> list[str]:
+def _notes(found: _Inferred, all_named: bool) -> list[str]:
+    """What is left out, unless the options name all features, and what is read otherwise."""
     notes = []
     for why in dict.fromkeys(found.unused.values()):
-        if why not in ("dropped", "not named"):
+        if why != "dropped" and not all_named:
             names = [name for name, reason in found.unused.items() if reason == why]
             notes.append(f"Columns left out ({why}): {', '.join(n or repr(n) for n in names)}.")
     readings = [f"{name!r} {reading}" for name, reading in found.reading.items()]
