@@ -207,7 +207,7 @@ class EagerEngine:
                 categorical, numeric, _ = self._tensors(samples[start : start + SCORE_ROWS])
                 part = self._module(categorical, numeric)
                 # (NumPy has no bfloat16)
-                logits[start : start + SCORE_ROWS] = part.double().cpu().numpy()
+                logits[start : start + SCORE_ROWS] = part.double().reshape(-1).cpu().numpy()
         return logits
 
     def _shares(self, step: int) -> Iterator[tuple[Samples, AbstractContextManager[None]]]:
@@ -229,7 +229,7 @@ class EagerEngine:
     def _loss(self, samples: Samples) -> Tensor:
         categorical, numeric, label = self._tensors(samples)
         with self._autocast():
-            logits = self._forward(categorical, numeric)
+            logits = self._forward(categorical, numeric).reshape(label.shape)  # (from (n, 1))
             # In the precision of the label: in bfloat16 a mean over a batch has two digits.
             return self._losses(logits.to(label.dtype), label).mean()
 
