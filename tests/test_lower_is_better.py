@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
 import re
 import statistics
 from collections.abc import Iterator
@@ -16,16 +17,19 @@ import pytest
 
 from bsscale.cli.jobs import Job
 from bsscale.data import ArrayStream, Dataset, Samples, load_dataset
+from bsscale.objectives import Criterion
 from bsscale.objectives.target import crossing
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import RunRecord, read_run
 from bsscale.records.study_record import StudyRecord
 from bsscale.report.charts import figures
 from bsscale.report.charts.curves import convergence_figures
+from bsscale.report.figures import range_test_layers
 from bsscale.report.read import find
 from bsscale.report.summarize import summarize
 from bsscale.report.tables import headline
 from bsscale.study.protocol import study
+from bsscale.terminal.numbers import metric_number
 from tests.composing import composed, hydra
 from tests.helpers import SYNTHETIC
 from tests.report_records import write_study
@@ -253,3 +257,40 @@ def test_studies_of_several_metrics_have_a_curve_and_a_tuning_each(
     # Each arm is compared within its own study.
     baselines = {arm.study: arm.baseline for arm in comparison.arms}
     assert all(baseline and str(name) in baseline for name, baseline in baselines.items())
+
+
+@pytest.mark.parametrize(
+    ("criterion", "values", "expected"),
+    [
+        # From 0 at the start to 0.5: shown down to twice that below the start.
+        (Criterion("r2", "max"), (0.0, 0.5, -3.0, -1e30), {"domainMin": -1.0}),
+        (Criterion("auc", "max"), (0.5, 0.75, 0.5, 0.45), {}),
+        # Up to three times the lowest, and at least up to the start.
+        (Criterion("mae", "min"), (0.8, 0.4, 1.1, 1e30), {"domainMax": 1.2}),
+        (Criterion("mae", "min"), (2.0, 0.4, 1.1, 1e30), {"domainMax": 2.0}),
+        (Criterion("mae", "min"), (0.8, 0.4, 0.6, None), {"domainMax": 0.8}),
+    ],
+)
+def test_a_curve_that_diverges_does_not_flatten_a_range_test(
+    criterion: Criterion, values: tuple[float | None, ...], expected: dict[str, float]
+) -> None:
+    rows = [
+        {"seed": "0", "lr": 10.0**n, "loss": 0.5, "value": value} for n, value in enumerate(values)
+    ]
+    title, chart = range_test_layers(rows, {}, criterion, "mse")[criterion.name]
+    y = chart.to_dict()["layer"][0]["encoding"]["y"]
+    assert title == criterion.title and y["title"] == f"validation {criterion.title}"
+    shown = {key: value for key, value in y["scale"].items() if key.startswith("domain")}
+    assert shown == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"), (0.75, "0.7500"), (0.0, "0.0000"), (-0.5, "-0.5000"),
+        (0.00012345, "0.0001234"),
+        (123456.7, "1.235e+05"), (9999.0, "9999.0000"), (math.inf, "inf"),
+    ],
+)  # fmt: skip
+def test_a_value_is_shown_with_four_decimals_or_digits(value: float | None, text: str) -> None:
+    assert metric_number(value) == text
