@@ -703,14 +703,14 @@ def test_without_a_target_the_lowest_median_loss_is_the_best() -> None:
 
 
 def test_arms_of_several_metrics_name_each_its_own() -> None:
-    runs = [*losses("a", 0.5), *losses("b", 0.45), *losses("c", 0.7, metric="auc")]
+    runs = [*losses("a", 0.9), *losses("b", 0.85), *losses("c", 0.7, metric="auc")]
     comparison = summarize(Sources(runs=runs))
     says = headline(comparison)
-    assert "the lowest median log loss, 0.4500, is that of b, and" in says
+    assert "the lowest median log loss, 0.8500, is that of b, and" in says
     assert "the highest median AUC, 0.7000, is that of c." in says
     table = arms_table(comparison)
     assert table.header[-1] == "best value"
-    assert [row[-1] for row in table.rows] == ["log loss 0.5000", "log loss 0.4500", "AUC 0.7000"]
+    assert [row[-1] for row in table.rows] == ["log loss 0.9000", "log loss 0.8500", "AUC 0.7000"]
     assert [arm["metric"] for arm in comparison.as_dict()["arms"]] == [*["log_loss"] * 2, "auc"]
     # One arm that was trained twice, for another metric: the labels say so.
     runs = [*losses("a", 0.5), *losses("a", 0.7, metric="auc")]
