@@ -11,6 +11,7 @@ import numpy.typing as npt
 from bsscale.data import ColumnFacts, Dataset
 from bsscale.planning.plan import Plan
 from bsscale.schedules import OneCycle
+from bsscale.terminal.numbers import metric_number
 
 __all__ = ["describe_plan"]
 
@@ -28,7 +29,7 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
         executor += f", {plan.processes} processes x {plan.replicas_per_device} replicas"
     target = plan.target_source
     if plan.config.target is not None:
-        target = f"{plan.metric.title} {plan.config.target:.4f} ({plan.target_source})"
+        target = f"{plan.metric.title} {metric_number(plan.config.target)} ({plan.target_source})"
     rows = [
         ("run", f"{arm}, seed {plan.config.seed}"),
         ("executor", executor),

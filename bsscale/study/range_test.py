@@ -279,7 +279,8 @@ def _report(
     log.info("as overrides  schedule=onecycle gpus=%d %s", gpus, suggestion.overrides())
     log.info("as a preset  schedule=onecycle gpus=%d schedule.preset=%s", gpus, preset)
     write_json(directory / "range_test.json", data)
-    for path in save(range_test_chart(curves, suggestion, criterion), directory / "range_test"):
+    chart = range_test_chart(curves, suggestion, criterion, plan.objective.loss)
+    for path in save(chart, directory / "range_test"):
         log.info("figure  %s", path)
 
 
