@@ -16,7 +16,7 @@ from tests.composing import hydra, typed
 __all__ = ["hydra"]
 pytestmark = pytest.mark.usefixtures("hydra")
 
-GROUPS = ("task", "dataset", "model", "optimizer", "schedule", "executor", "tracker")
+GROUPS = ("task", "dataset", "model", "optimizer", "schedule", "scaling", "executor", "tracker")
 CHOICES = [
     (path.parent.name, path.stem)
     for path in sorted(CONFIG_DIRECTORY.glob("*/*.yaml"))

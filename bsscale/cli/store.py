@@ -12,6 +12,7 @@ from bsscale import config
 from bsscale.cli.tasks import TASKS
 from bsscale.optimizers import OPTIMIZERS
 from bsscale.schedules.options import SCHEDULES
+from bsscale.schedules.options.scaling import SCALINGS
 from bsscale.tracking.options import WandbOptions
 
 __all__ = ["CONFIG_DIRECTORY", "SWEEPS_DIRECTORY", "choices", "register_schemas"]
@@ -30,6 +31,7 @@ SCHEMAS: dict[str, Any] = {
     **{f"optimizer/{name}": options for name, options in OPTIMIZERS.items()},
     **{f"task/{name}": task.options for name, task in TASKS.items()},
     **{f"schedule/{name}": options for name, options in SCHEDULES.items()},
+    **{f"scaling/{name}": options for name, options in SCALINGS.items()},
 }
 
 

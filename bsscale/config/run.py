@@ -13,6 +13,7 @@ from omegaconf import MISSING
 
 from bsscale.optimizers import OptimizerConfig
 from bsscale.schedules.options import ScheduleConfig
+from bsscale.schedules.options.scaling import ScalingConfig
 
 __all__ = ["Config", "ExecutorOptions", "TaskOptions", "TrackerOptions"]
 
@@ -53,6 +54,7 @@ class Config:
     model: dict[str, Any] = field(default_factory=dict)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    scaling: ScalingConfig = field(default_factory=ScalingConfig)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
     tracker: TrackerOptions = field(default_factory=TrackerOptions)
     gpus: int | None = None

@@ -93,7 +93,7 @@ def record_of(
             "samples_to_target": None if crossing is None else crossing.samples,
             "best_possible": None if dataset is None else dataset.best_possible,
             "schedule": config.schedule.name,
-            "scaling": config.schedule.scaling_rule,
+            "scaling": plan.scaling,
             "optimizer": config.optimizer.name,
             "model": str(config.model["name"]),
             "dataset": str(config.dataset["name"]),
