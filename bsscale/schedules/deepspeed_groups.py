@@ -1,4 +1,4 @@
-"""Lists in the scheduler section of a DeepSpeed configuration: a number for each parameter group."""
+"""Lists in a DeepSpeed scheduler: a number for each parameter group."""
 
 from __future__ import annotations
 
