@@ -18,6 +18,9 @@ from bsscale.schedules.options.scaling import ScalingConfig
 __all__ = ["Config", "ExecutorOptions", "TaskOptions", "TrackerOptions"]
 
 
+BINARY = {"name": "binary", "_target_": "bsscale.objectives.Binary", "metrics": {}}
+
+
 @dataclass
 class TaskOptions:
     """What to do: the name of a file in conf/task/, and the options of that task.
@@ -52,6 +55,7 @@ class Config:
     task: TaskOptions = field(default_factory=TaskOptions)
     dataset: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
+    objective: dict[str, Any] = field(default_factory=lambda: dict(BINARY))
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     scaling: ScalingConfig = field(default_factory=ScalingConfig)
@@ -61,6 +65,7 @@ class Config:
     micro_batch: int = 128
     grad_accum: int = 1
     base_lr: float | None = None
+    metric: str | None = None
     target: float | None = None
     stop_at_target: bool = True
     budget_samples: int | None = None

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils import clip_grad_norm_
 
 from bsscale.data import Dataset, Samples
@@ -24,6 +23,7 @@ from bsscale.engines.checkpointed import (
 )
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
+from bsscale.objectives.torch_form import losses
 from bsscale.optimizers.groups import torch_optimizer
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
@@ -232,7 +232,7 @@ class EagerEngine:
         with self._autocast():
             logits = self._forward(categorical, numeric)
             # In the precision of the label: in bfloat16 a mean over a batch has two digits.
-            return binary_cross_entropy_with_logits(logits.to(label.dtype), label)
+            return losses(self.plan.objective, logits.to(label.dtype), label).mean()
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self._mixed else nullcontext()

@@ -25,7 +25,7 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
         executor += f", {plan.processes} processes x {plan.replicas_per_device} replicas"
     target = plan.target_source
     if plan.config.target is not None:
-        target = f"AUC {plan.config.target:.4f} ({plan.target_source})"
+        target = f"{plan.metric.title} {plan.config.target:.4f} ({plan.target_source})"
     rows = [
         ("run", f"{arm}, seed {plan.config.seed}"),
         ("executor", executor),
@@ -41,6 +41,7 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
             f"{plan.budget_samples:,} samples = {plan.steps:,} steps, "
             f"evaluated every {plan.eval_interval_samples:,}",
         ),
+        ("objective", _describe_objective(plan)),
         ("base_lr", f"{plan.base_lr:g} ({plan.base_lr_source})"),
         ("scaling", _describe_scaling(plan)),
         ("schedule", _describe_rates(plan)),
@@ -73,6 +74,12 @@ def _describe_scaling(plan: Plan) -> str:
 def _changed_options(before: OptimizerConfig, after: OptimizerConfig) -> list[str]:
     options = [(key, value, getattr(after, key)) for key, value in asdict(before).items()]
     return [f"{key} {a:.4g} -> {b:.4g}" for key, a, b in options if a != b]
+
+
+def _describe_objective(plan: Plan) -> str:
+    """The objective, and what the run is judged by."""
+    better = "higher" if plan.direction == "max" else "lower"
+    return f"{plan.objective.name}, judged by {plan.metric.title} ({better} is better)"
 
 
 def _describe_rates(plan: Plan) -> str:

@@ -91,6 +91,7 @@ def _what_they_share(plan: Plan) -> Any:
         (
             config.dataset,
             config.model,
+            config.objective,
             [_rule_of(group.optimizer) for group in plan.groups],
             plan.global_batch,
             config.precision,

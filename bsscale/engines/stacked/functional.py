@@ -8,7 +8,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.functional import binary_cross_entropy_with_logits
+
+from bsscale.objectives import Objective
+from bsscale.objectives.torch_form import losses
 
 __all__ = ["FunctionalModel", "why_not_stackable"]
 
@@ -22,12 +24,16 @@ class FunctionalModel:
     ----------
     module
         The module, in training mode; its parameters are replaced in every call.
+    objective
+        Whose loss is minimized.
     values
         Parameters by name, each of shape (width, *shape).
     """
 
-    def __init__(self, module: nn.Module, values: Mapping[str, Tensor]) -> None:
-        self._module = module
+    def __init__(
+        self, module: nn.Module, objective: Objective, values: Mapping[str, Tensor]
+    ) -> None:
+        self._module, self._objective = module, objective
         self._values = dict(values)
         self._buffers = dict(module.named_buffers())
         self._gradient = vmap(grad(self._loss, has_aux=True))
@@ -55,11 +61,16 @@ class FunctionalModel:
         logits = functional_call(
             self._module, (dict(values), self._buffers), (categorical, numeric)
         )
-        return binary_cross_entropy_with_logits(logits, label), logits
+        return losses(self._objective, logits, label).mean(), logits
 
 
 def why_not_stackable(
-    module: nn.Module, other: nn.Module, categorical: Tensor, numeric: Tensor, label: Tensor
+    module: nn.Module,
+    other: nn.Module,
+    objective: Objective,
+    categorical: Tensor,
+    numeric: Tensor,
+    label: Tensor,
 ) -> str | None:
     """Why a module's runs cannot be trained in one stack; None if they can.
 
@@ -70,6 +81,8 @@ def why_not_stackable(
     ----------
     module, other
         The module in training mode, as two different seeds initialize it.
+    objective
+        Whose loss is minimized.
     categorical, numeric, label
         A few samples, shapes (n, fields), (n, numeric fields) and (n,).
     """
@@ -81,7 +94,7 @@ def why_not_stackable(
         name: value.detach().expand(2, *value.shape) for name, value in module.named_parameters()
     }
     try:
-        FunctionalModel(module, values).gradient(
+        FunctionalModel(module, objective, values).gradient(
             *(tensor.expand(2, *tensor.shape) for tensor in (categorical, numeric, label))
         )
         tried = copy.deepcopy(module)

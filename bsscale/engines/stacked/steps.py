@@ -17,6 +17,8 @@ from bsscale.engines.stacked.layers import Weights
 from bsscale.engines.stacked.models import stacked_model, tables
 from bsscale.engines.stacked.state import StackedParameters
 from bsscale.engines.stacked.updates import Updates
+from bsscale.objectives import Objective
+from bsscale.objectives.torch_form import error
 from bsscale.optimizers.groups import ParameterGroup, group_numbers
 from bsscale.optimizers.optimizer import SPARSE_ROWS
 
@@ -47,6 +49,8 @@ class LayersStep:
         One run's model.
     width
         Runs in the stack.
+    objective
+        Whose loss is minimized.
     groups
         The parameter groups, with the optimizer's options for each.
     device, dtype
@@ -59,12 +63,13 @@ class LayersStep:
         self,
         module: nn.Module,
         width: int,
+        objective: Objective,
         groups: Sequence[ParameterGroup],
         device: torch.device,
         dtype: torch.dtype,
         clip_grad_norm: float | None = None,
     ) -> None:
-        self._width = width
+        self._width, self._objective = width, objective
         numbers = group_numbers(module, groups)
         optimizers = [group.optimizer for group in groups]
         of_tables = tables(module)
@@ -103,9 +108,7 @@ class LayersStep:
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
         self.updates.open(coefficients)
         logits = self._model.forward(batch.categorical, batch.numeric)
-        # The derivative of each run's mean binary cross-entropy with respect to its logits.
-        error = torch.sigmoid(logits).sub_(batch.label).div_(logits.shape[1])
-        self._model.backward(error)
+        self._model.backward(error(self._objective, logits, batch.label))
         touched = {self._numbers[e.parameter]: e.rows for e in self._model.embeddings}
         if self._clipping is not None:
             self._clipping.clip(touched)
@@ -129,6 +132,7 @@ class CompiledStep:
         self,
         module: nn.Module,
         width: int,
+        objective: Objective,
         groups: Sequence[ParameterGroup],
         device: torch.device,
         dtype: torch.dtype,
@@ -151,7 +155,7 @@ class CompiledStep:
             if clip_grad_norm is None
             else GradientClipping(updates.gradients, clip_grad_norm, {})
         )
-        self._model = model = FunctionalModel(module, parameters.values)
+        self._model = model = FunctionalModel(module, objective, parameters.values)
         accumulators = list(parameters.views(updates.gradients).items())
 
         def update(
