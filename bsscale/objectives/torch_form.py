@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
+from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,65 +12,64 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bsscale.objectives import Binary, Objective, Regression
 
-__all__ = ["error", "losses"]
+__all__ = ["Form", "error_of", "losses_of"]
+
+# From the model's outputs and the labels, of one shape, to a tensor of that shape.
+Form: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
-def losses(objective: Objective, output: Tensor, label: Tensor) -> Tensor:
-    """The loss of each sample.
+def losses_of(objective: Objective) -> Form:
+    """What gives the loss of each sample: the objective's own method ``losses``, or a shipped one.
 
-    Parameters
-    ----------
-    objective
-        A shipped one, or one with a method ``losses`` of its own.
-    output, label
-        The model's outputs and the labels, of one shape.
-
-    Returns
-    -------
-    Of the same shape.
+    Raises
+    ------
+    NotImplementedError
+        If there is none.
     """
-    own = getattr(objective, "losses", None)
-    found: Tensor = _losses(objective, output, label) if own is None else own(output, label)
-    return found
+    own: Form | None = getattr(objective, "losses", None)
+    return _shipped(objective)[0] if own is None else own
 
 
-def error(objective: Objective, output: Tensor, label: Tensor) -> Tensor:
-    """The derivative of the mean loss over the last dimension with respect to the outputs.
+def error_of(objective: Objective) -> Form:
+    """What gives the derivative of the mean loss over the last dimension, by the outputs.
 
-    Takes what `losses` takes. Of an objective with a method ``losses`` of its own it is computed
-    by automatic differentiation.
+    Of an objective with a method ``losses`` of its own, it is found by automatic differentiation.
     """
-    if hasattr(objective, "losses"):
-        of_sum: Tensor = grad(lambda z: losses(objective, z, label).sum())(output)
+    own: Form | None = getattr(objective, "losses", None)
+    if own is None:
+        return _shipped(objective)[1]
+
+    def error(output: Tensor, label: Tensor) -> Tensor:
+        of_sum: Tensor = grad(lambda values: own(values, label).sum())(output)
         return of_sum.div_(output.shape[-1])
-    return _error(objective, output, label)
+
+    return error
 
 
-@singledispatch
-def _losses(objective: Objective, output: Tensor, label: Tensor) -> Tensor:
-    raise NotImplementedError(type(objective))
-
-
-@_losses.register
-def _(objective: Binary, output: Tensor, label: Tensor) -> Tensor:
+def _binary_losses(output: Tensor, label: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(output, label, reduction="none")
 
 
-@_losses.register
-def _(objective: Regression, output: Tensor, label: Tensor) -> Tensor:
-    return (output - label).square()
-
-
-@singledispatch
-def _error(objective: Objective, output: Tensor, label: Tensor) -> Tensor:
-    raise NotImplementedError(type(objective))
-
-
-@_error.register
-def _(objective: Binary, output: Tensor, label: Tensor) -> Tensor:
+def _binary_error(output: Tensor, label: Tensor) -> Tensor:
     return torch.sigmoid(output).sub_(label).div_(output.shape[-1])
 
 
-@_error.register
-def _(objective: Regression, output: Tensor, label: Tensor) -> Tensor:
+def _squared_losses(output: Tensor, label: Tensor) -> Tensor:
+    return (output - label).square()
+
+
+def _squared_error(output: Tensor, label: Tensor) -> Tensor:
     return (output - label).mul_(2.0 / output.shape[-1])
+
+
+_FORMS: dict[type[Objective], tuple[Form, Form]] = {
+    Binary: (_binary_losses, _binary_error),
+    Regression: (_squared_losses, _squared_error),
+}
+
+
+def _shipped(objective: Objective) -> tuple[Form, Form]:
+    for class_ in type(objective).__mro__:
+        if class_ in _FORMS:
+            return _FORMS[class_]
+    raise NotImplementedError(f"{type(objective).__name__} has no method losses")

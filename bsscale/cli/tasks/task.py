@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bsscale.planning.plan import Plan
     from bsscale.training.spec import RunSpec
 
-__all__ = ["Options", "Task", "cost", "plan_text"]
+__all__ = ["Options", "Task", "check_model", "cost", "plan_text"]
 
 Options = TypeVar("Options", bound=TaskOptions)
 
@@ -79,6 +79,16 @@ class Task(ABC, Generic[Options]):
         options = job.options
         assert isinstance(options, self.options)
         return options
+
+
+def check_model(plan: Plan, dataset: Dataset) -> None:
+    """Raise ConfigError for a model of the user's own that a run cannot train."""
+    from bsscale.planning.training_step import ships
+
+    if not ships(plan.config.model):
+        from bsscale.engines import probe  # (torch takes a second)
+
+        probe.check_model(plan, dataset)
 
 
 def plan_text(job: Job) -> str:

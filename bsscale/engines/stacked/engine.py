@@ -26,7 +26,7 @@ from bsscale.engines.stacked.steps import (
 from bsscale.errors import NotStackableError
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
-from bsscale.objectives.torch_form import losses
+from bsscale.objectives.torch_form import losses_of
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 
@@ -92,7 +92,7 @@ class StackedEngine:
             self.updates_at_once -= self.updates_at_once % UPDATES
         self._score_rows = max(1, SCORED_ROWS[plan.device] // width)
 
-        self._dataset, self._objective = dataset, plan.objective
+        self._dataset, self._losses = dataset, losses_of(plan.objective)
         self._module = self._build(plan, seed=0)
         self._feed = Feed(dataset.train, width, plan.global_batch, self.device, self.dtype)
         self._held_out: dict[int, tuple[Samples, Batches]] = {}
@@ -153,7 +153,7 @@ class StackedEngine:
             self._step.update(batches[k], coefficients[k]).unsqueeze(0)
             for k in range(done, updates)
         ]
-        of_samples = losses(self._objective, torch.cat(parts), batches.label)
+        of_samples = self._losses(torch.cat(parts), batches.label)
         # One after the other, so that the sum does not depend on where `advance` was cut: that is
         # decided by the evaluations of all runs.
         means = of_samples.mean(dim=2).to(torch.float64)
@@ -208,7 +208,7 @@ class StackedEngine:
         arguments = (
             self._module,
             self.width,
-            self._objective,
+            plan.objective,
             plan.groups,
             self.device,
             self.dtype,
@@ -224,7 +224,7 @@ class StackedEngine:
         reason = why_not_stackable(
             self._module,
             self._build(plan, seed=1),
-            self._objective,
+            plan.objective,
             few.categorical,
             few.numeric,
             few.label,

@@ -18,7 +18,7 @@ from bsscale.engines.stacked.models import stacked_model, tables
 from bsscale.engines.stacked.state import StackedParameters
 from bsscale.engines.stacked.updates import Updates
 from bsscale.objectives import Objective
-from bsscale.objectives.torch_form import error
+from bsscale.objectives.torch_form import error_of
 from bsscale.optimizers.groups import ParameterGroup, group_numbers
 from bsscale.optimizers.optimizer import SPARSE_ROWS
 
@@ -69,7 +69,7 @@ class LayersStep:
         dtype: torch.dtype,
         clip_grad_norm: float | None = None,
     ) -> None:
-        self._width, self._objective = width, objective
+        self._width, self._error = width, error_of(objective)
         numbers = group_numbers(module, groups)
         optimizers = [group.optimizer for group in groups]
         of_tables = tables(module)
@@ -108,7 +108,7 @@ class LayersStep:
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
         self.updates.open(coefficients)
         logits = self._model.forward(batch.categorical, batch.numeric)
-        self._model.backward(error(self._objective, logits, batch.label))
+        self._model.backward(self._error(logits, batch.label))
         touched = {self._numbers[e.parameter]: e.rows for e in self._model.embeddings}
         if self._clipping is not None:
             self._clipping.clip(touched)
