@@ -12,6 +12,7 @@ from bsscale import config
 from bsscale.cli.tasks import TASKS
 from bsscale.optimizers import OPTIMIZERS, CustomConfig
 from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig
+from bsscale.schedules.options.scaling import SCALINGS
 from bsscale.tracking.options import WandbOptions
 
 __all__ = ["CONFIG_DIRECTORY", "SWEEPS_DIRECTORY", "choices", "register_schemas"]
@@ -31,6 +32,7 @@ SCHEMAS: dict[str, Any] = {
     "optimizer/custom": CustomConfig,
     **{f"task/{name}": task.options for name, task in TASKS.items()},
     **{f"schedule/{name}": options for name, options in SCHEDULES.items()},
+    **{f"scaling/{name}": options for name, options in SCALINGS.items()},
 }
 # What takes options of the user's own, beside those that it declares.
 ANY_OPTION = (CustomConfig, CustomScheduleConfig)

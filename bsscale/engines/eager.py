@@ -24,6 +24,7 @@ from bsscale.engines.checkpointed import (
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
 from bsscale.objectives.torch_form import losses_of
+from bsscale.optimizers.groups import torch_optimizer
 from bsscale.optimizers.state import OptimizerState
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
@@ -89,7 +90,7 @@ class EagerEngine:
         self._module.to(self.device, self.dtype)
         if self.rank > 0:  # ranks draw dropout masks of their own
             torch.manual_seed((plan.config.seed + self.rank * 0x9E3779B97F4A7C15) % 2**63)
-        self.optimizer = config.optimizer.torch_optimizer(self._module.parameters())
+        self.optimizer, self._lr_ratios = torch_optimizer(self._module, plan.groups)
         named = dict(self._module.named_parameters())
         self._optimizer_state = OptimizerState(self.optimizer, named)
         self._forward: nn.Module = self._module
@@ -121,8 +122,9 @@ class EagerEngine:
     def advance(self, updates: int) -> None:
         """Take that many updates."""
         for _ in range(updates):
-            schedule = self.plan.schedule
-            apply_rates(self.optimizer, schedule.lr(self._step), schedule.momentum(self._step))
+            schedule, step = self.plan.schedule, self._step
+            lr, momentum = schedule.lr(step), schedule.momentum(step)
+            apply_rates(self.optimizer, lr, momentum, self._lr_ratios)
             self._update(self._step)
             self._step += 1
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
 
 from bsscale.data import ColumnFacts, Dataset
+from bsscale.optimizers import OptimizerConfig
 from bsscale.planning.plan import Plan
 from bsscale.schedules import OneCycle
 from bsscale.terminal.numbers import metric_number
@@ -47,6 +49,7 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
         ),
         ("objective", _describe_objective(plan)),
         ("base_lr", f"{plan.base_lr:g} ({plan.base_lr_source})"),
+        ("scaling", _describe_scaling(plan)),
         ("schedule", _describe_rates(plan)),
         *((name, value) for name, value in _describe_phases(plan)),
         ("target", target),
@@ -79,6 +82,28 @@ def _describe_columns(columns: Sequence[ColumnFacts]) -> list[tuple[str, str]]:
         parts = f"{name:<{width}}  {column.role:<11}  {column.type:<{kind}}  {ids:>11}"
         rows.append(f"{parts}  {missing:<13}  {note}".rstrip())
     return [("columns" if at == 0 else "", row) for at, row in enumerate(rows)]
+
+
+def _describe_scaling(plan: Plan) -> str:
+    """What the scaling rule multiplies the rate with, and which options it moves, by group."""
+    options = plan.config.scaling
+    if options.name == "none":
+        own = plan.config.schedule.scaling_rule
+        return "none" if own in (None, "none") else f"none; {own}, by the schedule"
+    rule, ratio = options.build(), float(plan.gpus)
+    dense, *others = plan.groups
+    parts = [f"rate x {rule.dense.lr_factor(ratio):.4g}"] if rule.dense.lr else []
+    parts += _changed_options(plan.config.optimizer, dense.optimizer)
+    for group in others:
+        factor = group.lr_ratio * rule.dense.lr_factor(ratio)
+        own_options = _changed_options(plan.config.optimizer, group.optimizer)
+        parts.append(f"{group.name}: {', '.join([f'rate x {factor:.4g}', *own_options])}")
+    return f"{options.name}: {'; '.join(parts)}" if parts else options.name
+
+
+def _changed_options(before: OptimizerConfig, after: OptimizerConfig) -> list[str]:
+    options = [(key, value, getattr(after, key)) for key, value in asdict(before).items()]
+    return [f"{key} {a:.4g} -> {b:.4g}" for key, a, b in options if a != b]
 
 
 def _describe_objective(plan: Plan) -> str:

@@ -19,10 +19,12 @@ from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.files.replace import plain
 from bsscale.objectives import Metric, Objective
+from bsscale.optimizers.groups import ParameterGroup
 from bsscale.planning import baselines
 from bsscale.planning.checks import check_config
 from bsscale.planning.devices import Devices
 from bsscale.planning.executor import choose_executor
+from bsscale.planning.scaling import scaled_schedule_and_groups
 from bsscale.planning.training_step import choose_training_step
 from bsscale.schedules import Schedule
 from bsscale.schedules.options import ScheduleContext
@@ -71,6 +73,9 @@ class Plan:
         Where base_lr comes from.
     schedule
         Learning rate and momentum of each update.
+    groups
+        The parameter groups: one, or dense and embeddings. Their options are those of the
+        configuration after the scaling rule.
     target_source
         Where the target comes from, or why there is none.
     checkpoint_interval_samples
@@ -96,6 +101,7 @@ class Plan:
     eval_interval_samples: int
     base_lr_source: str
     schedule: Schedule
+    groups: tuple[ParameterGroup, ...]
     target_source: str
     checkpoint_interval_samples: int
     warnings: tuple[str, ...] = ()
@@ -111,6 +117,14 @@ class Plan:
         """Best fixed learning rate at one GPU."""
         assert self.config.base_lr is not None  # (filled in)
         return self.config.base_lr
+
+    @property
+    def scaling(self) -> str | None:
+        """Name of the rule by which rates move with the batch: the run's, or its schedule's."""
+        config = self.config
+        return (
+            config.schedule.scaling_rule if config.scaling.name == "none" else config.scaling.name
+        )
 
     @property
     def metric(self) -> Metric:
@@ -139,7 +153,8 @@ class Plan:
                 "model": config.model,
                 "objective": config.objective,
                 "metric": config.metric,
-                "optimizer": asdict(config.optimizer),
+                "optimizer": asdict(self.groups[0].optimizer),
+                **{group.name: asdict(group) for group in self.groups[1:]},
                 "schedule": schedule,
                 "clip_grad_norm": config.clip_grad_norm,
                 "precision": config.precision,
@@ -229,14 +244,15 @@ def make_plan(
     tuned = baselines.find(config)
     base_lr, base_lr_source = _base_lr(config, tuned)
     target, target_source = _target(config, metric, tuned)
-    schedule = config.schedule.build(
+    schedule, groups = scaled_schedule_and_groups(
+        config,
         ScheduleContext(
             base_lr=base_lr,
             gpus=gpus,
             global_batch=global_batch,
             samples_per_pass=samples_per_pass,
             momentum=config.optimizer.momentum_now,
-        )
+        ),
     )
     _check_schedule(config, schedule, steps, global_batch)
     return Plan(
@@ -257,6 +273,7 @@ def make_plan(
         eval_interval_samples=eval_interval,
         base_lr_source=base_lr_source,
         schedule=schedule,
+        groups=groups,
         target_source=target_source,
         checkpoint_interval_samples=config.checkpoint_interval_samples or samples_per_pass,
         warnings=schedule.notes(),

@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-class RegisteredArm(msgspec.Struct, frozen=True, kw_only=True):
+class RegisteredArm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An arm as it was registered: see `bsscale.study.options.StudyArm`."""
 
     name: str
@@ -35,6 +35,7 @@ class RegisteredArm(msgspec.Struct, frozen=True, kw_only=True):
     rate: str
     preset: bool
     schedule: dict[str, Any]
+    scaling: dict[str, Any] | None = None
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

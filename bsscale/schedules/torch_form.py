@@ -45,8 +45,12 @@ def attach(
         One peak learning rate for each parameter group: the schedule, stretched to that peak.
     ratios
         The same relative to the schedule: group i uses ``ratios[i] * schedule.lr(t)``, as when an
-        embedding is to learn faster than the dense layers. At most one of the two may be given;
-        by default every group follows the schedule itself. Momentum is the same for all.
+        embedding is to learn faster than the dense layers. A scaling rule gives them
+        (`ScalingRule.lr_ratios`), and so do the lists of a ds_config.json
+        (`groups_from_deepspeed`).
+        At most one of the two may be given; by default every group follows the schedule itself. A
+        momentum that the schedule sets is the same for all; one that it leaves alone stays each
+        group's own.
 
     Returns
     -------
@@ -124,7 +128,12 @@ class ScheduleLR(LRScheduler):
         _set_momentum(self.optimizer, self.schedule.momentum(self.last_epoch))
 
 
-def apply_rates(optimizer: Optimizer, lr: float, momentum: float | None) -> None:
+def apply_rates(
+    optimizer: Optimizer,
+    lr: float,
+    momentum: float | None,
+    ratios: Sequence[float] | None = None,
+) -> None:
     """Set the learning rate, and SGD's momentum or Adam's beta1, of every parameter group.
 
     Parameters
@@ -135,9 +144,12 @@ def apply_rates(optimizer: Optimizer, lr: float, momentum: float | None) -> None
         Learning rate of the next update.
     momentum
         Momentum of the next update; None leaves it as it is. Adam's beta2 is never touched.
+    ratios
+        Each group's learning rate relative to `lr`; None for 1, all of them.
     """
-    for group in optimizer.param_groups:
-        _set_lr(group, lr)
+    groups = optimizer.param_groups
+    for group, ratio in zip(groups, ratios or [1.0] * len(groups), strict=True):
+        _set_lr(group, lr * ratio)
     _set_momentum(optimizer, momentum)
 
 

@@ -11,6 +11,7 @@ from bsscale.errors import ConfigError
 from bsscale.files.replace import plain
 from bsscale.records.study_record import RegisteredArm
 from bsscale.schedules.options import SCHEDULES, ScheduleConfig
+from bsscale.schedules.options.scaling import ScalingConfig, given_scaling, make_scaling
 from bsscale.study.options import StudyArm, StudyOptions
 
 __all__ = ["Arm", "given_options", "make_arms", "make_schedule"]
@@ -37,6 +38,8 @@ class Arm:
         Whether a range test at its `gpus` gives the cycle's rates and lengths.
     schedule
         Its schedule.
+    scaling
+        Its scaling rule.
     """
 
     name: str
@@ -45,9 +48,11 @@ class Arm:
     rate: str
     preset: bool
     schedule: ScheduleConfig
+    scaling: ScalingConfig
 
     def registered(self) -> RegisteredArm:
         """As study.json has it."""
+        moves = self.scaling.name != "none"
         return RegisteredArm(
             name=self.name,
             role=self.role,
@@ -55,6 +60,7 @@ class Arm:
             rate=self.rate,
             preset=self.preset,
             schedule=plain(given_options(self.schedule)),
+            scaling=plain(given_scaling(self.scaling)) if moves else None,
         )
 
 
@@ -79,11 +85,13 @@ def make_arms(task: StudyOptions, gpus: int) -> list[Arm]:
 def _arm(name: str, given_options: Any, gpus: int) -> Arm:
     try:
         options = StudyArm(**given_options)
-        schedule = str(dict(options.schedule).get("name", ""))
-    except TypeError as error:
+        given = options.schedule
+        given_schedule = {"name": given} if isinstance(given, str) else dict(given)
+        schedule = str(given_schedule.get("name", ""))
+    except (TypeError, ValueError) as error:
         raise ConfigError(
             f"task.arms.{name}={given_options}: {error}",
-            "give schedule={name: ...}, and role, gpus, rate or preset if need be",
+            "give schedule={name: ...}, and scaling, role, gpus, rate or preset if need be",
         ) from None
     if schedule not in SCHEDULES:
         raise ConfigError(
@@ -105,11 +113,22 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
                 f"give {' or '.join(choices)}",
             )
     try:
-        built = make_schedule(options.schedule)
+        built = make_schedule(given_schedule)
     except TypeError as error:
         raise ConfigError(
             f"task.arms.{name}.schedule: {error}", f"see conf/schedule/{schedule}.yaml"
         ) from None
+    try:
+        scaling = make_scaling(options.scaling)
+    except ConfigError as error:
+        raise ConfigError(f"task.arms.{name}: {error.fact}", error.remedy) from None
+    if scaling.name != "none" and (options.preset or options.rate == "tuned"):
+        found = "preset=true" if options.preset else "rate=tuned"
+        raise ConfigError(
+            f"task.arms.{name}: {found} finds rates at the arm's own gpus, and "
+            f"scaling={scaling.name} would move them once more",
+            "give one of them",
+        )
     return Arm(
         name=name,
         role=cast("Role", options.role),
@@ -117,6 +136,7 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
         rate=options.rate,
         preset=options.preset,
         schedule=resolve(built),
+        scaling=scaling,
     )
 
 

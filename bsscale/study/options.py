@@ -26,9 +26,13 @@ class RangeTestOptions(TaskOptions):
 
 @dataclass
 class StudyArm:
-    """One arm of a study: an entry of `StudyOptions.arms`."""
+    """One arm of a study: an entry of `StudyOptions.arms`.
 
-    schedule: dict[str, Any] = field(default_factory=dict)
+    A schedule and a scaling rule are a name, or a name and options.
+    """
+
+    schedule: Any = field(default_factory=dict)
+    scaling: Any = "none"
     role: str = "arm"
     gpus: int | None = None
     rate: str = "base_lr"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bsscale.planning.devices import Devices
 from bsscale.planning.stacks import make_stacks
 from bsscale.records.run_record import read_run
 from bsscale.schedules.options import FixedConfig
+from bsscale.schedules.options.scaling import CustomRule, ScalingConfig
 from bsscale.study.arms import make_arms
 from bsscale.study.options import StudyOptions
 from bsscale.study.registration import check_registration
@@ -98,6 +100,13 @@ class StudyPlan:
                 f"task=study with gpus={config.gpus} compares 1 GPU with itself",
                 "give the number of GPUs that the question is about, e.g. gpus=8",
             )
+        if config.scaling.name != "none":
+            raise ConfigError(
+                f"task=study with scaling={config.scaling.name}: its arms have their own rules",
+                "give an arm the rule, e.g. "
+                f"+task.arms.{config.scaling.name}='{{schedule: fixed, "
+                f"scaling: {config.scaling.name}}}'",
+            )
         self.arms = make_arms(self.task, config.gpus)
         self.budget_samples, self.seeds = config.budget_samples, self.task.seeds
         self.directory = Path(self.task.directory or self._default_directory()).absolute()
@@ -117,6 +126,7 @@ class StudyPlan:
                 target=self.config.target,
                 # (long enough for every schedule; the budget is found later)
                 budget=self.config.budget_samples or _PASSES * self.specs.one_pass,
+                scaling=arm.scaling,
             )
             for arm in self.arms
         ]
@@ -169,7 +179,7 @@ class StudyPlan:
             for seed in seeds:
                 spec = self.specs.run(
                     Path("-"), arm.name, FixedConfig(), gpus=arm.gpus, rate=1.0, seed=seed,
-                    target=None, budget=self.specs.one_pass,
+                    target=None, budget=self.specs.one_pass, scaling=_without_warmup(arm.scaling),
                 )  # fmt: skip
                 labels.append(f"{arm.name} seed {seed}")
                 runs.append(spec.plan)
@@ -197,3 +207,8 @@ class StudyPlan:
     def _default_directory(self) -> str:
         names = (self.config.dataset["name"], self.config.model["name"], self.config.optimizer.name)
         return f"studies/{'-'.join(map(str, names))}-gpus{self.config.gpus}"
+
+
+def _without_warmup(scaling: ScalingConfig) -> ScalingConfig:
+    """The same rule for a constant rate."""
+    return replace(scaling, warmup="none") if isinstance(scaling, CustomRule) else scaling

@@ -237,6 +237,7 @@ class _Study:
                 seed=seed,
                 target=self.target,
                 budget=self.budget,
+                scaling=arm.scaling,
                 tracker=self.config.tracker,
             )
             for arm in self.arms

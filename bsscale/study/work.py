@@ -15,6 +15,7 @@ from bsscale.planning.devices import Devices
 from bsscale.planning.plan import Plan
 from bsscale.planning.stacks import make_stacks
 from bsscale.schedules.options import CustomScheduleConfig, ScheduleConfig
+from bsscale.schedules.options.scaling import given_scaling, make_scaling
 from bsscale.study.arms import given_options, make_arms, make_schedule
 from bsscale.study.options import StudyOptions
 from bsscale.study.specs import Specs
@@ -72,6 +73,7 @@ def describe(spec: RunSpec, directory: Path) -> dict[str, Any]:
         "where": str(spec.directory.relative_to(directory)),
         "arm": spec.arm,
         "schedule": given_options(config.schedule),
+        "scaling": given_scaling(config.scaling),
         "gpus": config.gpus,
         "rate": config.base_lr,
         "seed": config.seed,
@@ -87,6 +89,7 @@ def _spec(specs: Specs, described: Mapping[str, Any], tracker: TrackerOptions) -
         Path(options.pop("where")),
         options.pop("arm"),
         _schedule(specs, options.pop("schedule")),
+        scaling=make_scaling(options.pop("scaling")),
         tracker=tracker if options.pop("tracked") else None,
         **options,
     )

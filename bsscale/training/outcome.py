@@ -92,7 +92,7 @@ def record_of(
             if dataset is not None and plan.metric.name == "auc"
             else None,
             "schedule": config.schedule.name,
-            "scaling": config.schedule.scaling_rule,
+            "scaling": plan.scaling,
             "optimizer": config.optimizer.name,
             "model": str(config.model["name"]),
             "dataset": str(config.dataset["name"]),

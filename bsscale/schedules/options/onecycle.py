@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from bsscale.errors import ConfigError
 from bsscale.schedules import OneCycle, OneCycleTorch, Schedule, checks
 from bsscale.schedules.options.base import Reader, ScheduleConfig, ScheduleContext, not_read
-from bsscale.schedules.options.units import given_length, length, scaled_peak
+from bsscale.schedules.options.units import given_length, length, peak
 
 __all__ = ["OneCycleConfig", "OneCycleTorchConfig"]
 
@@ -31,7 +31,10 @@ class _CycleConfig(ScheduleConfig):
     def _peak(
         self, context: ScheduleContext, option: str, given: float | None, default: float
     ) -> float:
-        """The peak as given, or by a rule; `default` x gpus x base_lr if there is neither."""
+        """The peak as given, or by a rule.
+
+        Without one of its own it is `default` times what a scaling rule gives, or gpus x base_lr.
+        """
         if given is not None and (self.scaling is not None or self.factor is not None):
             other = "scaling" if self.scaling is not None else "factor"
             raise ConfigError(
@@ -41,14 +44,8 @@ class _CycleConfig(ScheduleConfig):
             )
         if given is not None:
             return given
-        if self.scaling is not None:
-            return scaled_peak(context, self.scaling, self.factor)
-        if self.factor is not None:
-            raise ConfigError(
-                f"schedule.factor={self.factor} does nothing without schedule.scaling=factor",
-                "give both, or leave the factor out",
-            )
-        return default * scaled_peak(context, "linear", None)
+        by_rule = peak(context, self.scaling, self.factor, default=context.gpus)
+        return by_rule if self.scaling is not None else default * by_rule
 
     def _momentum(self, context: ScheduleContext, *options: str) -> bool:
         """Whether momentum is cycled; its options must keep their defaults where it is not."""
