@@ -122,6 +122,7 @@ def test_a_fixed_rate_by_a_rule_is_the_schedule_of_that_name_to_the_bit() -> Non
 
 def every_schedule() -> list[ScheduleConfig]:
     own_rule = ("linear_scaling", "sqrt_scaling", "scaled", "deepspeed", "range_test", "sequence")
+    own_rule += ("custom",)  # (it has no default)
     return [SCHEDULES[name]() for name in SCHEDULES if name not in own_rule]
 
 
@@ -146,6 +147,17 @@ def test_parts_of_a_sequence_take_their_peaks_from_the_rule() -> None:
         schedule=SequenceConfig(), scaling=SqrtRule(), budget_samples=40_960
     ).schedule
     assert max(schedule.lr(step) for step in range(40)) == 0.4
+
+
+def test_a_schedule_of_the_users_is_given_the_rate_of_the_rule() -> None:
+    custom = SCHEDULES["custom"]
+    schedule = custom(_target_="bsscale.schedules.Constant", options={"rate": 0.3})
+    with pytest.raises(ConfigError, match="no rate that a rule gives"):
+        plan_of(schedule=schedule, scaling=SqrtRule())
+    decay = custom(_target_="tests.own_parts.Power", options={"steps": 30})
+    ruled = plan_of(schedule=decay, scaling=SqrtRule()).schedule
+    plain = plan_of(schedule=decay).schedule
+    assert ruled.lr(7) == pytest.approx(4 * plain.lr(7), rel=1e-12)
 
 
 def test_accumulation_is_part_of_the_1_gpu_batch() -> None:

@@ -40,4 +40,6 @@ class CustomScheduleConfig(ScheduleConfig):
         target = checks.imported("schedule._target_", self._target_, "my_module.MySchedule")
         takes = checks.parameters_of(target)
         given = {key: getattr(context, key) for key in _OF_THE_RUN if key in takes}
+        if "base_lr" in given and context.lr_factor is not None:  # a scaling rule gives its peak
+            given["base_lr"] *= context.lr_factor
         return Custom(self._target_, {**given, **self.options})
