@@ -170,7 +170,10 @@ def test_no_tracker_is_none(tmp_path: Path) -> None:
 
 
 def test_training_goes_on_if_wandb_cannot_start(bsscale: Bsscale, tmp_path: Path) -> None:
-    done = bsscale(*ON, "hydra.run.dir=run", "tracker.mode=sideways")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "wandb.py").write_text("raise ImportError('it is broken')")
+    path = os.pathsep.join([str(Path(__file__).parent.parent), str(tmp_path / "broken")])
+    done = bsscale(*ON, "hydra.run.dir=run", PYTHONPATH=path)
     assert done.code == 0, done.text
     assert read_run(tmp_path / "run").status == "exhausted"
     assert done.text.count("W&B failed") == 1

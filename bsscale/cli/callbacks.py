@@ -36,7 +36,8 @@ class Around(Callback):
         """Refuse a launcher that has nothing to start, and a directory that cannot be written."""
         HydraConfig.instance().set_config(config)
         launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
-        if launcher not in IN_THIS_PROCESS and not TASKS[config.task.name].starts_jobs:
+        name = OmegaConf.select(config, "task.name", throw_on_resolution_failure=False)
+        if launcher not in IN_THIS_PROCESS and name in TASKS and not TASKS[name].starts_jobs:
             print(
                 f"error: hydra/launcher={launcher} starts a sweep's runs, and this is one run\n"
                 "  -> add -m (a sweep may be of one run), or leave hydra/launcher out",

@@ -16,7 +16,16 @@ import numpy.typing as npt
 
 from bsscale.stats.readings import minimum_tenth, steepest, valley
 
-__all__ = ["Curve", "Edge", "Estimates", "Suggestion", "estimates", "find_edge", "suggest"]
+__all__ = [
+    "PEAK_OF_EDGE",
+    "Curve",
+    "Edge",
+    "Estimates",
+    "Suggestion",
+    "estimates",
+    "find_edge",
+    "suggest",
+]
 
 # Evaluations that a rise must last, and how many times the noise it must be.
 RISE_LASTS = 3

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, cast
 
+from bsscale.config.files import typed
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.files.replace import plain
@@ -66,7 +68,7 @@ def make_arms(task: StudyOptions, gpus: int) -> list[Arm]:
     ConfigError
         For an arm that cannot be run, or if there is not one baseline.
     """
-    arms = [_arm(name, options, gpus) for name, options in task.arms.items()]
+    arms = [_arm(str(name), options, gpus) for name, options in task.arms.items()]
     baselines = [arm.name for arm in arms if arm.role == "baseline"]
     if len(baselines) != 1:
         raise ConfigError(
@@ -77,17 +79,18 @@ def make_arms(task: StudyOptions, gpus: int) -> list[Arm]:
 
 
 def _arm(name: str, given_options: Any, gpus: int) -> Arm:
-    try:
-        options = StudyArm(**given_options)
-        schedule = str(dict(options.schedule).get("name", ""))
-    except TypeError as error:
+    _check_name(name)
+    where = f"task.arms.{name}"
+    if not isinstance(given_options, Mapping):
         raise ConfigError(
-            f"task.arms.{name}={given_options}: {error}",
+            f"{where}={given_options} is no arm",
             "give schedule={name: ...}, and role, gpus, rate or preset if need be",
-        ) from None
+        )
+    options = typed(StudyArm, given_options, where)
+    schedule = str(options.schedule.get("name", ""))
     if schedule not in SCHEDULES:
         raise ConfigError(
-            f"task.arms.{name}.schedule.name={schedule} is no schedule",
+            f"{where}.schedule.name={schedule} is no schedule",
             f"give one of {', '.join(SCHEDULES)}",
         )
     if options.preset and schedule != "onecycle":
@@ -104,12 +107,7 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
                 f"task.arms.{name}.{key}={value} is not one of its values",
                 f"give {' or '.join(choices)}",
             )
-    try:
-        built = make_schedule(options.schedule)
-    except TypeError as error:
-        raise ConfigError(
-            f"task.arms.{name}.schedule: {error}", f"see conf/schedule/{schedule}.yaml"
-        ) from None
+    built = typed(SCHEDULES[schedule], options.schedule, f"{where}.schedule")
     return Arm(
         name=name,
         role=cast("Role", options.role),
@@ -118,6 +116,15 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
         preset=options.preset,
         schedule=resolve(built),
     )
+
+
+def _check_name(name: str) -> None:
+    """An arm's name is that of a directory in the study's."""
+    if not re.fullmatch(r"\w[\w.+=@-]{0,99}", name):
+        raise ConfigError(
+            f"task.arms has the name {name!r}, and a directory is named after it",
+            "give up to 100 letters, digits, and _ . + = @ -, the first a letter, a digit or _",
+        )
 
 
 def given_options(schedule: ScheduleConfig) -> dict[str, Any]:

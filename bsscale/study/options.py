@@ -80,14 +80,15 @@ class StudyOptions(TaskOptions):
                 "range tests and searches",
                 "give report seeds below 1,000,000",
             )
-        low, high = self.lowest_lr or 0, self.highest_lr or math.inf
-        if not 0 <= low < high:
+        low = 0 if self.lowest_lr is None else self.lowest_lr
+        high = math.inf if self.highest_lr is None else self.highest_lr
+        if not 0 <= low < high or low == math.inf or self.lowest_lr == 0:
             raise ConfigError(
                 f"task.lowest_lr={self.lowest_lr}, task.highest_lr={self.highest_lr}",
                 "give a positive lowest rate below the highest",
             )
-        if not 0 <= self.margin_auc < 0.5 or not self.budget_factor >= 1:
+        if not 0 <= self.margin_auc < 0.5 or not 1 <= self.budget_factor < math.inf:
             raise ConfigError(
                 f"task.margin_auc={self.margin_auc}, task.budget_factor={self.budget_factor}",
-                "give a margin from 0 to 0.5, and a budget factor of at least 1",
+                "give a margin from 0 to 0.5, and a finite budget factor of at least 1",
             )

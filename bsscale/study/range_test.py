@@ -28,7 +28,14 @@ from bsscale.records.identity import differences
 from bsscale.records.schema import FORMAT_VERSION, read_object, version_of
 from bsscale.report.figures import draw_lines, range_test_chart, save
 from bsscale.schedules.options import OneCycleConfig
-from bsscale.stats.range_test import Curve, Estimates, Suggestion, estimates, suggest
+from bsscale.stats.range_test import (
+    PEAK_OF_EDGE,
+    Curve,
+    Estimates,
+    Suggestion,
+    estimates,
+    suggest,
+)
 from bsscale.study.options import RangeTestOptions
 from bsscale.terminal.tables import render_table
 from bsscale.training.run import run, run_together
@@ -67,6 +74,8 @@ def range_test(
         curves[seed], readings[seed] = curve, estimates(curve, entropy, chance)
         edge = readings[seed].edge
         log.info("seed %d: %s at lr %.3g", seed, edge.reason, edge.lr)
+    better = [(curve.loss < entropy) | (curve.auc > chance) for curve in curves.values()]
+    _refuse_too_high(curves, readings, any(each.any() for each in better))
 
     suggestion = suggest(
         list(readings.values()),
@@ -75,6 +84,30 @@ def range_test(
     )
     _report(suggestion, curves, readings, directory, specs)
     return suggestion
+
+
+def _refuse_too_high(
+    curves: Mapping[int, Curve], readings: Mapping[int, Estimates], has_learnt: bool
+) -> None:
+    """Raise ConfigError for a test that says nothing of the rates that a cycle would use."""
+    remedy = (
+        "try lower ones, in another directory: task.ramp.lr_range_test_min_lr=RATE; in a study, "
+        "give that arm its rates (preset: false), or remove it"
+    )
+    tried = min(float(curve.lr[0]) for curve in curves.values())
+    if not has_learnt:
+        raise ConfigError(
+            f"no evaluation was better than chance at any rate from {tried:.3g} on", remedy
+        )
+    seed = min(readings, key=lambda seed: readings[seed].edge.lr)
+    edge = readings[seed].edge
+    if edge.diverged and edge.lr * PEAK_OF_EDGE < tried:
+        evaluations = int((curves[seed].lr <= edge.lr).sum())
+        raise ConfigError(
+            f"seed {seed} diverged within {evaluations} evaluations of the lowest rate, "
+            f"{tried:.3g}: half of its edge, {edge.lr:.3g}, was not tried",
+            remedy,
+        )
 
 
 def plan_range_test(

@@ -24,9 +24,11 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from bsscale.cli.composed import check_composed
+from bsscale.cli.explain import explained
 from bsscale.cli.jobs import Job, keep_saved_configuration, remembering_datasets
 from bsscale.cli.tasks import TASKS, Task
-from bsscale.errors import BsscaleError
+from bsscale.cli.tasks.task import refuse_replaced
 
 if TYPE_CHECKING:
     from bsscale.planning.devices import Devices
@@ -144,19 +146,23 @@ class CheckedLauncher(Launcher):
         all_mine = [filter_overrides(overrides) for overrides in job_overrides]
         shared = set.intersection(*map(set, all_mine)) if all_mine else set()
         for number, overrides in enumerate(job_overrides, start=first):
-            cfg = self.context.config_loader.load_sweep_config(self.config, list(overrides))
-            _number(cfg, number, number)
             mine = all_mine[number - first]
             described = " ".join(each for each in mine if each not in shared)
             try:
+                cfg = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+                check_composed(cfg, cfg.hydra)
+                _number(cfg, number, number)
                 task = TASKS[cfg.task.name]
+                refuse_replaced(task, cfg.task.name, overrides)
                 job = Job(cfg, cfg.hydra, load, self.devices(task))
                 plan = task.check(job)
                 checked = CheckedJob(number, list(overrides), cfg, task, job, plan, described)
                 self.check(checked)
-            except BsscaleError as error:
+            except Exception as error:
+                if (known := explained(error)) is None:
+                    raise
                 raise CompactHydraException(
-                    f"Nothing was trained: in the job {' '.join(mine)}: {error}"
+                    f"Nothing was trained: in the job {' '.join(mine)}: {known}"
                 ) from None
             jobs.append(checked)
         return jobs
