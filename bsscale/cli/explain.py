@@ -42,7 +42,8 @@ def explained(error: BaseException) -> BsscaleError | None:
     if isinstance(cause, OmegaConfBaseException):
         return _of_omegaconf(cause, str(error))
     if isinstance(error, HydraException):
-        return ConfigError(_without_hints(str(error)), HELP)
+        fact, has_remedy, remedy = _without_hints(str(error)).partition("\n  -> ")
+        return ConfigError(fact, remedy if has_remedy else HELP)
     return None
 
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from bsscale.config import Config, TrackerOptions
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, FormatVersionError
-from bsscale.files.replace import write_json
+from bsscale.files.replace import replace_text, write_json
 from bsscale.objectives.binary import chance_auc_bound, label_entropy
 from bsscale.planning.description import describe_plan
 from bsscale.planning.devices import Devices
@@ -260,9 +260,7 @@ def _report(
     log.info("\n%s\n", table)
     preset = directory / "preset.yaml"
     lines = [f"{key}: {value}" for key, value in suggestion.preset().items()]
-    preset.write_text(
-        f"# From a range test: {suggestion.reason}.\n" + "\n".join(lines) + "\n", encoding="utf-8"
-    )
+    replace_text(preset, f"# From a range test: {suggestion.reason}.\n" + "\n".join(lines) + "\n")
     data: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "training": _training(specs),
