@@ -56,13 +56,7 @@ def read_yaml(option: str, path: str) -> dict[str, Any]:
             f"{option}={path} holds no options",
             "give a file of keys with values; a file may be empty because what wrote it was ended",
         )
-    for key, value in values.items():
-        # It could read the environment, secrets included, into the records.
-        if "${" in f"{key}{value}":
-            raise ConfigError(
-                f"{option}={path} refers to something else: {key}: {value}",
-                "give plain values: what is read from a file is not resolved",
-            )
+    _refuse_interpolations(values, f"{option}={path}")
     return values
 
 
@@ -96,6 +90,7 @@ def typed(config: type[C], values: Mapping[str, Any], where: str) -> C:
     ConfigError
         For an unknown option or a value of the wrong type.
     """
+    _refuse_interpolations(values, where)
     checks.keys(values, [field.name for field in fields(config)], where)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(config), dict(values))
@@ -106,6 +101,16 @@ def typed(config: type[C], values: Mapping[str, Any], where: str) -> C:
     made = OmegaConf.to_object(merged)
     assert isinstance(made, config)
     return made
+
+
+def _refuse_interpolations(values: Mapping[str, Any], where: str) -> None:
+    """They could read the environment, secrets included, into the records."""
+    for key, value in values.items():
+        if "${" in f"{key}{value}":
+            raise ConfigError(
+                f"{where} refers to something else: {key}: {value}",
+                "give plain values: what is read from a file is not resolved",
+            )
 
 
 def _read(option: str, path: str) -> str:
