@@ -44,6 +44,12 @@ def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
                 f"the configuration has no {group}",
                 f"write {group}=NAME; there are {', '.join(sorted(choices()[group]))}",
             )
+    for group in _MADE:
+        if OmegaConf.is_missing(cfg[group], "_target_"):
+            raise ConfigError(
+                f"{group}=custom without {group}._target_ is no {group}",
+                f"give the import path of yours: {group}._target_=MODULE.NAME",
+            )
     for key in cfg:
         if key != "hydra":
             _resolve(cfg, str(key))

@@ -115,7 +115,12 @@ class LogFileHandler(logging.FileHandler):
     def _lost(self, error: BaseException | None, record: logging.LogRecord) -> None:
         if not isinstance(error, OSError):
             super().handleError(record)
-        elif not self._said:
+            return
+        if self.stream is not None:  # (what it still holds is lost; the next message opens it anew)
+            with suppress(OSError):
+                self.stream.close()
+            self.stream = None  # type: ignore[assignment]
+        if not self._said:
             self._said = True
             reason = error.strerror or error
             with suppress(OSError):
