@@ -142,7 +142,7 @@ def test_training_after_a_test_is_training_without_one(tmp_path: Path) -> None:
 
 def test_rates_that_are_all_too_high_suggest_nothing(tmp_path: Path) -> None:
     ramp = replace(EXPONENTIAL, lr_range_test_min_lr=1e5, lr_range_test_max_lr=1e6)
-    refused(tmp_path, ramp, "diverged within 3 evaluations of the lowest rate")
+    refused(tmp_path, ramp, "diverged within 1 evaluations of the lowest rate")
 
 
 def test_a_test_that_learns_nothing_suggests_nothing(

@@ -119,7 +119,7 @@ class LogFileHandler(logging.FileHandler):
         if self.stream is not None:  # (what it still holds is lost; the next message opens it anew)
             with suppress(OSError):
                 self.stream.close()
-            self.stream = None  # type: ignore[assignment]
+            self.stream = None
         if not self._said:
             self._said = True
             reason = error.strerror or error

@@ -77,6 +77,8 @@ class Mirror:
 
     def finish(self, directory: Path) -> None:
         """The records are complete; wait if no other run is open."""
+        if str(directory) not in self._open:  # it has failed, and nothing more is answered
+            return
         self._open.discard(str(directory))
         self._ending.add(str(directory))
         self._send({"finish": str(directory)})
