@@ -1,4 +1,4 @@
-"""The README's pictures of dashboards, from a multirun that this trains (two minutes).
+"""The pictures of docs/dashboards.md, from a multirun that this trains (two minutes).
 
     pip install -c constraints.txt -e '.[dev]'
     python docs/make_pictures.py

@@ -14,12 +14,12 @@
 # %% [markdown]
 # # A first study
 #
-# A job that is well tuned on 1 GPU is given 8. What must happen to its learning rate, so that it
-# needs no more samples than before? One command registers the question, tunes, trains every arm
-# on the same seeds and compares; this notebook reads what it wrote.
+# A job is well tuned on 1 GPU. Now it gets 8. What must you do to its learning rate so that it
+# needs no more samples than before? One command registers the question, tunes the rates, trains
+# every arm on the same seeds and compares the arms. This notebook reads the files that it writes.
 #
-# The data are a synthetic click stream and the model is small, so that it takes half a minute.
-# The same command without the `dataset.` and `model.` lines asks it of real flights.
+# The data are a synthetic click stream and the model is small, so the study takes half a minute.
+# Without the `dataset` and `model` lines, the same command studies real flights.
 
 # %%
 import json
@@ -62,10 +62,10 @@ printed = bsscale(
 )
 
 # %% [markdown]
-# ## What was settled before any arm was trained
+# ## What the study fixed before it trained any arm
 #
-# The rate of the 1-GPU job was tuned, the target was fixed by tuned 1-GPU runs, and the 1-Cycle was
-# configured by a range test, each on seeds of its own. Arms and rules are registered with a hash.
+# It tuned the rate of the 1-GPU job, fixed the target by tuned 1-GPU runs, and configured the
+# 1-Cycle by a range test, each on seeds of its own. It registered arms and rules with a hash.
 
 # %%
 study = json.loads((work / "study/study.json").read_text())
@@ -76,8 +76,9 @@ print("target       ", f"AUC {study['target']:.4f}")
 # %% [markdown]
 # ## Model convergence
 #
-# The median AUC of each arm over samples, and the middle half of its seeds. The dashed line is the
-# target: what counts is where a curve crosses it.
+# The lines are the median AUC of each arm over samples, and the bands are the middle half of its
+# seeds. The dashed line is the target. The result of an arm is the point where its curve crosses
+# it.
 
 # %%
 report = json.loads((work / "study/report/report.json").read_text())
@@ -119,8 +120,9 @@ for_a_talk(band + target + median)
 # %% [markdown]
 # ## The answer
 #
-# Samples to the target over those of the 1-GPU job, with the 95% interval of the ratio of medians,
-# bootstrapped over paired seeds. At 1 the larger batch costs nothing.
+# The ratio is the samples to the target divided by those of the 1-GPU job. Its 95% interval is
+# that of the ratio of medians, by a bootstrap over paired seeds. A ratio of 1 means that the
+# larger batch costs no samples.
 
 # %%
 table = pl.read_csv(work / "study/report/report.csv")
@@ -148,6 +150,6 @@ for row in table.filter(pl.col("verdict").is_not_null()).iter_rows(named=True):
     print(f"{row['arm']}: {row['verdict']}")
 
 # %% [markdown]
-# Six seeds tell a factor of two from none, not a tenth from none. Start the command again with
-# `task.seeds=20`: it trains what is new, and nothing twice. `study/report/report.html` in the work
-# directory is the whole report, one file, offline.
+# Six seeds are enough to detect a factor of two, but not a difference of a tenth. Start the
+# command again with `task.seeds=20`: it trains only the new seeds. `study/report/report.html` in
+# the work directory is the whole report, in one file that works offline.

@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Reading records
 #
-# A run is a folder: `run.json` says what was run and what came of it, `evals.jsonl` has a line for
-# every evaluation. That is all there is; the tables, figures and W&B runs are made from it. This
-# notebook makes a few runs and reads them without bsscale: JSON, polars and Altair.
+# A run is a folder. `run.json` has its configuration and its result, and `evals.jsonl` has one
+# line for each evaluation. The tables, figures and W&B runs are all made from these files. This
+# notebook trains a few runs and reads them without bsscale, with JSON, polars and Altair.
 
 # %%
 import json
@@ -43,8 +43,8 @@ def bsscale(*arguments: str) -> str:
 
 
 # %% [markdown]
-# Three schedules at 8 GPUs on three seeds, mirrored to W&B offline (the default; `tracker=none`
-# leaves W&B out and changes nothing else).
+# Three schedules at 8 GPUs on three seeds, with an offline copy for W&B (the default;
+# `tracker=none` turns only W&B off).
 
 # %%
 printed = bsscale(
@@ -59,7 +59,8 @@ printed = bsscale(
 # ## Runs as a data frame
 #
 # A run that did not reach its target has `null` for `samples_to_target`: it is censored. It needs
-# more than it was given, so it counts as infinite, and the median of three is the second lowest.
+# more samples than its budget, so it counts as infinite. The median of three is then still the
+# second lowest.
 
 # %%
 paths = sorted(work.glob("sweep/*/run.json"))
@@ -76,7 +77,7 @@ runs.group_by("schedule", maintain_order=True).agg(
 )
 
 # %% [markdown]
-# The whole resolved configuration is in the record as well, and the versions it ran with:
+# The record also has the whole resolved configuration and the versions of the packages:
 
 # %%
 schedule = records[-1]["config"]["schedule"]
@@ -86,8 +87,8 @@ print(records[-1]["environment"]["packages"])
 # %% [markdown]
 # ## Evaluations, and plots of your own
 #
-# Evaluations fall on the same grid in samples whatever the batch is, so runs can be compared point
-# by point. Here: what the learning rate was, against what was learnt.
+# Evaluations are at the same sample counts whatever the batch is, so runs can be compared point by
+# point. These figures show the AUC and the learning rate over samples.
 
 # %%
 evals = pl.concat(
@@ -126,9 +127,9 @@ for_a_talk(lines.mark_line(strokeWidth=3).encode(y=alt.Y("lr", title="learning r
 # %% [markdown]
 # ## W&B or not
 #
-# Each run folder has its offline W&B run, with the same numbers. `wandb leet RUN/wandb` shows it in
-# a terminal, `wandb sync RUN/wandb/offline-run-*` uploads it, and `tracker.mode=online` sends it as
-# it happens. Nothing below needs any of that.
+# Each run folder has an offline W&B run with the same numbers. `wandb leet RUN/wandb` shows it in
+# a terminal. `wandb sync RUN/wandb/offline-run-*` uploads it, and `tracker.mode=online` sends runs
+# while they train. The cells below do not need W&B.
 
 # %%
 [mirror] = (work / "sweep/0/wandb").glob("offline-run-*/*.wandb")
@@ -137,8 +138,8 @@ print(mirror.name.startswith("run-"), f"{mirror.stat().st_size / 1000:.0f} kB")
 # %% [markdown]
 # ## bsscale's own comparison
 #
-# The censored medians, the intervals and the verdicts are made by `task=report` from the same
-# files; `report.csv` and `report.json` are for notebooks.
+# `task=report` computes the medians, the intervals and the verdicts from the same files. It writes
+# `report.csv` and `report.json` for notebooks.
 
 # %%
 bsscale("task=report", "task.runs=sweep", "task.out=report")
@@ -150,10 +151,10 @@ pl.read_csv(work / "report/report.csv").select(
 # %% [markdown]
 # ## Records of a question: does the number of stairs matter?
 #
-# `python -m bsscale -m +sweeps=stair_counts` trains a 1-Cycle in 25 stair counts on 10 seeds
-# (see `docs/stair_counts.md`). Its reports are in `docs/studies`. A cell is the ratio of medians
-# to the continuous cycle, in bold where the 95% interval excludes 1. With 24 comparisons a panel,
-# one or so would by chance.
+# `python -m bsscale -m +sweeps=stair_counts` trains 1-Cycles with 25 combinations of stair counts
+# on 10 seeds each (see `docs/stair_counts.md`). The reports are in `docs/studies`. Each cell is
+# the ratio of medians to the continuous cycle. It is bold if the 95% interval excludes 1. A panel
+# has 24 comparisons, so about one interval would exclude 1 by chance.
 
 # %%
 kept = Path.cwd().resolve().parent / "docs/studies/stair-counts"
@@ -185,7 +186,7 @@ plain = numbers.transform_filter("!datum.told_apart")
 )
 
 # %% [markdown]
-# A single stair, which stays at the minimum but for one step, is slower everywhere. From five
-# stairs in each half on, nothing is told apart from the continuous cycle on flights; on synthetic
-# clicks few stairs in the fall are faster by up to a tenth. Fewer stairs are also a lower rate on
-# average, and this comparison does not take the two apart.
+# A half with a single stair stays at the minimum except for one step, and is slower everywhere.
+# With five or more stairs in each half, no difference from the continuous cycle was found on
+# flights. On synthetic clicks, few stairs in the fall are faster by up to a tenth. Fewer stairs
+# also have a lower rate on average, and this comparison cannot separate the two effects.

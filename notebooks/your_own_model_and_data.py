@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Your own model and data
 #
-# A table with a 0/1 column and a `torch.nn.Module`: what happens to *your* job at 8 times the
-# batch?
+# You have a table with a 0/1 column and a `torch.nn.Module`. What happens to *your* job at 8 times
+# the batch?
 
 # %%
 import json
@@ -45,8 +45,8 @@ def bsscale(*arguments: str) -> str:
 # %% [markdown]
 # ## The data: a Parquet file
 #
-# (CSV and TSV do as well.) Text columns are categorical, numbers numeric; `dataset.categorical` and
-# `dataset.numeric` choose otherwise.
+# (CSV and TSV files work too.) Text columns are categorical and number columns are numeric, unless
+# `dataset.categorical` and `dataset.numeric` name the columns.
 
 # %%
 rng = np.random.default_rng(0)
@@ -63,7 +63,7 @@ clicks.head(3)
 # %% [markdown]
 # ## The model: a module
 #
-# Its constructor is told the number of categories of each field and the number of numeric fields.
+# Its constructor receives the number of categories of each field and the number of numeric fields.
 
 # %%
 MODEL = """
@@ -90,8 +90,9 @@ mine = [
 # %% [markdown]
 # ## Range test: how high may the rate go?
 #
-# The rate grows from far too low to far too high while the model trains. Where the loss rises
-# beyond its noise is the edge; the cycle that is suggested follows from the lowest of three seeds'.
+# The rate grows from far too low to far too high while the model trains. The edge is the rate at
+# which the loss rises beyond its noise. The suggested cycle follows from the lowest edge of three
+# seeds.
 
 # %%
 printed = bsscale("task=range_test", *mine, "base_lr=0.1", "hydra.run.dir=range")
@@ -135,8 +136,8 @@ for_a_talk(ramp + mark.mark_rule(strokeDash=[6, 4]) + text)
 # %% [markdown]
 # ## The study
 #
-# Nobody has tuned this model, so the study does: the rate at 1 GPU, the target, the cycle, each on
-# seeds of its own; then every arm on the same six.
+# Nobody has tuned this model, so the study does it. It finds the rate at 1 GPU, the target and the
+# cycle, each on seeds of its own. Then it trains every arm on the same six seeds.
 
 # %%
 printed = bsscale(

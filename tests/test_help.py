@@ -93,7 +93,7 @@ def test_a_choice_shows_its_file_and_nothing_else(bsscale: Bsscale) -> None:
         (("task", "study"), ["task.seeds=10 number of report seeds", "task.arms.one_gpu={"]),
         (("task", "range_test"), ["task.ramp the options of", "task.ramp.mode=exponential"]),
         # The options of ddp are those of auto, which its file is based on.
-        (("executor", "ddp"), ["executor.threads=1 CPU threads", "one process a CUDA device"]),
+        (("executor", "ddp"), ["executor.threads=1 CPU threads", "one process for each CUDA"]),
         (("schedule", "sequence"), ["schedule.parts=[{name: linear_warmup, length_fraction:"]),
         (("model", "custom"), ["model._target_=??? the class"]),
         (("experiment", "tutorial"), ["model=deepfm", "model.embedding_init=normal"]),

@@ -295,7 +295,7 @@ def test_a_crossing_lies_in_its_interval(auc: list[float | None], target: float)
 
 
 def test_rejected_curves() -> None:
-    with pytest.raises(MetricError, match="2 sample counts and 1 AUC"):
+    with pytest.raises(MetricError, match="2 sample counts and 1 values"):
         crossing([0, 1], [0.5], 0.8)
     with pytest.raises(MetricError, match="must increase, but 10 follows 10"):
         crossing([0, 10, 10], [0.5, 0.6, 0.7], 0.8)

@@ -1,10 +1,12 @@
-"""The README's commands and snippets are the truth."""
+"""The commands, snippets and links of README and docs are right."""
 
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import re
 import shlex
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +17,28 @@ from tests.conftest import Finished
 
 __all__ = ["hydra"]
 
-README = Path(__file__).parent.parent / "README.md"
-TEXT = README.read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
 PAGES = [
-    TEXT,
-    *(path.read_text(encoding="utf-8") for path in (README.parent / "docs").glob("*.md")),
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
 ]
-COMMANDS = sorted({c for page in PAGES for c in re.findall(r"python -m bsscale ([^`\n|]*)", page)})
+TEXTS = {page: page.read_text(encoding="utf-8") for page in PAGES}
+TEXT = "\n".join(TEXTS.values())
+# Comments in YAML files name commands too; a backslash continues one on the next line.
+COMMENTS = "\n".join(
+    path.read_text(encoding="utf-8").replace("\\\n#", "")
+    for folder in ("conf", "sweeps")
+    for path in sorted((ROOT / folder).rglob("*.yaml"))
+)
+LONGEST_README_LINES = 200
+
+
+def commands(text: str, start: str) -> list[str]:
+    """What follows `start` in each command of `text`, up to the end of the command."""
+    return sorted({rest.strip() for rest in re.findall(rf"{start} ([^`\n|#]*)", text)})
+
+
+COMMANDS = commands(TEXT + COMMENTS, r"(?:python|torchrun [^`\n]*) -m bsscale")
 
 
 @pytest.mark.usefixtures("hydra")
@@ -34,7 +51,43 @@ def test_every_command_composes(command: str) -> None:
 
 
 def test_there_are_commands() -> None:
-    assert len(COMMANDS) > 10
+    assert len(COMMANDS) > 40
+
+
+@pytest.mark.parametrize("module", commands(TEXT, r"python -m(?= tests\.)"))
+def test_every_benchmark_exists(module: str) -> None:
+    assert importlib.util.find_spec(module.split()[0]) is not None
+
+
+@pytest.mark.parametrize("arguments", commands(TEXT, r"python(?= [a-z])"))
+def test_every_script_exists(arguments: str) -> None:
+    assert (ROOT / arguments.split()[0]).is_file()
+
+
+@pytest.mark.parametrize("arguments", commands(TEXT, r"python -m pytest"))
+def test_every_tested_path_exists(arguments: str) -> None:
+    for word in shlex.split(arguments):
+        if word.startswith(("tests", "notebooks")):
+            assert (ROOT / word).exists()
+
+
+def test_every_extra_exists() -> None:
+    named = set(re.findall(r"-e '\.\[(\w+)\]'", TEXT))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert named and named <= set(extras["optional-dependencies"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", TEXTS[page]):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_readme_is_short_and_lists_every_page() -> None:
+    readme = TEXTS[ROOT / "README.md"]
+    assert len(readme.splitlines()) <= LONGEST_README_LINES
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f"](docs/{page.name})" in readme, page.name
 
 
 def snippet(name: str) -> str:
@@ -57,5 +110,5 @@ def test_your_own_data_and_model_as_written(
 
 
 def test_the_python_session() -> None:
-    results = doctest.testfile(str(README), module_relative=False)
+    results = doctest.testfile(str(ROOT / "docs" / "schedules.md"), module_relative=False)
     assert results.attempted >= 3 and results.failed == 0

@@ -22,9 +22,10 @@ from bsscale.errors import ConfigError
 __all__ = ["CommandLine", "check_arguments", "ordered"]
 
 # Groups of which every run has one.
-_GROUPS = ("task", "dataset", "model", "optimizer", "schedule", "executor", "tracker")
+_MADE = ("dataset", "model", "objective")
+_GROUPS = (*_MADE, "task", "optimizer", "schedule", "executor", "tracker")
 # What may be removed: arms of a study, and arguments of a data set or a model.
-_REMOVABLE = ("task.arms.", "dataset.", "model.", "hydra.")
+_REMOVABLE = ("task.arms.", "dataset.", "model.", "objective.", "hydra.")
 # What of Hydra's own may be added to: plugins, callbacks, logging and environment variables.
 _HYDRA_TAKES = tuple(
     f"hydra.{each}"
@@ -171,7 +172,7 @@ def _check(override: Override, choices: Mapping[str, Collection[str]]) -> None:
         _check_deletion(override, choices)
         return
     owner, _, option = group.rpartition(".")
-    if option == "name" and owner in _GROUPS and owner not in ("dataset", "model"):
+    if option == "name" and owner in _GROUPS and owner not in _MADE:
         raise ConfigError(
             f"{override.input_line} would change the name of the {owner}, and not the {owner}",
             f"write {owner}=NAME; there are {', '.join(sorted(choices[owner]))}",
@@ -193,7 +194,8 @@ def _check(override: Override, choices: Mapping[str, Collection[str]]) -> None:
             raise ConfigError(
                 f"{group} is a number of {len(str(abs(each)))} digits", "give a smaller one"
             )
-        if group in _GROUPS and not isinstance(each, str | QuotedString):
+        chooses = group in _GROUPS or (group == "experiment" and each is not None)
+        if chooses and not isinstance(each, str | QuotedString):
             raise ConfigError(
                 f"{override.input_line} chooses no {group}", _choose(group, choices[group])
             )

@@ -15,7 +15,7 @@ __all__ = ["check_composed"]
 
 # Parts with typed options, which a name stands for; and parts that a `_target_` makes.
 _TYPED = ("task", "optimizer", "schedule", "executor", "tracker")
-_MADE = ("dataset", "model")
+_MADE = ("dataset", "model", "objective")
 
 
 def check_composed(cfg: DictConfig, hydra: Any = None) -> None:

@@ -82,7 +82,7 @@ def _no_option(key: str, error: OmegaConfBaseException) -> ConfigError:
     if not group or group == "hydra":
         return ConfigError(f"there is no option {key}", guess + HELP)
     chosen = node.get("name") if isinstance(node, DictConfig) and owner == group else None
-    if group in ("dataset", "model") and isinstance(node, DictConfig):
+    if group in ("dataset", "model", "objective") and isinstance(node, DictConfig):
         target = str(node.get("_target_", ""))
         if not target.startswith("bsscale."):
             return ConfigError(

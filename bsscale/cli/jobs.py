@@ -78,8 +78,11 @@ class Job:
     def dataset(self) -> Dataset:
         """The data set that its run is trained on."""
         from bsscale.data import load_dataset
+        from bsscale.planning.checks import check_labels
 
-        return (self.load or load_dataset)(self.config.dataset)
+        dataset = (self.load or load_dataset)(self.config.dataset)
+        check_labels(self.config, dataset)
+        return dataset
 
     @cached_property
     def devices(self) -> Devices:

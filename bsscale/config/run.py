@@ -17,6 +17,9 @@ from bsscale.schedules.options import ScheduleConfig
 __all__ = ["Config", "ExecutorOptions", "TaskOptions", "TrackerOptions"]
 
 
+BINARY = {"name": "binary", "_target_": "bsscale.objectives.Binary", "metrics": {}}
+
+
 @dataclass
 class TaskOptions:
     """What to do: the name of a file in conf/task/, and the options of that task.
@@ -54,6 +57,7 @@ class Config:
     task: TaskOptions = field(default_factory=TaskOptions)
     dataset: dict[str, Any] = field(default_factory=dict)
     model: dict[str, Any] = field(default_factory=dict)
+    objective: dict[str, Any] = field(default_factory=lambda: dict(BINARY))
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
@@ -62,6 +66,7 @@ class Config:
     micro_batch: int = 128
     grad_accum: int = 1
     base_lr: float | None = None
+    metric: str | None = None
     target: float | None = None
     stop_at_target: bool = True
     budget_samples: int | None = None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from bsscale.data.checks import check_dataset
 from bsscale.data.dataset import ArrayStream, Dataset, Samples, Schema, TrainStream
 from bsscale.errors import BsscaleError, DataError
 
@@ -51,6 +52,7 @@ def load_dataset(config: Mapping[str, Any]) -> Dataset:
             f"dataset._target_={target} gave a {type(dataset).__name__}, not a Dataset",
             "return a bsscale.data.Dataset, for instance by Dataset.from_arrays",
         )
+    check_dataset(dataset)
     return replace(dataset, arguments=arguments)
 
 

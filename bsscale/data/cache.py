@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bsscale.data.checks import check_dataset
 from bsscale.data.dataset import ArrayStream, Dataset, Samples, Schema
 from bsscale.errors import BsscaleError
 from bsscale.files.checked import Arrays, DamagedError, read_checked, write_checked
@@ -105,6 +106,7 @@ def cached(name: str, key: str, prepare: Callable[[], Dataset]) -> Dataset:
             _log.warning("The cached dataset %s is damaged (%s): preparing it again", path, error)
         _log.info("Preparing dataset %s, once; it is kept in %s", name, path.parent)
         dataset = prepare()
+        check_dataset(dataset)
         try:
             _write(path, key, dataset)
         except OSError as error:

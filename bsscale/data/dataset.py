@@ -61,7 +61,7 @@ class Samples:
     numeric
         float32, shape (n, numeric fields).
     label
-        float32, shape (n,), each 0 or 1.
+        float32, shape (n,): 0 or 1 for objective=binary, a number for objective=regression.
     """
 
     categorical: npt.NDArray[np.int32]

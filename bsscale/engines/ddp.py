@@ -15,7 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bsscale.data import Samples
 from bsscale.engines.eager import EagerEngine
+from bsscale.engines.trial import tried, without_gradient
 from bsscale.planning.plan import Plan
+from bsscale.planning.training_step import ships
 from bsscale.records.checkpoints import Checkpoint
 
 __all__ = ["DDPEngine"]
@@ -31,8 +33,18 @@ class DDPEngine(EagerEngine):
     def begin(self, slot: int, plan: Plan, checkpoint: Checkpoint | None = None) -> None:
         super().begin(slot, plan, checkpoint)
         self._forward = DistributedDataParallel(
-            self._module, device_ids=[self.device] if plan.device == "cuda" else None
+            self._module,
+            device_ids=[self.device] if plan.device == "cuda" else None,
+            find_unused_parameters=not ships(plan.config.model) and self._has_unused_parameters(),
         )
+
+    def _has_unused_parameters(self) -> bool:
+        """Whether the gradient of a parameter is not to be waited for; the same on every rank."""
+        categorical, numeric, _ = self._tensors(self._dataset.train.read(0, 0, 8))
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), self._autocast():
+            torch.manual_seed(0)
+            return bool(without_gradient(tried(self._module, categorical, numeric)))
 
     def close(self) -> None:
         # Gloo can hang or abort if the process group goes while the DDP object lives.

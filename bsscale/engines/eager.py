@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.utils import clip_grad_norm_
 
 from bsscale.data import Dataset, Samples
@@ -24,6 +23,7 @@ from bsscale.engines.checkpointed import (
 )
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
+from bsscale.objectives.torch_form import losses_of
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.schedules.torch_form import apply_rates
@@ -81,6 +81,7 @@ class EagerEngine:
         self.plan = plan
         config = plan.config
         self._clip_grad_norm = config.clip_grad_norm
+        self._losses = losses_of(plan.objective)
         self._step = 0
         torch.manual_seed(plan.config.seed)
         self._module = build_model(config.model, self._dataset.schema)
@@ -206,7 +207,7 @@ class EagerEngine:
                 categorical, numeric, _ = self._tensors(samples[start : start + SCORE_ROWS])
                 part = self._module(categorical, numeric)
                 # (NumPy has no bfloat16)
-                logits[start : start + SCORE_ROWS] = part.double().cpu().numpy()
+                logits[start : start + SCORE_ROWS] = part.double().reshape(-1).cpu().numpy()
         return logits
 
     def _shares(self, step: int) -> Iterator[tuple[Samples, AbstractContextManager[None]]]:
@@ -228,9 +229,9 @@ class EagerEngine:
     def _loss(self, samples: Samples) -> Tensor:
         categorical, numeric, label = self._tensors(samples)
         with self._autocast():
-            logits = self._forward(categorical, numeric)
+            logits = self._forward(categorical, numeric).reshape(label.shape)  # (from (n, 1))
             # In the precision of the label: in bfloat16 a mean over a batch has two digits.
-            return binary_cross_entropy_with_logits(logits.to(label.dtype), label)
+            return self._losses(logits.to(label.dtype), label).mean()
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self._mixed else nullcontext()

@@ -41,7 +41,7 @@ class Engine(Protocol):
         ...
 
     def score(self, samples: Samples) -> npt.NDArray[np.float64]:
-        """Logits of every slot, shape (width, n)."""
+        """Outputs of every slot, shape (width, n)."""
         ...
 
     def model(self, slot: int) -> Any:

@@ -1,4 +1,4 @@
-"""What a run is judged by: the area under the ROC curve, and the sample count at its target.
+"""Metrics of a binary label: the exact area under the ROC curve, log loss, accuracy.
 
 Everything here is exact or float64, and takes anything that `numpy.asarray` takes.
 """
@@ -14,9 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from bsscale.errors import MetricError
 
 __all__ = [
+    "accuracy",
     "binary_cross_entropy",
     "chance_auc_bound",
     "label_entropy",
+    "majority_share",
+    "normalized_entropy",
     "roc_auc",
 ]
 
@@ -159,6 +162,34 @@ def label_entropy(label: ArrayLike) -> float:
     positive = _positive(label)
     share = float(np.mean(positive))
     return -sum(p * math.log(p) for p in (share, 1.0 - share) if p > 0) or 0.0
+
+
+def normalized_entropy(label: ArrayLike, logit: ArrayLike) -> float:
+    """Log loss over the entropy of the labels: 1 is a model that predicts the base rate.
+
+    Takes and raises what `binary_cross_entropy` does; not finite where there is one class only.
+
+    References
+    ----------
+    X. He et al., "Practical lessons from predicting clicks on ads at Facebook", ADKDD 2014.
+    """
+    entropy = label_entropy(label)
+    return binary_cross_entropy(label, logit) / entropy if entropy else math.nan
+
+
+def accuracy(label: ArrayLike, logit: ArrayLike) -> float:
+    """Share of the samples whose logit has the sign of the label; a logit of 0 predicts a 0.
+
+    Takes and raises what `binary_cross_entropy` does.
+    """
+    positive = _positive(label)
+    return float(np.mean((_real("logits", logit, positive) > 0) == positive))
+
+
+def majority_share(label: ArrayLike) -> float:
+    """Share of the more frequent label: the accuracy of the best constant. Shape (n,), 0 or 1."""
+    share = float(np.mean(_positive(label)))
+    return max(share, 1.0 - share)
 
 
 def _count_packed(keys: NDArray[np.integer[Any]], positive: Bools) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 __all__ = ["DivergenceDetector"]
 
@@ -11,39 +12,50 @@ class DivergenceDetector:
     """Watches the evaluations of one run.
 
     A run has diverged when a loss is not finite, or when for several evaluations in a row the
-    validation loss is above the label's entropy (the loss of a constant prediction of the base
-    rate) and no lower than it has been, while the AUC is no better than chance: it then knows
-    less than a constant and learns nothing. A run that only starts slowly has a falling loss.
+    validation loss is above that of a constant prediction and no lower than it has been, while
+    the metric that tells skill from chance, where there is one, is at chance: it then knows less
+    than a constant and learns nothing. A run that only starts slowly has a falling loss.
 
     Parameters
     ----------
-    label_entropy
-        Entropy of the validation labels, in nats.
-    chance_auc_bound
-        AUC below which a curve is not told apart from chance.
+    loss
+        Name of the metric that is the validation loss.
+    loss_at_chance
+        The loss of the best constant prediction.
+    chance_words
+        What that is, for the reason.
+    skill
+        Name of a metric of which higher values are better, its value below which a run is not told
+        apart from chance, and its name in sentences; None where the loss alone decides.
     patience
         Evaluations in a row that it takes.
     """
 
-    def __init__(self, label_entropy: float, chance_auc_bound: float, patience: int = 5) -> None:
-        self.label_entropy = label_entropy
-        self.chance_auc_bound = chance_auc_bound
-        self.patience = patience
+    def __init__(
+        self,
+        loss: str,
+        loss_at_chance: float,
+        chance_words: str,
+        skill: tuple[str, float, str] | None = None,
+        patience: int = 5,
+    ) -> None:
+        self.loss, self.loss_at_chance, self.chance_words = loss, loss_at_chance, chance_words
+        self.skill, self.patience = skill, patience
         self._in_a_row = 0
         self._lowest_loss = math.inf
 
-    def reason(self, loss: float, train_loss: float | None, auc: float | None) -> str | None:
+    def reason(self, metrics: Mapping[str, float | None], train_loss: float | None) -> str | None:
         """Why the run counts as diverged after this evaluation; None if it does not.
 
         Parameters
         ----------
-        loss
-            Validation loss, in nats.
+        metrics
+            The values of the evaluation by name; None where one is not defined.
         train_loss
             Mean training loss since the last evaluation; None before the first update.
-        auc
-            Validation AUC; None where it is not defined.
         """
+        value = metrics[self.loss]
+        loss = math.nan if value is None else value
         improved = loss < self._lowest_loss
         self._lowest_loss = min(loss, self._lowest_loss)
         if train_loss is None:  # an untrained model may well be worse than a constant
@@ -52,12 +64,19 @@ class DivergenceDetector:
             return "non-finite training loss"
         if not math.isfinite(loss):
             return "non-finite validation loss"
-        at_chance = auc is None or auc < self.chance_auc_bound
-        lost = loss > self.label_entropy and at_chance and not improved
+        lost = loss > self.loss_at_chance and not improved and self._at_chance(metrics)
         self._in_a_row = self._in_a_row + 1 if lost else 0
         if self._in_a_row < self.patience:
             return None
+        skill = "" if self.skill is None else f" with {self.skill[2]} at chance"
         return (
-            f"validation loss above the label's entropy ({self.label_entropy:.4f}) with AUC at "
-            f"chance for {self.patience} evaluations"
+            f"validation loss above {self.chance_words} ({self.loss_at_chance:.4f}){skill} for "
+            f"{self.patience} evaluations"
         )
+
+    def _at_chance(self, metrics: Mapping[str, float | None]) -> bool:
+        if self.skill is None:
+            return True
+        name, bound, _ = self.skill
+        value = metrics[name]
+        return value is None or value < bound

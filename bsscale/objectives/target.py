@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bsscale.errors import MetricError
+from bsscale.objectives.metric import Criterion, Direction
 
 __all__ = ["Crossing", "crossing"]
 
@@ -19,36 +20,43 @@ class Crossing:
     Attributes
     ----------
     interval
-        Samples seen at the last evaluation below the target, and at the first confirmed one at or
-        above it; the truth lies between.
+        Samples seen at the last evaluation that missed the target, and at the first confirmed one
+        that reached it; the truth lies between.
     samples
-        The AUC interpolated linearly within the interval.
+        The metric interpolated linearly within the interval.
     """
 
     interval: tuple[int, int]
     samples: float
 
 
-def crossing(samples: Sequence[int], auc: Sequence[float | None], target: float) -> Crossing | None:
-    """Where the AUC first reaches the target and stays there for the next evaluation as well.
+def crossing(
+    samples: Sequence[int],
+    values: Sequence[float | None],
+    target: float,
+    direction: Direction = "max",
+) -> Crossing | None:
+    """Where a metric first reaches the target and stays there for the next evaluation as well.
 
-    One evaluation above the target may be luck, so a hit counts when the next evaluation confirms
+    One evaluation at the target may be luck, so a hit counts when the next evaluation confirms
     it; the crossing is still where the first of the two was.
 
     Parameters
     ----------
     samples
         Samples seen at each evaluation, increasing.
-    auc
-        The AUC of each; None or NaN (a run that has diverged) counts as a miss.
+    values
+        The metric of each; None or NaN (a run that has diverged) counts as a miss.
     target
-        The AUC to reach; equal counts as reached.
+        The value to reach; equal counts as reached.
+    direction
+        Whether higher values of the metric are better (max) or lower ones (min).
 
     Returns
     -------
     Crossing or None
         None if the target was not reached, or only at the last evaluation, unconfirmed. A confirmed
-        hit at the first evaluation has an interval of no length. After a miss without an AUC there
+        hit at the first evaluation has an interval of no length. After a miss without a value there
         is nothing to interpolate from, and `samples` is that of the hit.
 
     Raises
@@ -56,9 +64,9 @@ def crossing(samples: Sequence[int], auc: Sequence[float | None], target: float)
     MetricError
         If the lengths differ, or the samples do not increase.
     """
-    if len(samples) != len(auc):
+    if len(samples) != len(values):
         raise MetricError(
-            f"there are {len(samples)} sample counts and {len(auc)} AUC values",
+            f"there are {len(samples)} sample counts and {len(values)} values",
             "give one of each for every evaluation",
         )
     for before, after in itertools.pairwise(samples):
@@ -67,23 +75,24 @@ def crossing(samples: Sequence[int], auc: Sequence[float | None], target: float)
                 f"sample counts must increase, but {after} follows {before}",
                 "give the evaluations in the order in which they were made, each once",
             )
-    hits = [value is not None and value >= target for value in auc]
+    criterion = Criterion("", direction)
+    hits = [criterion.reaches(value, target) for value in values]
     for i, confirmed in enumerate(itertools.pairwise(hits)):
         if all(confirmed):
-            return _interpolate(samples, auc, target, i)
+            return _interpolate(samples, values, target, i)
     return None
 
 
 def _interpolate(
-    samples: Sequence[int], auc: Sequence[float | None], target: float, hit: int
+    samples: Sequence[int], values: Sequence[float | None], target: float, hit: int
 ) -> Crossing:
     high = samples[hit]
     if hit == 0:
         return Crossing((high, high), float(high))
-    low, miss_auc, hit_auc = samples[hit - 1], auc[hit - 1], auc[hit]
-    # (`hit_auc` is never None: it reached the target.)
-    if miss_auc is None or hit_auc is None or not math.isfinite(miss_auc):
+    low, missed, reached = samples[hit - 1], values[hit - 1], values[hit]
+    # (`reached` is never None: it is at the target.)
+    if missed is None or reached is None or not math.isfinite(missed):
         return Crossing((low, high), float(high))
     # The share first: it cannot round to above 1, so the result cannot leave the interval.
-    share = (target - miss_auc) / (hit_auc - miss_auc)
+    share = (target - missed) / (reached - missed)
     return Crossing((low, high), low + (high - low) * share)

@@ -17,6 +17,7 @@ eight times slower. The commands of every entry that ships are in baselines.json
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import sys
 from collections import defaultdict
@@ -27,26 +28,30 @@ from pathlib import Path
 from typing import Any
 
 from bsscale.config import Config
+from bsscale.config.run import BINARY
 from bsscale.errors import BsscaleError, RecordsError
 from bsscale.files.replace import write_json
+from bsscale.objectives import Binary, Criterion
 from bsscale.records.identity import differences
 from bsscale.records.run_record import RunRecord, read_run
 
 __all__ = ["Baseline", "Lookup", "default_target", "find", "tune"]
 
+# What the shipped entries were tuned by.
+METRIC = Binary().metric("auc")
 TARGET_MARGIN_AUC = 0.005
 SHIPPED = Path(__file__).with_name("baselines.json")
 
 
-def default_target(best_aucs: Sequence[float]) -> float:
+def default_target(best_values: Sequence[float]) -> float:
     """The target that tuned 1-GPU runs set: their median best AUC minus 0.005.
 
     Parameters
     ----------
-    best_aucs
+    best_values
         Best validation AUC of each run, at least one.
     """
-    return statistics.median(best_aucs) - TARGET_MARGIN_AUC
+    return METRIC.target(best_values, TARGET_MARGIN_AUC)
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Baseline:
         clip_grad_norm where they are not the default ones.
     base_lr
         The rate with the highest median best AUC of the tuning seeds.
-    best_auc
+    best_value
         Best validation AUC of each report seed at base_lr; the tuning never saw these seeds.
     tuning
         What each rate of the sweep gave.
@@ -70,7 +75,7 @@ class Baseline:
 
     settings: Mapping[str, Any]
     base_lr: float
-    best_auc: tuple[float, ...]
+    best_value: tuple[float, ...]
     tuning: tuple[Mapping[str, Any], ...]
     commands: tuple[str, ...]
 
@@ -115,8 +120,8 @@ def find(config: Config, shipped: Sequence[Baseline] | None = None) -> Lookup:
     targets: dict[str, float] = {}
     for entry in shipped:
         settings = {**_USUAL, **entry.settings}
-        if all(settings[part] == wanted[part] for part in ("dataset", "model")):
-            targets[settings["optimizer"]["name"]] = default_target(entry.best_auc)
+        if all(settings[part] == wanted[part] for part in ("dataset", "model", "objective")):
+            targets[settings["optimizer"]["name"]] = default_target(entry.best_value)
         if any(settings[part]["name"] != name for part, name in names.items()):
             continue
         if settings == wanted:
@@ -139,27 +144,32 @@ def settings_of(config: Config) -> dict[str, Any]:
         "model": dict(config.model),
         "optimizer": _rule_of(asdict(config.optimizer)),
         "micro_batch": config.micro_batch * config.grad_accum,
+        "objective": dict(config.objective),
         **_arithmetic_of(config.precision, config.clip_grad_norm),
     }
 
 
-def tune(best_aucs: Mapping[float, Sequence[float]]) -> tuple[float, list[dict[str, Any]]]:
-    """Choose base_lr from runs at one GPU: the rate with the highest median best AUC.
+def tune(
+    best_values: Mapping[float, Sequence[float]], criterion: Criterion = METRIC
+) -> tuple[float, list[dict[str, Any]]]:
+    """Choose base_lr from runs at one GPU: the rate with the best median best value.
 
     Parameters
     ----------
-    best_aucs
-        For each rate, the best validation AUC of each seed.
+    best_values
+        For each rate, the best value of the metric of each seed.
+    criterion
+        The metric.
 
     Returns
     -------
-    base_lr and, for each rate in rising order, ``base_lr``, ``median_best_auc`` and ``seeds``.
+    base_lr and, for each rate in rising order, ``base_lr``, ``median_best_value`` and ``seeds``.
     """
     table: list[dict[str, Any]] = [
-        {"base_lr": rate, "median_best_auc": statistics.median(aucs), "seeds": len(aucs)}
-        for rate, aucs in sorted(best_aucs.items())
+        {"base_lr": rate, "median_best_value": statistics.median(values), "seeds": len(values)}
+        for rate, values in sorted(best_values.items())
     ]
-    best = max(table, key=lambda row: float(row["median_best_auc"]))
+    best = max(table, key=lambda row: criterion.sign * float(row["median_best_value"]))
     return float(best["base_lr"]), table
 
 
@@ -169,7 +179,7 @@ def _rule_of(optimizer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # What an entry was tuned with where it does not say otherwise.
-_USUAL = {"precision": "fp32", "clip_grad_norm": None}
+_USUAL = {"precision": "fp32", "clip_grad_norm": None, "objective": BINARY}
 
 
 def _arithmetic_of(precision: str, clip_grad_norm: float | None) -> dict[str, Any]:
@@ -185,7 +195,7 @@ def _load() -> tuple[Baseline, ...]:
         Baseline(
             settings=entry["settings"],
             base_lr=entry["base_lr"],
-            best_auc=tuple(entry["best_auc"]),
+            best_value=tuple(entry["best_value"]),
             tuning=tuple(entry["tuning"]),
             commands=tuple(entry["commands"]),
         )
@@ -201,12 +211,16 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 1
     try:
-        best_aucs = defaultdict(list)
-        for record in _runs(Path(arguments[0])):
+        best_values = defaultdict(list)
+        runs = _runs(Path(arguments[0]))
+        criterion = runs[0].criterion
+        for record in runs:
             # A run that diverged before its first evaluation knows nothing.
+            worst = 0.5 if criterion.name == "auc" else -criterion.sign * math.inf
             if record.base_lr is not None:  # (a script's run may have none)
-                best_aucs[record.base_lr].append(record.best_value or 0.5)
-        base_lr, table = tune(best_aucs)
+                value = worst if record.best_value is None else record.best_value
+                best_values[record.base_lr].append(value)
+        base_lr, table = tune(best_values, criterion)
         for row in table:
             print(row)
         edge = base_lr in (table[0]["base_lr"], table[-1]["base_lr"])
@@ -241,6 +255,11 @@ def _write_entry(
     table: Sequence[Mapping[str, Any]],
     commands: Sequence[str],
 ) -> None:
+    if wrong := {record.metric for record in report} - {METRIC.name}:
+        raise RecordsError(
+            f"the report runs are judged by {', '.join(wrong)}, and shipped targets are AUCs",
+            "run them with metric=auc",
+        )
     if {record.base_lr for record in report} != {base_lr}:
         raise RecordsError(
             f"the report runs are not all at base_lr={base_lr}", "run them at the tuned rate"
@@ -252,11 +271,12 @@ def _write_entry(
     entry = {
         "settings": settings,
         "base_lr": base_lr,
-        "best_auc": [record.best_value for record in report],
+        "best_value": [record.best_value for record in report],
         "tuning": list(table),
         "commands": list(commands),
     }
     arithmetic = _arithmetic_of(config["precision"], config.get("clip_grad_norm"))
+    arithmetic["objective"] = config.get("objective", BINARY)
     settings |= {key: value for key, value in arithmetic.items() if value != _USUAL[key]}
     entries = json.loads(SHIPPED.read_text(encoding="utf-8"))
     kept = [old for old in entries if old["settings"] != settings]

@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 
 from bsscale.config import Config
+from bsscale.config.objectives import build_objective, check_metrics
+from bsscale.data import ArrayStream, Dataset
 from bsscale.errors import ConfigError
+from bsscale.objectives import Metric
 
-__all__ = ["check_config"]
+__all__ = ["check_config", "check_labels"]
+
+# Samples of an endless stream whose labels are looked at beforehand.
+STREAM_SAMPLES = 4096
 
 
 # Up to here every integer is a float; no training has so many samples.
@@ -31,11 +37,7 @@ def check_config(config: Config) -> None:
             raise ConfigError(f"{key}={count} is above {MOST:.0e}", "give a smaller number")
     if not 0 <= config.seed < 2**63:
         raise ConfigError(f"seed={config.seed} is not in 0 ... 2**63 - 1", "give seed=0 or more")
-    if config.target is not None and not 0.5 < config.target < 1:
-        raise ConfigError(
-            f"target={config.target} is not an AUC between 0.5 (chance) and 1",
-            "give the AUC to reach as a fraction, e.g. target=0.76",
-        )
+    _check_target(config.target, build_objective(config.objective).metric(config.metric))
     if config.base_lr is not None and not 0 < config.base_lr < math.inf:
         raise ConfigError(
             f"base_lr={config.base_lr} is not a positive number",
@@ -67,6 +69,55 @@ def check_config(config: Config) -> None:
         )
     config.optimizer.check()
     config.tracker.check()
+
+
+def check_labels(config: Config, dataset: Dataset) -> None:
+    """Whether the labels of a data set are what the objective takes, and the target is possible.
+
+    Raises
+    ------
+    MetricError
+        For a label that the objective does not take.
+    ConfigError
+        For a metric that fails on them, or a target that a constant prediction reaches.
+    """
+    objective = build_objective(config.objective)
+    metric = objective.metric(config.metric)
+    train = (
+        dataset.train.samples
+        if isinstance(dataset.train, ArrayStream)
+        else dataset.train.read(config.seed, 0, STREAM_SAMPLES)
+    )
+    for name, samples in (
+        ("the training split", train),
+        ("the validation split", dataset.validation),
+        ("the test split", dataset.test),
+    ):
+        objective.check_labels(samples.label, name)
+    check_metrics(objective, dataset.validation.label)
+    chance = metric.chance(dataset.validation.label)
+    if config.target is not None and chance is not None and metric.reaches(chance, config.target):
+        raise ConfigError(
+            f"target={config.target} is no better than the {metric.title} of a constant "
+            f"prediction, {chance:.4g}",
+            f"give a target that is {'above' if metric.direction == 'max' else 'below'} it",
+        )
+
+
+def _check_target(target: float | None, metric: Metric) -> None:
+    worst, perfect = metric.limits
+    if target is None or min(worst, perfect) < target < max(worst, perfect):
+        return
+    if metric.name == "auc":
+        raise ConfigError(
+            f"target={target} is not an AUC between 0.5 (chance) and 1",
+            "give the AUC to reach as a fraction, e.g. target=0.76",
+        )
+    raise ConfigError(
+        f"target={target} is not a possible {metric.title}, where {perfect:g} is perfect"
+        + (f" and {worst:g} is chance" if math.isfinite(worst) else ""),
+        f"give the {metric.title} to reach",
+    )
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:

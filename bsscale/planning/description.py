@@ -22,7 +22,7 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
         executor += f", {plan.processes} processes x {plan.replicas_per_device} replicas"
     target = plan.target_source
     if plan.config.target is not None:
-        target = f"AUC {plan.config.target:.4f} ({plan.target_source})"
+        target = f"{plan.metric.title} {plan.config.target:.4f} ({plan.target_source})"
     rows = [
         ("run", f"{arm}, seed {plan.config.seed}"),
         ("executor", executor),
@@ -38,6 +38,7 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
             f"{plan.budget_samples:,} samples = {plan.steps:,} steps, "
             f"evaluated every {plan.eval_interval_samples:,}",
         ),
+        ("objective", _describe_objective(plan)),
         ("base_lr", f"{plan.base_lr:g} ({plan.base_lr_source})"),
         ("schedule", _describe_rates(plan)),
         *((name, value) for name, value in _describe_phases(plan)),
@@ -47,6 +48,12 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
     lines += [f"{'note':>13}  {note}" for note in dataset.notes]
     lines += [f"{'warning':>13}  {warning}" for warning in plan.warnings]
     return "\n".join(lines)
+
+
+def _describe_objective(plan: Plan) -> str:
+    """The objective, and what the run is judged by."""
+    better = "higher" if plan.direction == "max" else "lower"
+    return f"{plan.objective.name}, judged by {plan.metric.title} ({better} is better)"
 
 
 def _describe_rates(plan: Plan) -> str:

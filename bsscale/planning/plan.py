@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from bsscale.config import Config
+from bsscale.config.objectives import build_objective
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.files.replace import plain
+from bsscale.objectives import Metric, Objective
 from bsscale.planning import baselines
 from bsscale.planning.checks import check_config
 from bsscale.planning.devices import Devices
@@ -38,7 +40,9 @@ class Plan:
     Attributes
     ----------
     config
-        As the user wrote it, with `gpus`, `base_lr` and `target` filled in.
+        As the user wrote it, with `gpus`, `metric`, `base_lr` and `target` filled in.
+    objective
+        What is minimized, and the metrics.
     executor
         virtual or ddp.
     executor_reason
@@ -72,6 +76,7 @@ class Plan:
     """
 
     config: Config
+    objective: Objective
     executor: str
     executor_reason: str
     device: str
@@ -122,6 +127,16 @@ class Plan:
         return tuple(found)
 
     @property
+    def metric(self) -> Metric:
+        """What the run is judged by."""
+        return self.objective.metric(self.config.metric)
+
+    @property
+    def direction(self) -> str:
+        """Whether higher values of the metric are better (max) or lower ones (min)."""
+        return self.metric.direction
+
+    @property
     def training(self) -> dict[str, Any]:
         """All that determines the training and when it ends, in plain containers.
 
@@ -136,6 +151,8 @@ class Plan:
                 "data_key": self.data_key,
                 "samples_per_pass": self.samples_per_pass,
                 "model": config.model,
+                "objective": config.objective,
+                "metric": config.metric,
                 "optimizer": asdict(config.optimizer),
                 "schedule": schedule,
                 "clip_grad_norm": config.clip_grad_norm,
@@ -199,7 +216,9 @@ def make_plan(
         With the fact, the value and the remedy, for whatever cannot be trained.
     """
     check_config(config)
-    config = replace(config, schedule=resolve(config.schedule))
+    objective = build_objective(config.objective)
+    metric = objective.metric(config.metric)
+    config = replace(config, metric=metric.name, schedule=resolve(config.schedule))
     gpus = config.gpus or (1 if devices.world is None else devices.world.size)
     executor, executor_reason, device, processes = choose_executor(config, gpus, devices)
 
@@ -223,7 +242,7 @@ def make_plan(
 
     tuned = baselines.find(config)
     base_lr, base_lr_source = _base_lr(config, tuned)
-    target, target_source = _target(config, tuned)
+    target, target_source = _target(config, metric, tuned)
     schedule = config.schedule.build(
         ScheduleContext(
             base_lr=base_lr,
@@ -236,6 +255,7 @@ def make_plan(
     _check_schedule(config, schedule, steps, global_batch)
     return Plan(
         config=replace(config, gpus=gpus, base_lr=base_lr, target=target),
+        objective=objective,
         executor=executor,
         executor_reason=executor_reason,
         device=device,
@@ -296,12 +316,13 @@ def _base_lr(config: Config, tuned: baselines.Lookup) -> tuple[float, str]:
     return tuned.baseline.base_lr, f"tuned at gpus=1 for {tuned.described}"
 
 
-def _target(config: Config, tuned: baselines.Lookup) -> tuple[float | None, str]:
+def _target(config: Config, metric: Metric, tuned: baselines.Lookup) -> tuple[float | None, str]:
     if config.target is not None:
         return config.target, "given"
-    if tuned.target is None:
+    if tuned.target is None or metric.name != baselines.METRIC.name:
+        judged = "" if metric.name == baselines.METRIC.name else f" metric={metric.name}"
         return None, (
-            f"none ships for {tuned.described}{tuned.why_not}; the run uses its whole budget and "
-            "reports its best AUC (give target=AUC)"
+            f"none ships for {tuned.described}{judged}{tuned.why_not}; the run uses its whole "
+            f"budget and reports its best {metric.title} (give target=VALUE)"
         )
     return tuned.target, "median best AUC of the tuned 1-GPU runs - 0.005"

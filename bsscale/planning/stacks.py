@@ -94,6 +94,7 @@ def _what_they_share(plan: Plan) -> Any:
         (
             config.dataset,
             config.model,
+            config.objective,
             optimizer,
             plan.global_batch,
             config.precision,

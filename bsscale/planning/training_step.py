@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
+from typing import Any
 
 from bsscale.config import Config
 from bsscale.errors import ConfigError
 
-__all__ = ["choose_training_step"]
+__all__ = ["choose_training_step", "ships"]
 
 # Seconds that compiling takes, and that it saves per update of one run against torch's autograd.
 # The CPU's are roughly those of one MLP on two cores, executor.compile=true against false; CUDA's
@@ -64,7 +66,7 @@ def choose_training_step(
             )
         step, reason = "eager", "precision=bf16 is torch.autocast's, run by run"
     else:
-        shipped = str(config.model.get("_target_", "")).startswith("bsscale.models.")
+        shipped = ships(config.model)
         saved_s = _saved_s(shipped, device, updates, global_batch)
         compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
         cost_s = COMPILE_S[device]
@@ -93,6 +95,11 @@ def choose_training_step(
             "executor.compile=auto, precision=fp32 or fp64 and a model that ships",
         )
     return step, reason
+
+
+def ships(model: Mapping[str, Any]) -> bool:
+    """Whether a model's configuration names one of bsscale's own."""
+    return str(model.get("_target_", "")).startswith("bsscale.models.")
 
 
 def _saved_s(shipped: bool, device: str, updates: int, global_batch: int) -> float:

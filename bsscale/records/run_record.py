@@ -9,6 +9,7 @@ import msgspec
 
 from bsscale.errors import RecordsError
 from bsscale.files.replace import write_json
+from bsscale.objectives import Criterion
 from bsscale.records.schema import FORMAT_VERSION, read_record
 from bsscale.records.version_1 import run_of_version_1
 
@@ -81,6 +82,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     wall_s: float
     environment: dict[str, Any]
     config: dict[str, Any]
+
+    @property
+    def criterion(self) -> Criterion:
+        """What the run was judged by."""
+        return Criterion(self.metric, self.direction)
 
 
 def write_run(directory: Path, record: RunRecord) -> None:

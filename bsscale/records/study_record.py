@@ -54,6 +54,7 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     range_test_seeds: int
     stacks: list[dict[str, Any]]
     metric: str = "auc"
+    direction: Literal["max", "min"] = "max"
     sampler_seed: int = 0
     data_key: str | None = None
 

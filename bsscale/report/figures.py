@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import altair as alt
 
+    from bsscale.objectives import Criterion
     from bsscale.stats.range_test import Curve, Suggestion
 
 __all__ = [
@@ -137,8 +138,10 @@ def schedule_chart(points: Points) -> alt.VConcatChart:
     return alt.vconcat(*charts)
 
 
-def range_test_chart(curves: Mapping[int, Curve], suggestion: Suggestion) -> alt.VConcatChart:
-    """Loss and AUC over the learning rate (log), a line a seed, the suggestion marked.
+def range_test_chart(
+    curves: Mapping[int, Curve], suggestion: Suggestion, criterion: Criterion
+) -> alt.VConcatChart:
+    """Loss and metric over the learning rate (log), a line a seed, the suggestion marked.
 
     Parameters
     ----------
@@ -146,14 +149,16 @@ def range_test_chart(curves: Mapping[int, Curve], suggestion: Suggestion) -> alt
         For each seed, its evaluations.
     suggestion
         What follows from them.
+    criterion
+        The metric.
     """
     import altair as alt
 
     rows = [
-        {"seed": str(seed), "lr": lr, "loss": loss, "auc": auc}
+        {"seed": str(seed), "lr": lr, "loss": loss, "value": value}
         for seed, curve in curves.items()
-        for lr, loss, auc in zip(
-            curve.lr.tolist(), curve.loss.tolist(), curve.auc.tolist(), strict=True
+        for lr, loss, value in zip(
+            curve.lr.tolist(), curve.loss.tolist(), curve.values.tolist(), strict=True
         )
     ]
     marks = {
@@ -161,30 +166,32 @@ def range_test_chart(curves: Mapping[int, Curve], suggestion: Suggestion) -> alt
         "cycle_max_lr": suggestion.cycle_max_lr,
         "lowest edge": suggestion.spread["edge"][0],
     }
-    layers = range_test_layers(rows, marks)
+    layers = range_test_layers(rows, marks, criterion)
     return alt.vconcat(*(layer.properties(width=560, height=220) for layer in layers))
 
 
 def range_test_layers(
-    rows: Points, marks: Mapping[str, float]
+    rows: Points, marks: Mapping[str, float], criterion: Criterion
 ) -> tuple[alt.LayerChart, alt.LayerChart]:
     """The two parts of `range_test_chart`.
 
     Parameters
     ----------
     rows
-        ``seed`` (text), ``lr``, ``loss`` and ``auc``; None or not finite where not defined.
+        ``seed`` (text), ``lr``, ``loss`` and ``value``; None or not finite where not defined.
     marks
         Learning rates to mark, by name.
+    criterion
+        The metric.
 
     Returns
     -------
-    Loss, and AUC, over the learning rate.
+    Loss, and metric, over the learning rate.
     """
     import altair as alt
 
     points = [
-        {**row, **{key: _finite(row[key]) for key in ("loss", "auc")}}
+        {**row, **{key: _finite(row[key]) for key in ("loss", "value")}}
         for row in rows
         if row["lr"] is not None and row["lr"] > 0
     ]
@@ -212,7 +219,7 @@ def range_test_layers(
         strokeDash=alt.StrokeDash(
             "seed:N", scale=alt.Scale(domain=seeds, range=dashes(seeds)), legend=legend
         ),
-        tooltip=["seed:N", "lr:Q", "loss:Q", "auc:Q"],
+        tooltip=["seed:N", "lr:Q", "loss:Q", alt.Tooltip("value:Q", title=criterion.title)],
     )
     # What is suggested is named at the top, what was seen at the bottom: they may coincide.
     marked = [{"lr": lr, "mark": mark} for mark, lr in marks.items()]
@@ -236,10 +243,10 @@ def range_test_layers(
             scale=alt.Scale(zero=False, domainMax=highest),
         )
     )
-    auc = base.mark_line(clip=True).encode(
-        y=alt.Y("auc:Q", title="validation AUC", scale=alt.Scale(zero=False))
+    value = base.mark_line(clip=True).encode(
+        y=alt.Y("value:Q", title=f"validation {criterion.title}", scale=alt.Scale(zero=False))
     )
-    return alt.LayerChart(layer=[loss, rules, *names]), alt.LayerChart(layer=[auc, rules, *names])
+    return alt.LayerChart(layer=[loss, rules, *names]), alt.LayerChart(layer=[value, rules, *names])
 
 
 def inline(rows: Points) -> alt.Data:

@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from bsscale.errors import FormatVersionError, RecordsError
+from bsscale.objectives import Criterion
 from bsscale.records.evaluation import EvalPoint, read_evals
 from bsscale.records.run_record import RunRecord, read_run
 from bsscale.records.study_record import StudyRecord, read_study
@@ -72,6 +73,8 @@ class FoundRangeTest:
         For each reading, lowest, median and highest over the seeds.
     curves
         For each seed, its evaluations.
+    criterion, loss
+        What it was judged by, and the name of the metric that is the validation loss.
     """
 
     directory: Path
@@ -79,6 +82,8 @@ class FoundRangeTest:
     marks: Mapping[str, float]
     readings: Mapping[str, tuple[float, float, float]]
     curves: Mapping[str, Sequence[EvalPoint]]
+    criterion: Criterion
+    loss: str
 
 
 @dataclass
@@ -270,13 +275,27 @@ def _add_range_test(directory: Path, found: Sources) -> None:
     marks = _numbers_of(_mapping(data.get("suggestion")), ("cycle_min_lr", "cycle_max_lr"))
     if "edge" in readings:
         marks["lowest edge"] = readings["edge"][0]
-    reason = data.get("reason")
+    reason, loss = data.get("reason"), data.get("loss")
     found.range_tests.append(
         FoundRangeTest(
-            directory, reason if isinstance(reason, str) else "", marks, readings, curves
+            directory,
+            reason if isinstance(reason, str) else "",
+            marks,
+            readings,
+            curves,
+            _criterion(data),
+            loss if isinstance(loss, str) else "log_loss",
         )
     )
     _add_commands(directory, found, None)
+
+
+def _criterion(data: Mapping[str, Any]) -> Criterion:
+    """What a range test was judged by; the AUC where it does not say (it was the only metric)."""
+    name = data.get("metric")
+    if not isinstance(name, str):
+        return Criterion("auc", "max")
+    return Criterion(name, "min" if data.get("direction") == "min" else "max")
 
 
 def _number(value: object) -> float | None:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bsscale.objectives import Criterion
 from bsscale.stats.readings import minimum_tenth, steepest, valley
 
 __all__ = [
     "PEAK_OF_EDGE",
+    "Chance",
     "Curve",
     "Edge",
     "Estimates",
@@ -50,14 +52,34 @@ class Curve:
     lr
         Learning rate of the last update before each evaluation, rising.
     loss
-        Validation loss, in nats; NaN or infinite where training had diverged.
-    auc
-        Validation AUC; NaN where it was not defined.
+        Validation loss; NaN or infinite where training had diverged.
+    values
+        The metric on the validation split; NaN where it was not defined.
     """
 
     lr: Values
     loss: Values
-    auc: Values
+    values: Values
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What a model that knows no feature reaches.
+
+    Attributes
+    ----------
+    loss, loss_words
+        The validation loss of the best constant prediction, and what that is, for messages.
+    value
+        The value of the metric beyond which a model is told apart from chance; None: not known.
+    criterion
+        The metric.
+    """
+
+    loss: float
+    loss_words: str
+    value: float | None
+    criterion: Criterion
 
 
 @dataclass(frozen=True)
@@ -79,30 +101,31 @@ class Edge:
     reason: str
 
 
-def find_edge(curve: Curve, label_entropy: float, chance_auc_bound: float) -> Edge:
+def find_edge(curve: Curve, chance: Chance) -> Edge:
     """Find the learning rate at which training stops working.
 
-    The first of these signs counts: a loss that is not finite; a loss back above the label's
-    entropy, or an AUC back at chance, after it had been better; a loss that has risen above its
-    minimum by more than four times its own noise for three evaluations and does not come back.
-    A fixed multiple of the lowest loss, which many implementations use, misses a rise of 1.7
-    times, and takes noise for a rise where the loss is small.
+    The first of these signs counts: a loss that is not finite; a loss or a metric that is back at
+    chance (for a binary label, the loss above the label's entropy) after it had been better; a
+    loss that has risen above its minimum by more than four times its own noise for three
+    evaluations and does not come back. A fixed multiple of the lowest loss, which many
+    implementations use, misses a rise of 1.7 times, and takes noise for a rise where the loss is
+    small.
 
     Parameters
     ----------
     curve
         One seed's evaluations.
-    label_entropy
-        Entropy of the validation labels, in nats.
-    chance_auc_bound
-        AUC below which a score is not told apart from chance.
+    chance
+        What a model that knows no feature reaches.
     """
     signs: list[tuple[int, str]] = []
     finite = np.isfinite(curve.loss)
     if not finite.all():
         signs.append((int(np.argmin(finite)), "a non-finite loss"))
-    signs += _back(curve.loss < label_entropy, "the loss back above the label's entropy")
-    signs += _back(curve.auc > chance_auc_bound, "the AUC back at chance")
+    signs += _back(curve.loss < chance.loss, f"the loss back above {chance.loss_words}")
+    if chance.value is not None:
+        sign, title = chance.criterion.sign, chance.criterion.title
+        signs += _back(sign * curve.values > sign * chance.value, f"the {title} back at chance")
     signs += _rise(curve.loss[: signs[0][0] if not finite.all() else None])
     if not signs:
         return Edge(float(curve.lr[-1]), False, "it did not diverge")
@@ -177,14 +200,14 @@ class Estimates:
     edge: Edge
 
 
-def estimates(curve: Curve, label_entropy: float, chance_auc_bound: float) -> Estimates:
+def estimates(curve: Curve, chance: Chance) -> Estimates:
     """Read one seed's curve in every way; the parameters are those of `find_edge`.
 
     fastai's readings (see `bsscale.stats.readings`) are taken of the validation losses up to the
     edge, in running medians of five. Fewer than three of them are no curve: all readings follow
     from the edge then.
     """
-    edge = find_edge(curve, label_entropy, chance_auc_bound)
+    edge = find_edge(curve, chance)
     # A stair is read at its end: the readings ask how the loss changes with the rate.
     ends = np.append(np.diff(curve.lr) > 0, True)
     usable = ends & (curve.lr <= edge.lr) & np.isfinite(curve.loss)

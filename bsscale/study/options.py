@@ -50,7 +50,7 @@ class StudyOptions(TaskOptions):
     tuning_seeds: int = 2
     target_seeds: int = 5
     range_test_seeds: int = 3
-    margin_auc: float = 0.005
+    margin: float | None = None
     budget_factor: float = 8.0
     sampler_seed: int = 0
     work: str | None = None
@@ -87,8 +87,13 @@ class StudyOptions(TaskOptions):
                 f"task.lowest_lr={self.lowest_lr}, task.highest_lr={self.highest_lr}",
                 "give a positive lowest rate below the highest",
             )
-        if not 0 <= self.margin_auc < 0.5 or not 1 <= self.budget_factor < math.inf:
+        if self.margin is not None and not 0 <= self.margin < math.inf:
             raise ConfigError(
-                f"task.margin_auc={self.margin_auc}, task.budget_factor={self.budget_factor}",
-                "give a margin from 0 to 0.5, and a finite budget factor of at least 1",
+                f"task.margin={self.margin} is not a number of 0 or more",
+                "give how far the target may lie from the best value, in the metric's units",
+            )
+        if not 1 <= self.budget_factor < math.inf:
+            raise ConfigError(
+                f"task.budget_factor={self.budget_factor} is not a number of 1 or more",
+                "give a finite budget factor of at least 1",
             )

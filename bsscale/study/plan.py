@@ -25,11 +25,12 @@ __all__ = ["StudyPlan", "check_study", "describe_study", "most_samples", "spent_
 _PASSES = 8
 
 
-def check_study(config: Config, dataset: Dataset, devices: Devices) -> None:
-    """Raise BsscaleError for a study that cannot be carried out as configured."""
+def check_study(config: Config, dataset: Dataset, devices: Devices) -> list[RunSpec]:
+    """Raise BsscaleError for a study that cannot be carried out; gives a run of each arm."""
     plan = StudyPlan(config, dataset, devices)
-    plan.first_runs()
+    runs = plan.first_runs()
     check_registration(plan.directory, config, plan.arms, plan.stacks(), dataset.key)
+    return runs
 
 
 def describe_study(config: Config, dataset: Dataset, devices: Devices) -> str:

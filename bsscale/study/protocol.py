@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bsscale.config import Config
+from bsscale.config.objectives import build_objective
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, RecordsError
 from bsscale.files.locks import hold
@@ -35,13 +36,12 @@ from bsscale.schedules.options import FixedConfig, OneCycleConfig, ScheduleConfi
 from bsscale.study.plan import StudyPlan, spent_samples
 from bsscale.study.presets import range_test_of_study, suggested
 from bsscale.study.registration import open_study
-from bsscale.study.rules import budget_samples, target_value
+from bsscale.study.rules import budget_samples
 from bsscale.study.runs import Runs
 from bsscale.study.tuning import Search, Trial, search
 from bsscale.study.work import Jobs, Work, write_work
 from bsscale.terminal.tables import render_table
 from bsscale.tracking.tracker import mirror_comparison
-from bsscale.training.outcome import METRIC
 from bsscale.training.spec import RunSpec
 
 __all__ = ["study"]
@@ -92,6 +92,8 @@ class _Study:
         self.plan = StudyPlan(config, dataset, devices, logs)
         self.config, self.dataset, self.logs, self.jobs = config, dataset, logs, jobs
         self.task, self.arms = self.plan.task, self.plan.arms
+        self.metric = build_objective(config.objective).metric(config.metric)
+        self.chance = self.metric.chance(dataset.validation.label)
         self.directory, self.specs = self.plan.directory, self.plan.specs
 
     def carry_out(self) -> StudyRecord:
@@ -180,24 +182,28 @@ class _Study:
         records = self.runs.train(specs)
         specs = [spec for spec, record in zip(specs, records, strict=True) if record is not None]
         best = [r.best_value for r in records if r is not None and r.best_value is not None]
+        metric, label = self.metric, self.dataset.validation.label
         if not best:
             raise ConfigError(
-                "no run at 1 GPU has an AUC, so that there is no target",
-                "look at their logs, or give target=AUC and base_lr=RATE",
+                f"no run at 1 GPU has a value of {metric.title}, so that there is no target",
+                "look at their logs, or give target=VALUE and base_lr=RATE",
             )
         target = self.config.target
         if target is None:
-            target = target_value(best, self.task.margin_auc)
-        if not 0.5 < target < 1:
+            margin = self.task.margin
+            margin = metric.default_margin(best, label) if margin is None else margin
+            target = metric.target(best, margin)
+        chance = metric.chance(label)
+        if chance is not None and metric.reaches(chance, target):
             raise ConfigError(
                 f"the runs at 1 GPU give a target of {target:.4f}, which is no better than chance",
-                "give base_lr=RATE at which the model learns, or target=AUC",
+                "give base_lr=RATE at which the model learns, or target=VALUE",
             )
         budget = self.config.budget_samples or self._budget(specs, target)
         self.file.target, self.file.budget_samples = target, budget
         self.plan.budget_samples = budget
         self._save()
-        log.info("target  AUC %.4f, budget %s samples a run", target, f"{budget:,}")
+        log.info("target  %s %.4f, budget %s samples a run", metric.title, target, f"{budget:,}")
         return target, budget
 
     def _configure(self) -> tuple[dict[str, ScheduleConfig], dict[str, float]]:
@@ -278,7 +284,7 @@ class _Study:
             for number, rate in enumerate(rates):
                 mine = records[number * len(seeds) : (number + 1) * len(seeds)]
                 if trained := [record for record in mine if record is not None]:
-                    trials[rate] = Trial.of(rate, trained)
+                    trials[rate] = Trial.of(rate, trained, self.chance)
             if not trials:
                 raise ConfigError(
                     f"no run at {gpus} GPUs could be trained: {self.runs.failed[-1]}",
@@ -310,7 +316,7 @@ class _Study:
             ]
             for trial in found.trials
         ]
-        table = render_table("", ("lr", "best AUC", "samples to target", ""), rows)
+        table = render_table("", ("lr", f"best {self.metric.title}", "samples to target", ""), rows)
         log.info("%s", table)
         if found.edge is not None:
             log.warning(
@@ -349,8 +355,8 @@ class _Study:
         reached = []
         for spec in specs:
             points = read_evals(spec.directory)
-            values = [p.metrics.get(METRIC) for p in points]
-            hit = crossing([p.samples for p in points], values, target)
+            values = [p.metrics.get(self.metric.name) for p in points]
+            hit = crossing([p.samples for p in points], values, target, self.metric.direction)
             reached.append(math.inf if hit is None else hit.samples)
         return budget_samples(
             reached,

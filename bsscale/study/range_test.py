@@ -19,10 +19,10 @@ from bsscale.config import Config, TrackerOptions
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, FormatVersionError
 from bsscale.files.replace import replace_text, write_json
-from bsscale.objectives.binary import chance_auc_bound, label_entropy
+from bsscale.objectives.metric import Floats
 from bsscale.planning.description import describe_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import make_plan
+from bsscale.planning.plan import Plan, make_plan
 from bsscale.records.evaluation import EvalPoint, read_evals
 from bsscale.records.identity import differences
 from bsscale.records.schema import FORMAT_VERSION, read_object, version_of
@@ -30,6 +30,7 @@ from bsscale.report.figures import draw_lines, range_test_chart, save
 from bsscale.schedules.options import OneCycleConfig
 from bsscale.stats.range_test import (
     PEAK_OF_EDGE,
+    Chance,
     Curve,
     Estimates,
     Suggestion,
@@ -62,20 +63,16 @@ def range_test(
     logs
         The logging configuration, for processes that a run starts.
     """
-    entropy, chance = (
-        label_entropy(dataset.validation.label),
-        chance_auc_bound(dataset.validation.label),
-    )
     curves: dict[int, Curve] = {}
     readings: dict[int, Estimates] = {}
     specs = plan_range_test(config, dataset, Devices.here(), directory, logs)
     refuse_other(directory, specs)
+    chance = _chance(next(iter(specs.values())).plan, dataset.validation.label)
     for seed, curve in zip(specs, _run(list(specs.values()), dataset), strict=True):
-        curves[seed], readings[seed] = curve, estimates(curve, entropy, chance)
+        curves[seed], readings[seed] = curve, estimates(curve, chance)
         edge = readings[seed].edge
         log.info("seed %d: %s at lr %.3g", seed, edge.reason, edge.lr)
-    better = [(curve.loss < entropy) | (curve.auc > chance) for curve in curves.values()]
-    _refuse_too_high(curves, readings, any(each.any() for each in better))
+    _refuse_too_high(curves, readings, any(_learns(curve, chance) for curve in curves.values()))
 
     suggestion = suggest(
         list(readings.values()),
@@ -84,6 +81,15 @@ def range_test(
     )
     _report(suggestion, curves, readings, directory, specs)
     return suggestion
+
+
+def _learns(curve: Curve, chance: Chance) -> bool:
+    """Whether any evaluation was better than chance, by the loss or by the metric."""
+    better = curve.loss < chance.loss
+    if chance.value is not None:
+        sign = chance.criterion.sign
+        better = better | (sign * curve.values > sign * chance.value)
+    return bool(better.any())
 
 
 def _refuse_too_high(
@@ -222,15 +228,25 @@ def _run(specs: Sequence[RunSpec], dataset: Dataset) -> list[Curve]:
     else:
         for spec in specs:
             run(spec, dataset)
-    return [_curve(spec.directory) for spec in specs]
+    return [_curve(spec) for spec in specs]
 
 
-def _curve(directory: Path) -> Curve:
-    points = [point for point in read_evals(directory) if point.lr is not None]
+def _curve(spec: RunSpec) -> Curve:
+    points = [point for point in read_evals(spec.directory) if point.lr is not None]
     return Curve(
         lr=np.array([point.lr for point in points], dtype=np.float64),
-        loss=_column(points, "log_loss"),
-        auc=_column(points, "auc"),
+        loss=_column(points, spec.plan.objective.loss),
+        values=_column(points, spec.plan.metric.name),
+    )
+
+
+def _chance(plan: Plan, label: Floats) -> Chance:
+    objective, metric = plan.objective, plan.metric
+    return Chance(
+        objective.loss_at_chance(label),
+        objective.chance_words,
+        metric.chance_bound(label),
+        metric.criterion,
     )
 
 
@@ -246,23 +262,29 @@ def _report(
     directory: Path,
     specs: Mapping[int, RunSpec],
 ) -> None:
-    gpus = next(iter(specs.values())).plan.gpus
+    plan = next(iter(specs.values())).plan
+    gpus, criterion = plan.gpus, plan.metric.criterion
     rows = [
         [name, *(f"{value:.3g}" for value in values)] for name, values in suggestion.spread.items()
     ]
     table = render_table("", ("reading", "lowest", "median", "highest"), rows)
     finite = {
-        f"seed {seed}": (curve.lr[keep].tolist(), curve.auc[keep].tolist())
+        f"seed {seed}": (curve.lr[keep].tolist(), curve.values[keep].tolist())
         for seed, curve in curves.items()
-        if (keep := np.isfinite(curve.auc)).any()
+        if (keep := np.isfinite(curve.values)).any()
     }
-    log.info("\n%s", draw_lines("validation AUC over learning rate", finite, log_x=True))
+    log.info(
+        "\n%s", draw_lines(f"validation {criterion.title} over learning rate", finite, log_x=True)
+    )
     log.info("\n%s\n", table)
     preset = directory / "preset.yaml"
     lines = [f"{key}: {value}" for key, value in suggestion.preset().items()]
     replace_text(preset, f"# From a range test: {suggestion.reason}.\n" + "\n".join(lines) + "\n")
     data: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
+        "metric": criterion.name,
+        "direction": criterion.direction,
+        "loss": plan.objective.loss,
         "training": _training(specs),
         "suggestion": suggestion.preset(),
         "reason": suggestion.reason,
@@ -290,7 +312,7 @@ def _report(
     log.info("as overrides  schedule=onecycle gpus=%d %s", gpus, suggestion.overrides())
     log.info("as a preset  schedule=onecycle gpus=%d schedule.preset=%s", gpus, preset)
     write_json(directory / "range_test.json", data)
-    for path in save(range_test_chart(curves, suggestion), directory / "range_test"):
+    for path in save(range_test_chart(curves, suggestion, criterion), directory / "range_test"):
         log.info("figure  %s", path)
 
 

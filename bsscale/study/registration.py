@@ -11,8 +11,10 @@ from typing import Any
 import msgspec
 
 from bsscale.config import Config
+from bsscale.config.objectives import build_objective
 from bsscale.errors import ConfigError, FormatVersionError, RecordsError
 from bsscale.files.replace import plain
+from bsscale.objectives import Metric
 from bsscale.records.identity import differences
 from bsscale.records.schema import FORMAT_VERSION
 from bsscale.records.study_record import (
@@ -28,8 +30,8 @@ from bsscale.study.options import StudyOptions
 __all__ = ["check_registration", "open_study"]
 
 TARGET_RULE = (
-    "median best validation AUC of {seeds} runs at 1 GPU and the tuned rate, one pass each, "
-    "minus {margin}"
+    "median best validation {metric} of {seeds} runs at 1 GPU and the tuned rate, one pass each, "
+    "{sign} {margin}"
 )
 BUDGET_RULE = (
     "{factor:g} times the median samples to the target of those runs, at least the longest "
@@ -116,9 +118,11 @@ def _to_register(
 ) -> Registered:
     task = config.task
     assert isinstance(task, StudyOptions) and config.gpus is not None
+    metric = build_objective(config.objective).metric(config.metric)
     settings = {
         "dataset": config.dataset,
         "model": config.model,
+        "objective": config.objective,
         "optimizer": asdict(config.optimizer),
         "micro_batch": config.micro_batch,
         "grad_accum": config.grad_accum,
@@ -137,16 +141,26 @@ def _to_register(
         rates=(task.lowest_lr, task.highest_lr),
         base_lr=config.base_lr,
         target=config.target,
-        target_rule=TARGET_RULE.format(seeds=task.target_seeds, margin=task.margin_auc)
-        if config.target is None
-        else "given",
+        target_rule=_target_rule(task, metric) if config.target is None else "given",
         budget_rule=BUDGET_RULE.format(factor=task.budget_factor)
         if config.budget_samples is None
         else f"given: {config.budget_samples} samples",
         range_test_seeds=task.range_test_seeds,
         sampler_seed=task.sampler_seed,
         stacks=stacks,
+        metric=metric.name,
+        direction=metric.direction,
         data_key=data_key,
+    )
+
+
+def _target_rule(task: StudyOptions, metric: Metric) -> str:
+    margin = metric.margin if task.margin is None else task.margin
+    return TARGET_RULE.format(
+        metric=metric.title,
+        seeds=task.target_seeds,
+        sign="minus" if metric.direction == "max" else "plus",
+        margin="2% of its distance to the value at chance" if margin is None else margin,
     )
 
 

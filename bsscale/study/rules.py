@@ -1,4 +1,4 @@
-"""What a study settles from its runs at 1 GPU, before any other: the target and the budget."""
+"""The budget of a study, which it settles from its runs at 1 GPU, before any other."""
 
 from __future__ import annotations
 
@@ -6,20 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 
-__all__ = ["budget_samples", "in_intervals", "target_value"]
-
-
-def target_value(best_values: Sequence[float], margin: float) -> float:
-    """The target: the median of the best values of the runs at 1 GPU, less a margin.
-
-    Parameters
-    ----------
-    best_values
-        The best value of the metric in each run, at least one.
-    margin
-        What an arm may stay below it.
-    """
-    return statistics.median(best_values) - margin
+__all__ = ["budget_samples", "in_intervals"]
 
 
 def budget_samples(

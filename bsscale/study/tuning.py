@@ -29,47 +29,55 @@ class Trial:
     lr
         The rate.
     best_value
-        Median of the best values of the metric; that of chance for a run that has none.
+        Median of the best values of the metric; that of chance for a run that has none, infinitely
+        bad where that is not known.
     samples_to_target
         Median, censored ones infinite; None where there is no target yet.
     seeds
         Runs.
+    sign
+        1 where higher values of the metric are better, −1 where lower ones are.
     """
 
     lr: float
     best_value: float
     samples_to_target: float | None
     seeds: int
+    sign: int = 1
 
     @classmethod
-    def of(cls, lr: float, records: Sequence[RunRecord]) -> Trial:
-        """Sum up the runs at one rate."""
+    def of(cls, lr: float, records: Sequence[RunRecord], chance: float | None = 0.5) -> Trial:
+        """Sum up the runs at one rate; `chance`: the value at chance, None where not known."""
+        sign = records[0].criterion.sign
+        worst = -sign * math.inf if chance is None else chance
         reached = [
             math.inf if r.samples_to_target is None else r.samples_to_target for r in records
         ]
         return cls(
             lr=lr,
             best_value=statistics.median(
-                0.5 if r.best_value is None else r.best_value for r in records
+                worst if r.best_value is None else r.best_value for r in records
             ),
             samples_to_target=None
             if any(r.target is None for r in records)
             else statistics.median(reached),
             seeds=len(records),
+            sign=sign,
         )
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Higher is better: fewer samples to the target, where there is one, then a higher AUC."""
+        """Higher is better: fewer samples to the target, where there is one, then the metric."""
         samples = 0.0 if self.samples_to_target is None else -self.samples_to_target
-        return samples, self.best_value
+        return samples, self.sign * self.best_value
 
     def record(self) -> TrialRecord:
         """For study.json, where a censored number is None."""
         samples = self.samples_to_target
         if samples is not None and not math.isfinite(samples):
             samples = None
-        return TrialRecord(self.lr, self.best_value, samples, self.seeds)
+        best = self.best_value if math.isfinite(self.best_value) else None
+        return TrialRecord(self.lr, best, samples, self.seeds)
 
 
 @dataclass(frozen=True)
@@ -180,7 +188,7 @@ def write_journal(path: Path, result: Search) -> None:
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(path))),
         study_name=path.stem,
-        direction="maximize",
+        direction="maximize" if result.best.sign == 1 else "minimize",
         load_if_exists=True,
     )
     known = {trial.params["lr"] for trial in study.trials}

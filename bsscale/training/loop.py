@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -13,13 +12,11 @@ import numpy.typing as npt
 
 from bsscale.data import Samples
 from bsscale.engines.engine import Engine
-from bsscale.objectives.binary import binary_cross_entropy, chance_auc_bound, label_entropy, roc_auc
-from bsscale.objectives.divergence import DivergenceDetector
 from bsscale.objectives.target import Crossing, crossing
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.records.evaluation import EvalPoint
-from bsscale.training.outcome import METRIC, Outcome
+from bsscale.training.outcome import Outcome
 from bsscale.training.signals import Deferred, OneProcess, Peers
 
 __all__ = ["Job", "Observer", "train"]
@@ -110,14 +107,14 @@ def _train(
 
     def evaluate(runs: Sequence[_Run]) -> None:
         begun = time.perf_counter()
-        logits = engine.score(validation)
+        outputs = engine.score(validation)
         for run in runs:
-            run.evaluate(validation.label, logits[run.slot])
+            run.evaluate(validation.label, outputs[run.slot])
         # (whatever has become of a run here, all of its processes score or none)
         if tested := [run for run in runs if run.wants_test]:
-            logits = engine.score(test)
+            outputs = engine.score(test)
             for run in tested:
-                run.test(test.label, logits[run.slot])
+                run.test(test.label, outputs[run.slot])
         for run in live.values():  # all of them wait for it
             run.eval_s += time.perf_counter() - begun
 
@@ -176,9 +173,8 @@ class _Run:
             raise
         start = job.checkpoint or Checkpoint(0, {}, (), 0.0, 0.0, {})
         self._test_value = start.test_value
-        self._detector = DivergenceDetector(
-            label_entropy(validation.label), chance_auc_bound(validation.label)
-        )
+        self._metric = self.plan.metric
+        self._detector = self.plan.objective.divergence(validation.label)
         self._points: list[EvalPoint] = list(start.evals)
         for point in self._points:
             self._diverged(point)
@@ -211,17 +207,13 @@ class _Run:
         for observer in self._observers:
             self._guard(observer.on_step, self.step)
 
-    def evaluate(self, label: npt.NDArray[np.float32], logits: npt.NDArray[np.float64]) -> None:
-        """Judge the run by its logits of the validation split."""
+    def evaluate(self, label: npt.NDArray[np.float32], outputs: npt.NDArray[np.float64]) -> None:
+        """Judge the run by its outputs for the validation split."""
         plan, step = self.plan, self.step
-        finite = bool(np.isfinite(logits).all())
         point = EvalPoint(
             step=step,
             samples=step * plan.global_batch,
-            metrics={
-                "auc": roc_auc(label, logits) if finite else None,
-                "log_loss": binary_cross_entropy(label, logits) if finite else None,
-            },
+            metrics=plan.objective.evaluate(label, outputs),
             train_loss=self._engine.take_train_loss(self.slot),
             lr=plan.schedule.lr(step - 1) if step else None,
             momentum=plan.schedule.momentum(step - 1) if step else None,
@@ -257,20 +249,19 @@ class _Run:
             return False
         return self.status is not None or self._hit()
 
-    def test(self, label: npt.NDArray[np.float32], logits: npt.NDArray[np.float64]) -> None:
+    def test(self, label: npt.NDArray[np.float32], outputs: npt.NDArray[np.float64]) -> None:
         """Keep the metric on the test split."""
-        self._test_value = roc_auc(label, logits) if np.isfinite(logits).all() else None
+        self._test_value = self.plan.objective.value(self._metric, label, outputs)
 
     def end(self) -> None:
         """Hand the outcome over."""
-        values = [value for value in map(_value, self._points) if value is not None]
         assert self.status is not None
         outcome = Outcome(
             status=self.status,
             reason=self._reason,
             crossing=self._crossing() if self.status == "reached" else None,
-            best_value=max(values, default=None),
-            final_value=_value(self._points[-1]),
+            best_value=self._metric.best(map(self._value, self._points)),
+            final_value=self._value(self._points[-1]),
             test_value=None if self.status == "diverged" else self._test_value,
             steps=self.step,
             samples_seen=self.step * self.plan.global_batch,
@@ -303,22 +294,22 @@ class _Run:
             self._reason = "the budget is spent; the target was not confirmed"
 
     def _diverged(self, point: EvalPoint) -> str | None:
-        loss = point.metrics["log_loss"]
-        return self._detector.reason(
-            math.nan if loss is None else loss, point.train_loss, point.metrics["auc"]
-        )
+        return self._detector.reason(point.metrics, point.train_loss)
 
     def _hit(self) -> bool:
         """Whether the last evaluation is at the target."""
-        value, target = _value(self._points[-1]), self.plan.config.target
-        return value is not None and target is not None and value >= target
+        return self._metric.reaches(self._value(self._points[-1]), self.plan.config.target)
 
     def _crossing(self) -> Crossing | None:
         target = self.plan.config.target
         if target is None:
             return None
         points = self._points
-        return crossing([p.samples for p in points], list(map(_value, points)), target)
+        values = [self._value(point) for point in points]
+        return crossing([p.samples for p in points], values, target, self._metric.direction)
+
+    def _value(self, point: EvalPoint) -> float | None:
+        return point.metrics[self._metric.name]
 
     def _guard(self, function: Callable[..., object], *arguments: object) -> None:
         """Call what belongs to this run alone; its error ends this run alone."""
@@ -329,10 +320,6 @@ class _Run:
         except Exception as error:
             self.over = True
             self.job.fail(error)
-
-
-def _value(point: EvalPoint) -> float | None:
-    return point.metrics[METRIC]
 
 
 def _begin(jobs: deque[Job], slot: int, engine: Engine, validation: Samples) -> _Run | None:

@@ -15,12 +15,9 @@ from bsscale.records.identity import arm_hash
 from bsscale.records.run_record import Column, RunRecord, write_run
 from bsscale.training.spec import RunSpec
 
-__all__ = ["METRIC", "Outcome", "first_line", "record_failure", "record_of"]
+__all__ = ["Outcome", "first_line", "record_failure", "record_of"]
 
 log = logging.getLogger(__name__)
-
-# What runs are judged by.
-METRIC = "auc"
 
 
 @dataclass(frozen=True)
@@ -87,17 +84,19 @@ def record_of(
         **{
             **fields,
             "arm_hash": arm_hash(resolved),
-            "metric": METRIC,
-            "direction": "max",
+            "metric": plan.metric.name,
+            "direction": plan.direction,
             "samples_to_target_interval": None if crossing is None else crossing.interval,
             "samples_to_target": None if crossing is None else crossing.samples,
-            "best_possible": None if dataset is None else dataset.best_possible,
+            "best_possible": dataset.best_possible
+            if dataset is not None and plan.metric.name == "auc"
+            else None,
             "schedule": config.schedule.name,
             "scaling": config.schedule.scaling_rule,
             "optimizer": config.optimizer.name,
             "model": str(config.model["name"]),
             "dataset": str(config.dataset["name"]),
-            "objective": "binary",
+            "objective": plan.objective.name,
             "trainer": "bsscale",
             "columns": None if dataset is None else _columns(dataset.schema),
             "samples_per_s": outcome.samples_seen / training_s
@@ -120,14 +119,15 @@ def record_failure(spec: RunSpec, reason: str, dataset: Dataset | None = None) -
         points = read_evals(spec.directory)
     except RecordsError:
         points = []
-    values = [value for point in points if (value := point.metrics.get(METRIC)) is not None]
+    metric = spec.plan.metric
+    values = [point.metrics.get(metric.name) for point in points]
     last = points[-1] if points else None
     outcome = Outcome(
         status="failed",
         reason=reason,
         crossing=None,
-        best_value=max(values, default=None),
-        final_value=last.metrics.get(METRIC) if last else None,
+        best_value=metric.best(values),
+        final_value=values[-1] if values else None,
         test_value=None,
         steps=last.step if last else 0,
         samples_seen=last.samples if last else 0,

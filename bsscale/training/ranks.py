@@ -11,7 +11,10 @@ from typing import Any
 
 from bsscale.data import Dataset, load_dataset
 from bsscale.engines.ddp import DDPEngine
+from bsscale.engines.probe import check_model
+from bsscale.errors import BsscaleError
 from bsscale.planning.plan import Plan
+from bsscale.planning.training_step import ships
 from bsscale.planning.world import World
 from bsscale.records.checkpoints import Checkpoint, read_checkpoint
 from bsscale.records.run_record import RunRecord
@@ -24,7 +27,7 @@ from bsscale.training.recorded_run import RecordedRun
 from bsscale.training.resume import continued
 from bsscale.training.spec import RunSpec
 
-__all__ = ["start_rank", "train_rank"]
+__all__ = ["accepts_model", "start_rank", "train_rank"]
 
 # What rank 0 tells the others before training.
 _BEGIN, _STOP, _GO_ON = b"begin", b"stop", b"go on"
@@ -36,6 +39,34 @@ def start_rank(world: World, spec: RunSpec) -> None:
     if world.rank == 0 and spec.logging is not None:
         logging.config.dictConfig(dict(spec.logging))
     train_rank(world, spec, load_dataset(spec.plan.config.dataset))
+
+
+def accepts_model(world: World, plan: Plan, dataset: Dataset) -> bool:
+    """Try a model of the user's own on every rank, for it may talk with the other ranks.
+
+    Returns
+    -------
+    False on the ranks above 0 if rank 0 refuses it, and says why.
+
+    Raises
+    ------
+    ConfigError
+        For a model that rank 0 refuses, or this rank alone.
+    """
+    if ships(plan.config.model):
+        return True
+    refused = None
+    try:
+        check_model(plan, dataset)
+    except BsscaleError as error:
+        refused = error
+    if world.rank == 0:
+        broadcast(_STOP if refused else _GO_ON, world)
+    elif broadcast(None, world) == _STOP:
+        return False
+    if refused is not None:
+        raise refused
+    return True
 
 
 def train_rank(world: World, spec: RunSpec, dataset: Dataset) -> RunRecord | None:

@@ -15,21 +15,24 @@ def describe_result(record: RunRecord, directory: Path) -> str:
     if record.samples_to_target is not None and record.samples_to_target_interval is not None:
         low, high = record.samples_to_target_interval
         reached = f"{record.samples_to_target:,.0f} samples (between {low:,} and {high:,})"
-    target = "none" if record.target is None else f"{record.target:.4f}"
+    target = "none"
+    if record.target is not None:
+        target = f"{record.criterion.title} {record.target:.4f}"
     best = f"{_number(record.best_value)} validation, {_number(record.test_value)} test"
     if record.best_possible is not None:
         best += f" (best possible {record.best_possible:.4f})"
     speed = "-" if record.samples_per_s is None else f"{record.samples_per_s:,.0f} samples/s"
     rows = [
         ("status", f"{record.status}: {record.reason}"),
-        ("target AUC", target),
+        ("target", target),
         ("to target", reached),
-        ("best AUC", best),
+        (f"best {record.criterion.title}", best),
         ("samples seen", f"{record.samples_seen:,} in {record.steps:,} steps"),
         ("speed", f"{speed}, {record.wall_s:.1f} s in all"),
         ("records", str(directory)),
     ]
-    return "\n".join(f"{name:>13}  {value}" for name, value in rows)
+    width = max(13, *(len(name) for name, _ in rows))
+    return "\n".join(f"{name:>{width}}  {value}" for name, value in rows)
 
 
 def describe_result_briefly(record: RunRecord) -> str:
@@ -40,8 +43,8 @@ def describe_result_briefly(record: RunRecord) -> str:
     elif record.status == "diverged":
         result += f" ({record.reason})"
     return (
-        f"{record.arm} seed={record.seed}: {result}, best AUC {_number(record.best_value)}, "
-        f"{record.wall_s:.1f} s"
+        f"{record.arm} seed={record.seed}: {result}, best {record.criterion.title} "
+        f"{_number(record.best_value)}, {record.wall_s:.1f} s"
     )
 
 

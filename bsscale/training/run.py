@@ -59,11 +59,13 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
             raise result
         return result
     from bsscale.training.processes import join, launch, lost_a_peer
-    from bsscale.training.ranks import start_rank, train_rank
+    from bsscale.training.ranks import accepts_model, start_rank, train_rank
 
     if (world := World.here()) is not None:
         try:
             with join(world, spec.plan):
+                if not accepts_model(world, spec.plan, dataset):
+                    return None
                 return train_rank(world, spec, dataset)
         except (KeyboardInterrupt, SystemExit):
             if world.rank == 0:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from bsscale.cli.jobs import Job
-from bsscale.cli.tasks.task import Task
+from bsscale.cli.tasks.task import Task, check_model
 from bsscale.study.options import RangeTestOptions as Options
 
 __all__ = ["RangeTestTask"]
@@ -31,7 +31,9 @@ class RangeTestTask(Task[Options]):
         from bsscale.study.range_test import plan_range_test, refuse_other
 
         directory = job.directory
-        refuse_other(directory, plan_range_test(job.config, job.dataset, job.devices, directory))
+        runs = plan_range_test(job.config, job.dataset, job.devices, directory)
+        refuse_other(directory, runs)
+        check_model(next(iter(runs.values())).plan, job.dataset)
 
     def describe(self, job: Job) -> str:
         from bsscale.study.range_test import describe_range_test

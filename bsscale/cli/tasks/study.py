@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from bsscale.cli.jobs import Job
-from bsscale.cli.tasks.task import Task, cost
+from bsscale.cli.tasks.task import Task, check_model, cost
 from bsscale.study.options import StudyOptions as Options
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class StudyTask(Task[Options]):
 
         if self.options_of(job).work is not None:
             return plan_part(job.config, job.dataset, job.devices)
-        check_study(job.config, job.dataset, job.devices_of_jobs)
+        for run in check_study(job.config, job.dataset, job.devices_of_jobs):
+            check_model(run.plan, job.dataset)
         return None
 
     def describe(self, job: Job) -> str:

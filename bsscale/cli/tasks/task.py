@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bsscale.planning.plan import Plan
     from bsscale.training.spec import RunSpec
 
-__all__ = ["Options", "Task", "cost", "plan_text", "refuse_replaced"]
+__all__ = ["Options", "Task", "check_model", "cost", "plan_text", "refuse_replaced"]
 
 Options = TypeVar("Options", bound=TaskOptions)
 
@@ -98,6 +98,16 @@ def refuse_replaced(task: Task[Any], name: str, overrides: Iterable[str]) -> Non
                 f"{override} does nothing with task={name}, which sets {key} itself",
                 task.replaces[key],
             )
+
+
+def check_model(plan: Plan, dataset: Dataset) -> None:
+    """Raise ConfigError for a model of the user's own that a run cannot train."""
+    from bsscale.planning.training_step import ships
+
+    if not ships(plan.config.model):
+        from bsscale.engines import probe  # (torch takes a second)
+
+        probe.check_model(plan, dataset)
 
 
 def plan_text(job: Job) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bsscale.cli.jobs import Job
-from bsscale.cli.tasks.task import Task, cost, plan_text
+from bsscale.cli.tasks.task import Task, check_model, cost, plan_text
 from bsscale.config import TaskOptions, TrackerOptions
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class TrainTask(Task[TaskOptions]):
 
         if job.devices.world is None:  # (of many processes, rank 0 looks and tells the others)
             find_start(job.directory, job.plan)
+        if job.devices.world is None or job.dry_run:  # (ranks try their model when they have met)
+            check_model(job.plan, job.dataset)
         return job.plan
 
     def describe(self, job: Job) -> str:

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bsscale.data import Dataset, Samples
 from bsscale.engines.checkpointed import LOSS_COUNT, LOSS_SUM, MODEL, OPTIMIZER, restore
@@ -27,6 +26,7 @@ from bsscale.engines.stacked.steps import (
 from bsscale.errors import NotStackableError
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
+from bsscale.objectives.torch_form import losses_of
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 
@@ -92,7 +92,7 @@ class StackedEngine:
             self.updates_at_once -= self.updates_at_once % UPDATES
         self._score_rows = max(1, SCORED_ROWS[plan.device] // width)
 
-        self._dataset = dataset
+        self._dataset, self._losses = dataset, losses_of(plan.objective)
         self._module = self._build(plan, seed=0)
         self._feed = Feed(dataset.train, width, plan.global_batch, self.device, self.dtype)
         self._held_out: dict[int, tuple[Samples, Batches]] = {}
@@ -153,10 +153,10 @@ class StackedEngine:
             self._step.update(batches[k], coefficients[k]).unsqueeze(0)
             for k in range(done, updates)
         ]
-        losses = binary_cross_entropy_with_logits(torch.cat(parts), batches.label, reduction="none")
+        of_samples = self._losses(torch.cat(parts), batches.label)
         # One after the other, so that the sum does not depend on where `advance` was cut: that is
         # decided by the evaluations of all runs.
-        means = losses.mean(dim=2).to(torch.float64)
+        means = of_samples.mean(dim=2).to(torch.float64)
         self._loss_sums = torch.cat([self._loss_sums.unsqueeze(0), means]).cumsum(dim=0)[-1]
         for slot in self._slots.values():
             slot.step += updates
@@ -208,6 +208,7 @@ class StackedEngine:
         arguments = (
             self._module,
             self.width,
+            plan.objective,
             config.optimizer,
             self.device,
             self.dtype,
@@ -221,7 +222,12 @@ class StackedEngine:
         cache = use_compile_cache()
         few = Batches.of(self._dataset.train.read(0, 0, 8), self.device, self.dtype)
         reason = why_not_stackable(
-            self._module, self._build(plan, seed=1), few.categorical, few.numeric, few.label
+            self._module,
+            self._build(plan, seed=1),
+            plan.objective,
+            few.categorical,
+            few.numeric,
+            few.label,
         )
         if reason is not None:
             raise NotStackableError(reason)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.nn.functional import binary_cross_entropy_with_logits
+
+from bsscale.engines.trial import tried, without_gradient
+from bsscale.objectives import Objective
+from bsscale.objectives.torch_form import losses_of
 
 __all__ = ["FunctionalModel", "why_not_stackable"]
 
@@ -22,12 +24,16 @@ class FunctionalModel:
     ----------
     module
         The module, in training mode; its parameters are replaced in every call.
+    objective
+        Whose loss is minimized.
     values
         Parameters by name, each of shape (width, *shape).
     """
 
-    def __init__(self, module: nn.Module, values: Mapping[str, Tensor]) -> None:
-        self._module = module
+    def __init__(
+        self, module: nn.Module, objective: Objective, values: Mapping[str, Tensor]
+    ) -> None:
+        self._module, self._losses = module, losses_of(objective)
         self._values = dict(values)
         self._buffers = dict(module.named_buffers())
         self._gradient = vmap(grad(self._loss, has_aux=True))
@@ -47,19 +53,24 @@ class FunctionalModel:
             self._module, (values, self._buffers), (categorical, numeric)
         )
         self._module.train()
-        return logits
+        return logits.reshape(len(numeric))
 
     def _loss(
         self, values: Mapping[str, Tensor], categorical: Tensor, numeric: Tensor, label: Tensor
     ) -> tuple[Tensor, Tensor]:
         logits = functional_call(
             self._module, (dict(values), self._buffers), (categorical, numeric)
-        )
-        return binary_cross_entropy_with_logits(logits, label), logits
+        ).reshape(label.shape)  # (from (n, 1))
+        return self._losses(logits, label).mean(), logits
 
 
 def why_not_stackable(
-    module: nn.Module, other: nn.Module, categorical: Tensor, numeric: Tensor, label: Tensor
+    module: nn.Module,
+    other: nn.Module,
+    objective: Objective,
+    categorical: Tensor,
+    numeric: Tensor,
+    label: Tensor,
 ) -> str | None:
     """Why a module's runs cannot be trained in one stack; None if they can.
 
@@ -70,6 +81,8 @@ def why_not_stackable(
     ----------
     module, other
         The module in training mode, as two different seeds initialize it.
+    objective
+        Whose loss is minimized.
     categorical, numeric, label
         A few samples, shapes (n, fields), (n, numeric fields) and (n,).
     """
@@ -81,15 +94,20 @@ def why_not_stackable(
         name: value.detach().expand(2, *value.shape) for name, value in module.named_parameters()
     }
     try:
-        FunctionalModel(module, values).gradient(
+        copied = tried(module, categorical, numeric)
+        # (In a stack it would decay; torch leaves it alone.)
+        if unused := without_gradient(copied):
+            return f"its parameter {unused[0]} has no gradient"
+        gradients = [value.grad for value in copied.parameters()]
+        if any(each is not None and each.layout != torch.strided for each in gradients):
+            return "its gradients are sparse"
+        FunctionalModel(module, objective, values).gradient(
             *(tensor.expand(2, *tensor.shape) for tensor in (categorical, numeric, label))
         )
-        tried = copy.deepcopy(module)
-        tried(categorical, numeric)
     except Exception as error:
         # Whatever it is, trained by itself the module works, or says what is wrong with it.
         return " ".join(str(error).split()).split(". ")[0]
-    return None if _same_buffers(module, tried) else "its buffers change while it trains"
+    return None if _same_buffers(module, copied) else "its buffers change while it trains"
 
 
 def _same_buffers(module: nn.Module, other: nn.Module) -> bool:

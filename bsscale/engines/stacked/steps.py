@@ -16,6 +16,8 @@ from bsscale.engines.stacked.layers import Weights
 from bsscale.engines.stacked.models import stacked_model, tables
 from bsscale.engines.stacked.state import StackedParameters
 from bsscale.engines.stacked.updates import Updates
+from bsscale.objectives import Objective
+from bsscale.objectives.torch_form import error_of
 from bsscale.optimizers import OptimizerConfig
 from bsscale.optimizers.optimizer import SPARSE_ROWS
 
@@ -46,6 +48,8 @@ class LayersStep:
         One run's model.
     width
         Runs in the stack.
+    objective
+        Whose loss is minimized.
     optimizer
         The optimizer's options.
     device, dtype
@@ -58,12 +62,13 @@ class LayersStep:
         self,
         module: nn.Module,
         width: int,
+        objective: Objective,
         optimizer: OptimizerConfig,
         device: torch.device,
         dtype: torch.dtype,
         clip_grad_norm: float | None = None,
     ) -> None:
-        self._width = width
+        self._width, self._error = width, error_of(objective)
         of_tables = tables(module)
         dense = [name for name, _ in module.named_parameters() if name not in of_tables]
         # Few large tensors make few and large updates, where a layer's own are not needed.
@@ -96,9 +101,7 @@ class LayersStep:
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
         self.updates.open(coefficients)
         logits = self._model.forward(batch.categorical, batch.numeric)
-        # The derivative of each run's mean binary cross-entropy with respect to its logits.
-        error = torch.sigmoid(logits).sub_(batch.label).div_(logits.shape[1])
-        self._model.backward(error)
+        self._model.backward(self._error(logits, batch.label))
         touched = {self._numbers[e.parameter]: e.rows for e in self._model.embeddings}
         if self._clipping is not None:
             self._clipping.clip(touched)
@@ -122,6 +125,7 @@ class CompiledStep:
         self,
         module: nn.Module,
         width: int,
+        objective: Objective,
         optimizer: OptimizerConfig,
         device: torch.device,
         dtype: torch.dtype,
@@ -140,7 +144,7 @@ class CompiledStep:
             if clip_grad_norm is None
             else GradientClipping(updates.gradients, clip_grad_norm, {})
         )
-        self._model = model = FunctionalModel(module, parameters.values)
+        self._model = model = FunctionalModel(module, objective, parameters.values)
         accumulators = list(parameters.views(updates.gradients).items())
 
         def update(

@@ -116,8 +116,8 @@ def range_test_figures(test: FoundRangeTest, suffix: str) -> list[Figure | None]
         {
             "seed": seed,
             "lr": point.lr,
-            "loss": point.metrics.get("log_loss"),
-            "auc": point.metrics.get("auc"),
+            "loss": point.metrics.get(test.loss),
+            "value": point.metrics.get(test.criterion.name),
         }
         for seed, points in test.curves.items()
         for point in shown_points(points, len(test.curves))
@@ -127,17 +127,17 @@ def range_test_figures(test: FoundRangeTest, suffix: str) -> list[Figure | None]
         return []
     table = range_test_table(test)
     marked = ", ".join(f"{name} {value:.3g}" for name, value in test.marks.items())
-    parts = zip(("auc", "loss"), reversed(range_test_layers(rows, test.marks)), strict=True)
-    titles = {"auc": "AUC", "loss": "loss"}
+    layers = range_test_layers(rows, test.marks, test.criterion)
+    parts = ((test.criterion.name, test.criterion.title), ("loss", "loss"))
     return [
         Figure(
             f"range_test_{part}{suffix}",
-            f"Range test: {titles[part]}",
-            f"Validation {titles[part]} while the learning rate grows, a line a seed. "
+            f"Range test: {title}",
+            f"Validation {title} while the learning rate grows, a line a seed. "
             f"The suggestion: {test.reason or 'none'}.",
-            f"Validation {titles[part]} over the learning rate of a range test. {marked}.",
+            f"Validation {title} over the learning rate of a range test. {marked}.",
             chart.properties(height=240),
             table,
         )
-        for part, chart in parts
+        for (part, title), chart in zip(parts, reversed(layers), strict=True)
     ]

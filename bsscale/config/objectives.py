@@ -1,0 +1,194 @@
+"""The objective that a configuration names, as a value."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bsscale.errors import BsscaleError, ConfigError
+from bsscale.objectives import Metric, Objective
+from bsscale.objectives.metric import Floats
+
+__all__ = ["build_objective", "check_metrics"]
+
+# Fields of an evaluation that are not metrics.
+_RESERVED = ("step", "samples", "train_loss", "lr", "momentum", "wall_s", "noise_scale")
+_METRIC_OPTIONS = ("_target_", "direction", "at_chance", "margin")
+
+
+def build_objective(config: Mapping[str, Any]) -> Objective:
+    """The objective and its further metrics.
+
+    Parameters
+    ----------
+    config
+        ``_target_``, the import path of a class; ``metrics``, for each further metric by its name
+        ``_target_`` and ``direction``, and optionally ``at_chance``, ``margin`` and options of the
+        function; ``name`` is for records; all else is passed to the class.
+
+    Raises
+    ------
+    ConfigError
+        If something of it cannot be imported, or is not what it should be.
+    """
+    name, target = str(config.get("name", "")), str(config.get("_target_"))
+    make = _imported("objective._target_", target)
+    options = {k: v for k, v in config.items() if k not in ("name", "_target_", "metrics")}
+    try:
+        objective = make(**options)
+    except BsscaleError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"objective._target_={target} cannot be made: {error}",
+            f"its options are: {_parameters(make)}",
+        ) from error
+    if not isinstance(objective, Objective):
+        raise ConfigError(
+            f"objective._target_={target} gives a {type(objective).__name__}, not an Objective",
+            "derive it from bsscale.objectives.Objective, Binary or Regression",
+        )
+    if not target.startswith("bsscale.objectives."):
+        _check_own(objective, target)
+    objective = replace(objective, name=name)
+    metrics = config.get("metrics") or {}
+    if not isinstance(metrics, Mapping):
+        raise ConfigError(
+            f"objective.metrics={metrics!r} is not a mapping",
+            "give objective.metrics.NAME={_target_: …, direction: max}",
+        )
+    return objective.with_metrics([_metric(str(key), each) for key, each in metrics.items()])
+
+
+def check_metrics(objective: Objective, label: Floats) -> None:
+    """Try every metric of the user's on labels, before a run depends on it.
+
+    Parameters
+    ----------
+    objective
+        With metrics of the user's.
+    label
+        Some labels, shape (n,).
+
+    Raises
+    ------
+    ConfigError
+        If one of them fails or gives no number.
+    """
+    output = np.linspace(-1.0, 1.0, len(label))
+    for metric in (*objective.own_metrics, *objective.added):
+        try:
+            value = metric.function(label, output if metric.of_outputs else objective.score(output))
+            float(value)
+        except BsscaleError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"the metric {metric.name} fails on {len(label):,} labels: "
+                f"{type(error).__name__}: {_line(error)}",
+                "it is called with labels and scores of shape (n,) and returns a number",
+            ) from error
+
+
+def _check_own(objective: Objective, target: str) -> None:
+    """What an objective of the user's has to have."""
+    shipped = any(
+        base.__module__.startswith("bsscale.objectives.") and not inspect.isabstract(base)
+        for base in type(objective).__mro__
+    )
+    if not shipped and not callable(getattr(objective, "losses", None)):
+        raise ConfigError(
+            f"objective._target_={target} has no method losses(output, label)",
+            "define it on torch tensors: the loss of each sample, of their shape",
+        )
+    metrics = objective.metrics
+    if objective.loss not in metrics:
+        raise ConfigError(
+            f"objective._target_={target} has loss={objective.loss!r}, which is none of its "
+            f"metrics ({', '.join(metrics)})",
+            "name the metric that is the validation loss",
+        )
+    for name in metrics:
+        _check_name(name)
+    try:  # (a run over several processes sends it to them)
+        pickle.dumps(objective)
+    except Exception as error:
+        raise ConfigError(
+            f"objective._target_={target} cannot be sent to other processes: {_line(error)}",
+            "define its functions at the top of a module, not as lambdas or inside others",
+        ) from error
+
+
+def _metric(name: str, config: Any) -> Metric:
+    where = f"objective.metrics.{name}"
+    _check_name(name)
+    if not isinstance(config, Mapping):
+        raise ConfigError(
+            f"{where}={config!r} is not a mapping", f"give {where}={{_target_: …, direction: max}}"
+        )
+    direction = config.get("direction")
+    if direction not in ("max", "min"):
+        raise ConfigError(
+            f"{where}.direction={direction}",
+            "give direction: max where higher values are better, min where lower ones are",
+        )
+    numbers = {key: config.get(key) for key in ("at_chance", "margin")}
+    for key, value in numbers.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ConfigError(f"{where}.{key}={value!r} is not a number", "give a number")
+    function = _imported(f"{where}._target_", config.get("_target_"))
+    options = {key: value for key, value in config.items() if key not in _METRIC_OPTIONS}
+    chance = numbers["at_chance"]
+    return Metric(
+        name,
+        direction,
+        partial(function, **options) if options else function,
+        at_chance=None if chance is None else partial(_constant, float(chance)),
+        margin=numbers["margin"],
+    )
+
+
+def _constant(value: float, label: Floats) -> float:
+    return value
+
+
+def _check_name(name: str) -> None:
+    if not name.isidentifier() or name in _RESERVED:
+        raise ConfigError(
+            f"{name!r} cannot be the name of a metric",
+            f"give a name of letters, digits and _ that is none of {', '.join(_RESERVED)}",
+        )
+
+
+def _imported(option: str, target: Any) -> Callable[..., Any]:
+    from hydra.utils import get_object
+
+    try:
+        found = get_object(target)
+    except Exception as error:
+        raise ConfigError(
+            f"{option}={target} cannot be imported: {_line(error)}",
+            "check the path; your own module must be importable (installed, or on PYTHONPATH)",
+        ) from error
+    if not callable(found):
+        raise ConfigError(f"{option}={target} cannot be called", "name a class or a function")
+    made: Callable[..., Any] = found
+    return made
+
+
+def _parameters(function: Callable[..., Any]) -> str:
+    try:
+        names = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return "unknown"
+    return ", ".join(name for name in names if name not in ("name", "added")) or "none"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,74 @@
+"""What a loader gave, compared with its schema."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bsscale.data.dataset import ArrayStream, Dataset, Samples, Schema
+from bsscale.errors import DataError
+
+__all__ = ["check_dataset"]
+
+# Samples of an endless stream that are looked at.
+FIRST_SAMPLES = 1024
+# Rows whose lowest and highest ids are found at once: what a cache holds, of arrays on disk too.
+ROWS = 1 << 16
+
+
+def check_dataset(dataset: Dataset) -> None:
+    """Raise DataError for arrays that do not fit the schema; of a stream, for its first samples.
+
+    Arrays from the cache, which have a key, were checked before they were written there.
+    """
+    if dataset.prepared_key is not None:
+        return
+    train = dataset.train
+    if isinstance(train, ArrayStream):
+        first = train.samples
+    else:
+        first = train.read(0, 0, min(FIRST_SAMPLES, train.samples_per_pass))
+    for split, samples in (
+        ("train", first),
+        ("validation", dataset.validation),
+        ("test", dataset.test),
+    ):
+        _check_shapes(split, samples, dataset.schema)
+        _check_ids(split, samples, dataset.schema)
+
+
+def _check_shapes(split: str, samples: Samples, schema: Schema) -> None:
+    for name, array, fields in (
+        ("categorical", samples.categorical, schema.categorical),
+        ("numeric", samples.numeric, schema.numeric),
+    ):
+        if array.shape != (len(samples), len(fields)):
+            raise DataError(
+                f"{split}.{name} has shape {array.shape}, and the schema has {len(fields)} "
+                f"{name} fields",
+                f"give {name} the shape (samples, fields), {(len(samples), len(fields))} here",
+            )
+    if samples.categorical.dtype != np.int32:
+        raise DataError(
+            f"{split}.categorical has numbers of type {samples.categorical.dtype}, not int32",
+            "give ids as integers: categorical.astype(np.int32)",
+        )
+
+
+def _check_ids(split: str, samples: Samples, schema: Schema) -> None:
+    """0 <= id < cardinality."""
+    if not len(samples) or not schema.categorical:
+        return
+    parts = [samples.categorical[start : start + ROWS] for start in range(0, len(samples), ROWS)]
+    low = np.min([part.min(axis=0) for part in parts], axis=0)
+    high = np.max([part.max(axis=0) for part in parts], axis=0)
+    for name, cardinality, least, most in zip(
+        schema.categorical, schema.cardinalities, low, high, strict=True
+    ):
+        if least < 0 or most >= cardinality:
+            wrong = int(least if least < 0 else most)
+            raise DataError(
+                f"the categorical field {name} has the id {wrong} in {split}, and its cardinality "
+                f"is {cardinality}",
+                "ids are 0 ... cardinality - 1, and 0 means unknown: give the field a cardinality "
+                "above its highest id, and no negative ids",
+            )

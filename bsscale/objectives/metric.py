@@ -1,0 +1,152 @@
+"""What a run is judged by: a metric with its direction, its scale and its value at chance."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from bsscale.errors import MetricError
+
+__all__ = ["Criterion", "Direction", "Floats", "Metric"]
+
+Direction: TypeAlias = Literal["max", "min"]
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
+
+# A default target lies this share of the way from the best value back to chance, where the metric
+# has no margin of its own.
+MARGIN_SHARE = 0.02
+
+_TITLES = {
+    "auc": "AUC",
+    "mse": "MSE",
+    "mae": "MAE",
+    "r2": "R2",
+}
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """The name of a metric and whether more of it is better: all that a record says of it.
+
+    Attributes
+    ----------
+    name
+        As in records, for instance ``log_loss``.
+    direction
+        ``max`` where higher values are better, ``min`` where lower ones are.
+    """
+
+    name: str
+    direction: Direction
+
+    @property
+    def title(self) -> str:
+        """The name in sentences, tables and figures: ``AUC``, ``log loss``."""
+        return _TITLES.get(self.name, self.name.replace("_", " "))
+
+    @property
+    def sign(self) -> int:
+        """1 where higher values are better, −1 where lower ones are."""
+        return 1 if self.direction == "max" else -1
+
+    @property
+    def best_word(self) -> str:
+        """``highest`` or ``lowest``."""
+        return "highest" if self.direction == "max" else "lowest"
+
+    def reaches(self, value: float | None, target: float | None) -> bool:
+        """Whether a value is at the target or better; equal counts, None and NaN do not."""
+        if value is None or target is None:
+            return False
+        return value >= target if self.direction == "max" else value <= target
+
+    def better(self, value: float, other: float) -> bool:
+        """Whether a value is strictly better than another."""
+        return self.sign * value > self.sign * other
+
+    def best(self, values: Iterable[float | None]) -> float | None:
+        """The best of the values that are defined; None if there is none."""
+        defined = [value for value in values if value is not None and math.isfinite(value)]
+        return max(defined, key=lambda value: self.sign * value, default=None)
+
+    def target(self, best_values: Sequence[float], margin: float) -> float:
+        """The target that tuned 1-GPU runs set: their median best value, worse by a margin."""
+        return statistics.median(best_values) - self.sign * margin
+
+
+@dataclass(frozen=True)
+class Metric(Criterion):
+    """A metric that an objective computes on a held-out split.
+
+    Attributes
+    ----------
+    function
+        From labels and scores, both of shape (n,), to the metric's value. The scores are the
+        objective's `Objective.score` of the model's outputs, or the outputs as they are where
+        `of_outputs` is set.
+    of_outputs
+        Whether the function takes the model's outputs (logits).
+    at_chance
+        From the labels, shape (n,), to the value of the best prediction that knows no feature;
+        None where that is not known.
+    bound
+        From the labels to the value beyond which a model is told apart from chance; None: the
+        value at chance.
+    limits
+        The worst and the perfect value that a target may lie between, both excluded.
+    margin
+        How far the default target lies from the best value, in the metric's units; None: a share
+        of 0.02 of the way to chance.
+    """
+
+    function: Callable[[Floats, Floats], float]
+    of_outputs: bool = False
+    at_chance: Callable[[Floats], float] | None = None
+    bound: Callable[[Floats], float] | None = None
+    limits: tuple[float, float] = (-math.inf, math.inf)
+    margin: float | None = None
+
+    @property
+    def criterion(self) -> Criterion:
+        """Its name and direction alone."""
+        return Criterion(self.name, self.direction)
+
+    def chance(self, label: Floats) -> float | None:
+        """The value of the best prediction that knows no feature; None where it is not known."""
+        return None if self.at_chance is None else self.at_chance(label)
+
+    def chance_bound(self, label: Floats) -> float | None:
+        """The value beyond which a model is told apart from chance; None where not known."""
+        return self.chance(label) if self.bound is None else self.bound(label)
+
+    def default_margin(self, best_values: Sequence[float], label: Floats) -> float:
+        """How far the default target lies from the median best value.
+
+        Parameters
+        ----------
+        best_values
+            The best value of each tuned 1-GPU run, at least one.
+        label
+            The validation labels, shape (n,).
+
+        Raises
+        ------
+        MetricError
+            If the metric has neither a margin nor a value at chance.
+        """
+        if self.margin is not None:
+            return self.margin
+        chance = self.chance(label)
+        if chance is None:
+            raise MetricError(
+                f"the metric {self.name} has neither a margin nor a value at chance, so that no "
+                "target follows from 1-GPU runs",
+                f"give target=VALUE, or objective.metrics.{self.name}.margin=NUMBER",
+            )
+        return MARGIN_SHARE * abs(chance - statistics.median(best_values))

@@ -1,0 +1,131 @@
+"""An objective: what is minimized in training, and what a run is judged by."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, TypeVar
+
+import numpy as np
+
+from bsscale.errors import MetricError
+from bsscale.objectives.divergence import DivergenceDetector
+from bsscale.objectives.metric import Floats, Metric
+
+__all__ = ["Objective"]
+
+O = TypeVar("O", bound="Objective")  # noqa: E741
+
+
+@dataclass(frozen=True)
+class Objective(ABC):
+    """A loss with its metrics, as one immutable value that a run carries.
+
+    One of your own derives from this class, `Binary` or `Regression` and defines
+    ``losses(output, label)``: torch tensors of one shape to the loss of each sample, of the same
+    shape, differentiable. `bsscale.objectives.torch_form` has those of the shipped objectives.
+
+    Attributes
+    ----------
+    name
+        As in records.
+    added
+        Metrics besides the objective's own.
+    loss
+        The name of the metric that is the validation loss: a run whose loss stays above its value
+        at chance has diverged.
+    """
+
+    name: str = ""
+    added: tuple[Metric, ...] = ()
+
+    loss: ClassVar[str]
+    # The loss of the best constant prediction, in words.
+    chance_words: ClassVar[str] = "the loss of a constant prediction"
+
+    @property
+    @abstractmethod
+    def own_metrics(self) -> Sequence[Metric]:
+        """The metrics of every run; the first one judges it unless ``metric`` names another."""
+
+    @abstractmethod
+    def score(self, output: Floats) -> Floats:
+        """The prediction of the label from the model's output, shape (n,), float64."""
+
+    @abstractmethod
+    def check_labels(self, label: Floats, where: str) -> None:
+        """Raise MetricError for labels that the loss or a metric cannot take.
+
+        Parameters
+        ----------
+        label
+            Shape (n,).
+        where
+            What they are the labels of, for the message: "the validation split".
+        """
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """Every metric by its name, the default one first."""
+        return {metric.name: metric for metric in (*self.own_metrics, *self.added)}
+
+    def metric(self, name: str | None) -> Metric:
+        """One of its metrics; None: the default one.
+
+        Raises
+        ------
+        MetricError
+            If it has none of that name.
+        """
+        metrics = self.metrics
+        if name is None:
+            return next(iter(metrics.values()))
+        if name not in metrics:
+            raise MetricError(
+                f"metric={name} is not a metric of objective={self.name}",
+                f"give {' or '.join(metrics)}",
+            )
+        return metrics[name]
+
+    def with_metrics(self: O, added: Sequence[Metric]) -> O:
+        """The same objective with further metrics."""
+        return replace(self, added=(*self.added, *added))
+
+    def evaluate(self, label: Floats, output: Floats) -> dict[str, float | None]:
+        """Every metric of a model's outputs.
+
+        Parameters
+        ----------
+        label, output
+            Shape (n,).
+
+        Returns
+        -------
+        The values by name; None where an output, or the value, is not finite.
+        """
+        if not np.isfinite(output).all():
+            return dict.fromkeys(self.metrics)
+        score = self.score(output)
+        values = {
+            name: float(metric.function(label, output if metric.of_outputs else score))
+            for name, metric in self.metrics.items()
+        }
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+    def value(self, metric: Metric, label: Floats, output: Floats) -> float | None:
+        """One metric of a model's outputs; None where it is not defined."""
+        if not np.isfinite(output).all():
+            return None
+        value = float(metric.function(label, output if metric.of_outputs else self.score(output)))
+        return value if math.isfinite(value) else None
+
+    def divergence(self, label: Floats) -> DivergenceDetector:
+        """What watches the evaluations of one run; `label` are the validation labels."""
+        return DivergenceDetector(self.loss, self.loss_at_chance(label), self.chance_words)
+
+    def loss_at_chance(self, label: Floats) -> float:
+        """The validation loss of the best constant prediction; infinite where not known."""
+        chance = self.metrics[self.loss].chance(label)
+        return math.inf if chance is None else chance

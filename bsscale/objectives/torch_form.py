@@ -1,0 +1,75 @@
+"""The losses of objectives, and their derivatives, on torch tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.func import grad
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from bsscale.objectives import Binary, Objective, Regression
+
+__all__ = ["Form", "error_of", "losses_of"]
+
+# From the model's outputs and the labels, of one shape, to a tensor of that shape.
+Form: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+
+
+def losses_of(objective: Objective) -> Form:
+    """What gives the loss of each sample: the objective's own method ``losses``, or a shipped one.
+
+    Raises
+    ------
+    NotImplementedError
+        If there is none.
+    """
+    own: Form | None = getattr(objective, "losses", None)
+    return _shipped(objective)[0] if own is None else own
+
+
+def error_of(objective: Objective) -> Form:
+    """What gives the derivative of the mean loss over the last dimension, by the outputs.
+
+    Of an objective with a method ``losses`` of its own, it is found by automatic differentiation.
+    """
+    own: Form | None = getattr(objective, "losses", None)
+    if own is None:
+        return _shipped(objective)[1]
+
+    def error(output: Tensor, label: Tensor) -> Tensor:
+        of_sum: Tensor = grad(lambda values: own(values, label).sum())(output)
+        return of_sum.div_(output.shape[-1])
+
+    return error
+
+
+def _binary_losses(output: Tensor, label: Tensor) -> Tensor:
+    return binary_cross_entropy_with_logits(output, label, reduction="none")
+
+
+def _binary_error(output: Tensor, label: Tensor) -> Tensor:
+    return torch.sigmoid(output).sub_(label).div_(output.shape[-1])
+
+
+def _squared_losses(output: Tensor, label: Tensor) -> Tensor:
+    return (output - label).square()
+
+
+def _squared_error(output: Tensor, label: Tensor) -> Tensor:
+    return (output - label).mul_(2.0 / output.shape[-1])
+
+
+_FORMS: dict[type[Objective], tuple[Form, Form]] = {
+    Binary: (_binary_losses, _binary_error),
+    Regression: (_squared_losses, _squared_error),
+}
+
+
+def _shipped(objective: Objective) -> tuple[Form, Form]:
+    for class_ in type(objective).__mro__:
+        if class_ in _FORMS:
+            return _FORMS[class_]
+    raise NotImplementedError(f"{type(objective).__name__} has no method losses")
