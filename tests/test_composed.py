@@ -40,6 +40,7 @@ def checked(cfg: DictConfig) -> None:
         ("dataset", "mine"),
         ("model", "mlp"),
         ("model", None),
+        ("objective", "regression"),
     ],
 )
 def test_the_name_of_a_part_is_that_of_the_part(group: str, name: str) -> None:

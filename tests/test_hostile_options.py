@@ -78,6 +78,7 @@ def test_a_deepspeed_section_is_a_schedule_or_refused(section: object) -> None:
 
 OPTIONS = [
     "task", "dataset", "model", "optimizer", "schedule", "executor", "tracker", "experiment",
+    "objective", "objective.name", "objective.metrics", "metric", "task.margin",
     "gpus", "micro_batch", "grad_accum", "base_lr", "target", "stop_at_target", "budget_samples",
     "budget_passes", "eval_interval_samples", "checkpoint_interval_samples", "resume", "precision",
     "clip_grad_norm", "seed", "dry_run", "executor.device", "executor.threads", "executor.compile",
