@@ -18,6 +18,7 @@ import pytest
 from bsscale.config import TrackerOptions
 from bsscale.errors import ConfigError
 from bsscale.files.replace import write_json
+from bsscale.objectives import Criterion
 from bsscale.planning.checks import check_config
 from bsscale.records.evaluation import EvalPoint, encode, read_evals
 from bsscale.records.run_record import RunRecord, read_run, write_run
@@ -149,7 +150,7 @@ def test_every_job_of_a_multirun_is_a_run_of_its_own_and_one_compares(
     for arm, curve in written["curves"].items():
         key = f"auc/{arm}"
         rows = [(row["samples"], row[key]) for row in history(comparison) if key in row]
-        assert rows == [(point["samples"], point["median_auc"]) for point in curve]
+        assert rows == [(point["samples"], point["median"]) for point in curve]
     assert all(list(row)[-1] == "samples" or "samples" in row for row in history(comparison))
     [table] = sweep.glob("wandb/offline-run-*/files/media/table/arms_*.table.json")
     content = json.loads(table.read_text())
@@ -220,9 +221,9 @@ class Run:
     def __init__(self, id):
         self.id, self.summary = id, {}
         self.starting_step = int(os.environ.get("FAKE_STARTING_STEP", "0"))
-    def define_metric(self, *_, **__): pass
+    def define_metric(self, metric, **told): _do("define_metric", metric=metric, **told)
     def log(self, row, step, commit=False):
-        _do("log", step=step, samples=row.get("samples"))
+        _do("log", step=step, samples=row.get("samples"), keys=list(row))
     def log_artifact(self, _): _do("artifact")
     def finish(self, exit_code=0):
         _do("finish", exit_code=exit_code, summary=self.summary, id=self.id)
@@ -256,10 +257,13 @@ class Fake:
         self.processes.append(Mirror())
         return self.processes[-1]
 
-    def tracker(self, process: Mirror, directory: Path, **config: Any) -> WandbTracker:
+    def tracker(
+        self, process: Mirror, directory: Path, criterion: Criterion | None = None, **config: Any
+    ) -> WandbTracker:
         return WandbTracker(
-            WandbOptions(**config), directory, name="x", group=None, job_type="y", process=process
-        )
+            WandbOptions(**config), directory, name="x", group=None, job_type="y",
+            criterion=criterion, process=process,
+        )  # fmt: skip
 
     def calls(self, name: str) -> list[dict[str, Any]]:
         path = self._directory / "calls.jsonl"
@@ -307,6 +311,32 @@ def test_every_evaluation_is_sent_once_and_in_order(fake: Fake, tmp_path: Path) 
     once = [(number, 100 * number) for number in range(50)]
     assert sorted(logged, key=str) == sorted([*once, (49, None)] * 2, key=str)  # None: the table
     assert [call["exit_code"] for call in fake.calls("finish")] == [0, 0]
+
+
+def test_the_summary_has_the_best_value_in_the_direction_of_the_metric(
+    fake: Fake, tmp_path: Path
+) -> None:
+    write_records(tmp_path / "run", range(3))
+    fake.tracker(fake.process(), tmp_path / "run", Criterion("log_loss", "min")).finish()
+    [told] = [call for call in fake.calls("define_metric") if call["metric"] == "log_loss"]
+    assert (told["summary"], told["step_metric"]) == ("min", "samples")
+    assert "auc" not in {call["metric"] for call in fake.calls("define_metric")}
+
+
+def test_a_comparison_names_each_curve_after_the_metric_of_its_arm(
+    fake: Fake, tmp_path: Path
+) -> None:
+    write_run_of(tmp_path / "a", "by AUC", 0, 200_000)
+    write_run_of(
+        tmp_path / "b", "by loss", 0, 300_000, metric="log_loss", direction="min", target=0.5
+    )
+    write_json(tmp_path / "comparison.json", compare([tmp_path / "a", tmp_path / "b"]).as_dict())
+    WandbTracker(
+        WandbOptions(), tmp_path, name="comparison", group=str(tmp_path), job_type="comparison",
+        comparison=tmp_path / "comparison.json", process=fake.process(),
+    ).finish()  # fmt: skip
+    keys = {key for call in fake.calls("log") for key in call["keys"]}
+    assert keys == {"samples", "auc/by AUC", "log_loss/by loss", "arms"}
 
 
 def test_a_comparison_shows_curves_and_ratios_whichever_arm_is_first(

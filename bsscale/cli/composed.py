@@ -44,8 +44,8 @@ def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
                 f"the configuration has no {group}",
                 f"write {group}=NAME; there are {', '.join(sorted(choices()[group]))}",
             )
-    for group in _MADE:
-        if OmegaConf.is_missing(cfg[group], "_target_"):
+    for group in (*_TYPED, *_MADE):
+        if "_target_" in cfg[group] and OmegaConf.is_missing(cfg[group], "_target_"):
             raise ConfigError(
                 f"{group}=custom without {group}._target_ is no {group}",
                 f"give the import path of yours: {group}._target_=MODULE.NAME",
@@ -78,6 +78,8 @@ def _resolve(cfg: DictConfig, key: str) -> None:
 def _check_typed(group: str, node: DictConfig) -> None:
     name, kind = node.get("name"), OmegaConf.get_type(node)
     path = "executor/executor" if group == "executor" else f"{group}/{name}"
+    if SCHEMAS.get(f"{group}/custom") is kind and name not in choices()[group]:
+        return  # (a label of the user's own; by default the import path)
     if SCHEMAS.get(path) is not kind:
         own = [each.rpartition("/")[2] for each in SCHEMAS if SCHEMAS[each] is kind]
         raise _wrong_name(group, name, own[0] if own else str(kind))

@@ -16,7 +16,10 @@ from bsscale.cli.words import HELP, suggested
 from bsscale.config import Config, TaskOptions
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
+from bsscale.optimizers import CustomConfig
 from bsscale.records.identity import arm_label
+from bsscale.schedules.checks import joined
+from bsscale.schedules.options import CustomScheduleConfig
 
 if TYPE_CHECKING:
     from bsscale.data import Dataset
@@ -175,6 +178,10 @@ def typed_config(cfg: DictConfig) -> Config:
 def _typed(group: str, node: Any) -> Any:
     """The options of a group; raises ConfigError for one that was added and does nothing."""
     options = OmegaConf.to_object(node)
+    if isinstance(options, CustomConfig | CustomScheduleConfig):
+        known = {field.name for field in fields(options)}
+        own = {str(key): getattr(options, str(key)) for key in node if key not in known}
+        return replace(options, options=joined(group, options.options, own))
     name = getattr(options, "name", group)
     _refuse_added(
         group, options, node, f"python -m bsscale {group}={name} --help lists the options of "

@@ -11,6 +11,8 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
+import numpy as np
+
 from bsscale.config import Config
 from bsscale.config.objectives import build_objective
 from bsscale.config.schedules import resolve
@@ -301,6 +303,12 @@ def _check_schedule(config: Config, schedule: Schedule, steps: int, global_batch
             f"train for longer: budget_samples={schedule.length * global_batch} or more",
         )
     schedule.check(steps)
+    if not config.optimizer.follows_lr and np.ptp(schedule.lr(np.arange(steps))) > 0:
+        raise ConfigError(
+            f"schedule={config.schedule.name} changes the learning rate, and optimizer="
+            f"{config.optimizer.name} as configured reads it at its first update only",
+            "give a constant rate (schedule=fixed), or another optimizer",
+        )
 
 
 def _base_lr(config: Config, tuned: baselines.Lookup) -> tuple[float, str]:

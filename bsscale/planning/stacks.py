@@ -95,6 +95,7 @@ def _what_they_share(plan: Plan) -> Any:
             config.dataset,
             config.model,
             config.objective,
+            type(config.optimizer),  # (a class of its own may have the same options)
             optimizer,
             plan.global_batch,
             config.precision,

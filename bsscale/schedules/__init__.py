@@ -25,6 +25,7 @@ A schedule of your own is a frozen dataclass with the formula for one step:
 from bsscale.schedules.base import Schedule
 from bsscale.schedules.constant import Constant
 from bsscale.schedules.cosine import Cosine
+from bsscale.schedules.custom import Custom
 from bsscale.schedules.deepspeed import from_deepspeed, to_deepspeed
 from bsscale.schedules.deepspeed_warmup import WarmupCosineLR, WarmupDecayLR, WarmupLR
 from bsscale.schedules.linear import Linear, LinearWarmup
@@ -38,6 +39,7 @@ __all__ = [
     "WSD",
     "Constant",
     "Cosine",
+    "Custom",
     "ExponentialRangeTest",
     "Linear",
     "LinearWarmup",

@@ -12,7 +12,7 @@ from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.files.replace import plain
 from bsscale.records.study_record import RegisteredArm
-from bsscale.schedules.options import SCHEDULES, ScheduleConfig
+from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig, ScheduleConfig
 from bsscale.study.options import StudyArm, StudyOptions
 
 __all__ = ["Arm", "given_options", "make_arms", "make_schedule"]
@@ -107,7 +107,10 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
                 f"task.arms.{name}.{key}={value} is not one of its values",
                 f"give {' or '.join(choices)}",
             )
-    built = typed(SCHEDULES[schedule], options.schedule, f"{where}.schedule")
+    if SCHEDULES[schedule] is CustomScheduleConfig:  # (its options are those of its target)
+        built = make_schedule(options.schedule)
+    else:
+        built = typed(SCHEDULES[schedule], options.schedule, f"{where}.schedule")
     return Arm(
         name=name,
         role=cast("Role", options.role),
@@ -137,4 +140,4 @@ def given_options(schedule: ScheduleConfig) -> dict[str, Any]:
 def make_schedule(options: Mapping[str, Any]) -> ScheduleConfig:
     """The schedule with a name and options; raises TypeError for one that has no such option."""
     given = dict(options)
-    return SCHEDULES[given.pop("name")](**given)
+    return SCHEDULES[given.pop("name")].of(given)

@@ -29,6 +29,7 @@ def check_study(config: Config, dataset: Dataset, devices: Devices) -> list[RunS
     """Raise BsscaleError for a study that cannot be carried out; gives a run of each arm."""
     plan = StudyPlan(config, dataset, devices)
     runs = plan.first_runs()
+    plan.check_rates()
     check_registration(plan.directory, config, plan.arms, plan.stacks(), dataset.key)
     return runs
 
@@ -37,6 +38,7 @@ def describe_study(config: Config, dataset: Dataset, devices: Devices) -> str:
     """What a study would do, and what it would cost at most; nothing is written."""
     plan = StudyPlan(config, dataset, devices)
     plan.first_runs()
+    plan.check_rates()
     return plan.description()
 
 
@@ -119,22 +121,41 @@ class StudyPlan:
             for arm in self.arms
         ]
 
+    def searched(self) -> tuple[float, float]:
+        """Between which learning rates a search begins; raises where nobody has said it."""
+        low, high = self.task.lowest_lr, self.task.highest_lr
+        if not low or not high:
+            lowest, highest = self.config.optimizer.rates_to_search()
+            low, high = low or lowest, high or highest
+        return low, high
+
+    def check_rates(self) -> None:
+        """Raise ConfigError where a search or a range test has no learning rates to try."""
+        if self._searches():
+            self.searched()
+        if self._range_tests():
+            self.config.optimizer.rates_to_test()
+
+    def _searches(self) -> list[int]:
+        """At which GPUs a rate is searched for."""
+        tuned = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
+        return ([] if self.config.base_lr is not None else [1]) + sorted(tuned)
+
+    def _range_tests(self) -> list[int]:
+        return sorted({arm.gpus for arm in self.arms if arm.preset})
+
     def description(self) -> str:
         """What it would do, one fact a line."""
         task = self.task
-        searches = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
-        tests = {arm.gpus for arm in self.arms if arm.preset}
-        tuned = [] if self.config.base_lr is not None else [1]
         rows = [
             ("study", str(self.directory)),
             ("arms", ", ".join(f"{arm.name} ({arm.role}, gpus={arm.gpus})" for arm in self.arms)),
             ("seeds", f"{task.seeds}, from {task.first_seed}"),
             (
                 "searches",
-                ", ".join(f"{task.trials} rates at gpus={n}" for n in tuned + sorted(searches))
-                or "none",
+                ", ".join(f"{task.trials} rates at gpus={n}" for n in self._searches()) or "none",
             ),
-            ("range tests", ", ".join(f"gpus={n}" for n in sorted(tests)) or "none"),
+            ("range tests", ", ".join(f"gpus={n}" for n in self._range_tests()) or "none"),
             ("runs", f"{len(self.arms) * task.seeds} of the arms"),
             ("cost", f"at most {self.most_samples_from(2):,.0f} samples in all"),
         ]

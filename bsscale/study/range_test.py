@@ -27,7 +27,7 @@ from bsscale.records.evaluation import EvalPoint, read_evals
 from bsscale.records.identity import differences
 from bsscale.records.schema import FORMAT_VERSION, read_object, version_of
 from bsscale.report.figures import draw_lines, range_test_chart, save
-from bsscale.schedules.options import OneCycleConfig
+from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
 from bsscale.stats.range_test import (
     PEAK_OF_EDGE,
     Chance,
@@ -189,17 +189,12 @@ def _one_seed(
 ) -> RunSpec:
     gpus = config.gpus or 1
     samples_per_pass = dataset.train.samples_per_pass
-    low, high = config.optimizer.range_test_range
-    ramp = task.ramp
-    if ramp.lr_range_test_min_lr is None:
-        ramp = replace(ramp, lr_range_test_min_lr=low)
-    if ramp.mode == "exponential" and ramp.lr_range_test_max_lr is None:
-        ramp = replace(ramp, lr_range_test_max_lr=high)
+    ramp, base_lr = _ramp(config, task.ramp)
     budget = config.budget_samples or samples_per_pass
     tested = replace(
         config,
         schedule=ramp,
-        base_lr=low if config.base_lr is None else config.base_lr,
+        base_lr=base_lr,
         stop_at_target=False,
         budget_samples=budget,
         budget_passes=None,
@@ -217,6 +212,18 @@ def _one_seed(
     ).with_target(None, "none: a range test")
     where = directory / f"seed-{seed}"
     return RunSpec(plan, where, arm=f"range_test gpus={gpus}", logging=logs)
+
+
+def _ramp(config: Config, ramp: RangeTestConfig) -> tuple[RangeTestConfig, float]:
+    """The ramp with the optimizer's own rates where none are given, and base_lr."""
+    low, high, base_lr = ramp.lr_range_test_min_lr, ramp.lr_range_test_max_lr, config.base_lr
+    ends = ramp.mode == "exponential"
+    if low is None or base_lr is None or (ends and high is None):
+        lowest, highest = config.optimizer.rates_to_test()
+        low = lowest if low is None else low
+        high = highest if ends and high is None else high
+        base_lr = lowest if base_lr is None else base_lr
+    return replace(ramp, lr_range_test_min_lr=low, lr_range_test_max_lr=high), base_lr
 
 
 def _run(specs: Sequence[RunSpec], dataset: Dataset) -> list[Curve]:
@@ -312,7 +319,8 @@ def _report(
     log.info("as overrides  schedule=onecycle gpus=%d %s", gpus, suggestion.overrides())
     log.info("as a preset  schedule=onecycle gpus=%d schedule.preset=%s", gpus, preset)
     write_json(directory / "range_test.json", data)
-    for path in save(range_test_chart(curves, suggestion, criterion), directory / "range_test"):
+    chart = range_test_chart(curves, suggestion, criterion, plan.objective.loss)
+    for path in save(chart, directory / "range_test"):
         log.info("figure  %s", path)
 
 

@@ -67,7 +67,7 @@ class Specs:
         arm, schedule, gpus, rate, seed
             What is trained, at which base_lr.
         target
-            The AUC to reach; None: there is none yet.
+            The value of the metric to reach; None: there is none yet.
         budget
             The most samples.
         tracker

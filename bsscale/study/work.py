@@ -14,7 +14,9 @@ from bsscale.files.replace import write_json
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import Plan
 from bsscale.planning.stacks import make_stacks
-from bsscale.study.arms import given_options, make_schedule
+from bsscale.schedules.options import CustomScheduleConfig, ScheduleConfig
+from bsscale.study.arms import given_options, make_arms, make_schedule
+from bsscale.study.options import StudyOptions
 from bsscale.study.specs import Specs
 from bsscale.training.spec import RunSpec
 
@@ -90,10 +92,25 @@ def _spec(specs: Specs, described: Mapping[str, Any], tracker: TrackerOptions) -
     return specs.run(
         where,
         options.pop("arm"),
-        make_schedule(options.pop("schedule")),
+        _schedule(specs, options.pop("schedule")),
         tracker=tracker if options.pop("tracked") else None,
         **options,
     )
+
+
+def _schedule(specs: Specs, options: Mapping[str, Any]) -> ScheduleConfig:
+    """A run's schedule; what is read names no code but that which the command names as well."""
+    schedule = make_schedule(options)
+    task, gpus = specs.config.task, specs.config.gpus
+    if isinstance(schedule, CustomScheduleConfig):
+        assert isinstance(task, StudyOptions) and gpus is not None
+        if schedule not in [arm.schedule for arm in make_arms(task, gpus)]:
+            raise RecordsError(
+                f"a run of the work has schedule._target_={schedule._target_}, which no arm of "
+                "this command has",
+                "start the study itself again, without task.work",
+            )
+    return schedule
 
 
 def write_work(directory: Path, work: Work) -> Path:

@@ -20,6 +20,7 @@ from typing import Any
 
 from bsscale.config import TrackerOptions
 from bsscale.files.replace import write_json
+from bsscale.objectives import Criterion
 from bsscale.records.evaluation import EvalPoint
 from bsscale.tracking import mirror
 from bsscale.tracking.options import WandbOptions
@@ -188,6 +189,8 @@ class WandbTracker:
         As W&B shows them; `group` is a directory.
     run_config
         The run's resolved configuration, plain containers.
+    criterion
+        The metric that the run is judged by; None for a comparison.
     comparison
         The JSON file that a comparison run shows, instead of evaluations.
     process
@@ -204,6 +207,7 @@ class WandbTracker:
         job_type: str,
         tags: Sequence[str] = (),
         run_config: Mapping[str, Any] | None = None,
+        criterion: Criterion | None = None,
         comparison: Path | None = None,
         process: Mirror | None = None,
     ) -> None:
@@ -221,6 +225,8 @@ class WandbTracker:
             "job_type": _limited(job_type),
             "tags": [_limited(tag) for tag in tags],
             "config": dict(run_config or {}),
+            "metric": None if criterion is None else criterion.name,
+            "direction": None if criterion is None else criterion.direction,
             "comparison": None if comparison is None else str(comparison.resolve()),
         }
         try:
@@ -249,6 +255,7 @@ def make_tracker(
     job_type: str,
     tags: Sequence[str] = (),
     run_config: Mapping[str, Any] | None = None,
+    criterion: Criterion | None = None,
 ) -> NoTracker | WandbTracker:
     """The tracker of a configuration; see `WandbTracker` for the parameters."""
     if not isinstance(config, WandbOptions) or config.mode_now == "disabled":
@@ -261,6 +268,7 @@ def make_tracker(
         job_type=job_type,
         tags=tags,
         run_config=run_config,
+        criterion=criterion,
     )
 
 

@@ -22,6 +22,7 @@ from bsscale.records.directories import cannot_go_on, refuse_occupied
 from bsscale.records.evaluation import EvalPoint
 from bsscale.records.run_record import RunRecord
 from bsscale.records.writer import Records
+from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.progress import Progress
 from bsscale.tracking.tracker import NoTracker, WandbTracker, make_tracker
 from bsscale.training.loop import Observer
@@ -109,6 +110,7 @@ class RecordedRun:
                     f"gpus={spec.plan.gpus}",
                 ],
                 run_config=asdict(config),
+                criterion=spec.plan.metric.criterion,
             )
         return [self]
 
@@ -187,10 +189,7 @@ class RecordedRun:
 
 def _state(point: EvalPoint) -> str:
     """An evaluation in a few words."""
-    words = [
-        f"{name} {'-' if value is None else format(value, '.4f')}"
-        for name, value in point.metrics.items()
-    ]
+    words = [f"{name} {metric_number(value)}" for name, value in point.metrics.items()]
     if point.lr is not None:
         words.append(f"lr {point.lr:.4g}")
     return "  ".join(words)

@@ -73,6 +73,11 @@ class ScheduleConfig:
 
     name: str = ""
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> ScheduleConfig:
+        """The options with these values; raises TypeError for one that it has not."""
+        return cls(**values)
+
     @property
     def scaling_rule(self) -> str | None:
         """How its rates move with the batch; None where no rule gives them."""
