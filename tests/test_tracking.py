@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 
 from bsscale.config import TrackerOptions
+from bsscale.errors import ConfigError
 from bsscale.files.replace import write_json
 from bsscale.objectives import Criterion
+from bsscale.planning.checks import check_config
 from bsscale.records.evaluation import EvalPoint, encode, read_evals
 from bsscale.records.run_record import RunRecord, read_run, write_run
 from bsscale.records.writer import Records
@@ -25,6 +28,7 @@ from bsscale.tracking import tracker as tracking
 from bsscale.tracking.options import WandbOptions
 from bsscale.tracking.tracker import Mirror, NoTracker, WandbTracker, make_tracker
 from tests.conftest import SMALL, Finished
+from tests.helpers import small_config
 from tests.report_records import write_run_of
 from tests.test_records import RUN
 
@@ -171,7 +175,10 @@ def test_no_tracker_is_none(tmp_path: Path) -> None:
 
 
 def test_training_goes_on_if_wandb_cannot_start(bsscale: Bsscale, tmp_path: Path) -> None:
-    done = bsscale(*ON, "hydra.run.dir=run", "tracker.mode=sideways")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "wandb.py").write_text("raise ImportError('it is broken')")
+    path = os.pathsep.join([str(Path(__file__).parent.parent), str(tmp_path / "broken")])
+    done = bsscale(*ON, "hydra.run.dir=run", PYTHONPATH=path)
     assert done.code == 0, done.text
     assert read_run(tmp_path / "run").status == "exhausted"
     assert done.text.count("W&B failed") == 1
@@ -222,7 +229,8 @@ class Run:
         _do("finish", exit_code=exit_code, summary=self.summary, id=self.id)
 
 def init(id, mode, resume, **_):
-    _do("init", id=id, mode=mode, resume=resume)
+    agent = [name for name in os.environ if name in ("WANDB_RUN_ID", "WANDB_SWEEP_ID")]
+    _do("init", id=id, mode=mode, resume=resume, agent=sorted(agent))
     if mode == "online":
         _do("online")
     return Run(id)
@@ -487,3 +495,65 @@ def test_offline_means_that_no_network_is_even_asked_for(tmp_path: Path) -> None
     calls = trace.read_text()
     assert "AF_UNIX" in calls  # W&B's own process
     assert "AF_INET" not in calls
+
+
+@pytest.mark.parametrize("group", [None, "multirun"])
+def test_only_a_single_run_is_the_one_that_an_agent_has_started(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str | None
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "agents")
+    monkeypatch.setenv("WANDB_SWEEP_ID", "a-sweep")
+    fake.does("nothing")
+    process = fake.process()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_records(tmp_path / name, range(2))
+        WandbTracker(
+            WandbOptions(), tmp_path / name, name="x", group=group, job_type="y", process=process
+        ).finish()
+    begun = fake.calls("init")
+    if group is None:
+        assert begun[0]["id"] == "agents" and begun[0]["agent"]
+    else:
+        assert len({call["id"] for call in begun} | {"agents"}) == 3
+        assert not any(call["agent"] for call in begun)
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "mode"),
+    [
+        (None, None, "offline"),
+        (None, "", "offline"),
+        (None, "online", "online"),
+        (None, "dryrun", "offline"),
+        ("online", "", "online"),
+        ("online", "disabled", "disabled"),
+    ],
+)
+def test_the_mode(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, environment: str | None, mode: str
+) -> None:
+    if environment is not None:
+        monkeypatch.setenv("WANDB_MODE", environment)
+    options = WandbOptions(mode=given)
+    options.check()
+    assert options.mode_now == mode
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "fact"),
+    [
+        (WandbOptions(mode="onlin"), "", "tracker.mode=onlin"),
+        (WandbOptions(), "onlin", "WANDB_MODE=onlin"),
+        (WandbOptions(project="team/ctr"), "", "contains '/'"),
+        (WandbOptions(project=""), "", "0 characters"),
+        (WandbOptions(project="x" * 129), "", "129 characters"),
+    ],
+)
+def test_what_wandb_would_refuse_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch, options: WandbOptions, environment: str, fact: str
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", environment)
+    with pytest.raises(ConfigError, match=re.escape(fact)) as caught:
+        check_config(small_config(tracker=options))
+    assert caught.value.remedy

@@ -47,6 +47,9 @@ class TrackerOptions:
 
     name: str = MISSING
 
+    def check(self) -> None:
+        """Raise ConfigError for values with which nothing could be mirrored."""
+
 
 @dataclass
 class Config:

@@ -80,8 +80,6 @@ class Plan:
         Where the target comes from, or why there is none.
     checkpoint_interval_samples
         Samples between checkpoints.
-    warnings
-        What the user should know before training.
     """
 
     config: Config
@@ -104,7 +102,6 @@ class Plan:
     groups: tuple[ParameterGroup, ...]
     target_source: str
     checkpoint_interval_samples: int
-    warnings: tuple[str, ...] = ()
 
     @property
     def gpus(self) -> int:
@@ -125,6 +122,25 @@ class Plan:
         return (
             config.schedule.scaling_rule if config.scaling.name == "none" else config.scaling.name
         )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know before training."""
+        found = list(self.schedule.notes())
+        passes = self.config.budget_passes
+        if passes is not None and self.budget_samples > 1.1 * passes * self.samples_per_pass:
+            found.append(
+                f"budget_passes={passes:g} is {passes * self.samples_per_pass:,.0f} samples, and "
+                f"the budget is {self.budget_samples:,}: it ends with a whole evaluation interval; "
+                "budget_samples is taken as it stands"
+            )
+        if self.config.target is not None and self.next_evaluation(0) >= self.steps:
+            found.append(
+                "the budget ends with the first evaluation, and a target counts when the next one "
+                "confirms it, so that it cannot be reached: evaluate more often "
+                f"(eval_interval_samples={max(1, self.budget_samples // 10)}), or train for longer"
+            )
+        return tuple(found)
 
     @property
     def metric(self) -> Metric:
@@ -276,7 +292,6 @@ def make_plan(
         groups=groups,
         target_source=target_source,
         checkpoint_interval_samples=config.checkpoint_interval_samples or samples_per_pass,
-        warnings=schedule.notes(),
     )
 
 

@@ -31,6 +31,15 @@ _SCHEDULERS: dict[str, tuple[type[Any], dict[str, Any]]] = {
 }
 
 
+# What the Hugging Face Trainer writes for "auto".
+_AUTO = {
+    "warmup_min_lr": "0",
+    "warmup_max_lr": "its learning_rate",
+    "warmup_num_steps": "its warmup_steps, or warmup_ratio of all updates",
+    "total_num_steps": "the updates of the whole training",
+}
+
+
 def from_deepspeed(section: Mapping[str, Any], base_lr: float | None = None) -> Schedule:
     """The schedule of a DeepSpeed configuration.
 
@@ -94,6 +103,7 @@ def groups_from_deepspeed(
         in common.
     """
     name, given = _read(section)
+    _refuse_auto(name, given)
     numbers, ratios = without_lists(name, given)
     return _schedule(name, numbers, base_lr), ratios
 
@@ -200,6 +210,17 @@ def _read(section: object) -> tuple[str, dict[str, Any]]:
     if not isinstance(params, Mapping):
         raise ConfigError(f"params is {params!r}", 'give an object, such as {"cycle_min_lr": 0.1}')
     return section["type"], dict(params)
+
+
+def _refuse_auto(name: str, params: Mapping[str, Any]) -> None:
+    """Values that only the Hugging Face Trainer knows."""
+    if keys := [key for key, value in params.items() if value == "auto"]:
+        filled = ", ".join(f"{key} ({_AUTO.get(key, 'nothing')})" for key in keys)
+        raise ConfigError(
+            f'"auto" in the params of {name}: {", ".join(keys)}',
+            "the Hugging Face Trainer fills in what its own arguments say; write the number in "
+            f"its place: {filled}",
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ In a training loop of your own::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -103,7 +104,15 @@ class ScheduleLR(LRScheduler):
     def get_lr(self) -> list[float | Tensor]:
         """Learning rate of the next update, for each parameter group."""
         lr = self.schedule.lr(self.last_epoch)
-        return [lr * ratio for ratio in self.ratios]
+        added = len(self.optimizer.param_groups) - len(self.ratios)
+        if added and set(self.ratios) != {1.0}:
+            raise ConfigError(
+                f"the optimizer has {added} parameter groups more than when the schedule was "
+                f"attached, whose groups are scaled by {self.ratios}",
+                "attach the schedule again, with a number for each group, and load the state of "
+                "this scheduler",
+            )
+        return [lr * ratio for ratio in (*self.ratios, *[1.0] * added)]
 
     def step(self, epoch: int | None = None) -> None:
         """Go on to the next update; to be called after the optimizer's own step."""
@@ -119,8 +128,26 @@ class ScheduleLR(LRScheduler):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go to where `state_dict` was; the optimizer holds the values of that update again."""
+        """Go to where `state_dict` was; the optimizer holds the values of that update again.
+
+        Raises
+        ------
+        ConfigError
+            If the state is that of another schedule: its rates are not those of this one.
+        """
+        before = self.state_dict()
         super().load_state_dict(state_dict)
+        rates = [float(lr) for lr in self.get_lr()]
+        for index, (then, now) in enumerate(zip(self._last_lr, rates, strict=False)):
+            if not math.isclose(float(then), now, rel_tol=1e-9):
+                super().load_state_dict(before)
+                raise ConfigError(
+                    f"the state is that of another schedule: after {state_dict['last_epoch']} "
+                    f"updates group {index} has the learning rate {float(then):g} there, and "
+                    f"{now:g} here",
+                    "attach the schedule that the state was saved with",
+                )
+        self._last_lr = list(rates)
         # torch leaves them to the optimizer's state, which may not have been saved, or which
         # attaching after it was loaded has overwritten.
         for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):

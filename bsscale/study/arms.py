@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, cast
 
+from bsscale.config.files import typed
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.files.replace import plain
 from bsscale.records.study_record import RegisteredArm
-from bsscale.schedules.options import SCHEDULES, ScheduleConfig
+from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig, ScheduleConfig
 from bsscale.schedules.options.scaling import ScalingConfig, given_scaling, make_scaling
 from bsscale.study.options import StudyArm, StudyOptions
 
@@ -72,7 +74,7 @@ def make_arms(task: StudyOptions, gpus: int) -> list[Arm]:
     ConfigError
         For an arm that cannot be run, or if there is not one baseline.
     """
-    arms = [_arm(name, options, gpus) for name, options in task.arms.items()]
+    arms = [_arm(str(name), options, gpus) for name, options in task.arms.items()]
     baselines = [arm.name for arm in arms if arm.role == "baseline"]
     if len(baselines) != 1:
         raise ConfigError(
@@ -83,19 +85,21 @@ def make_arms(task: StudyOptions, gpus: int) -> list[Arm]:
 
 
 def _arm(name: str, given_options: Any, gpus: int) -> Arm:
-    try:
-        options = StudyArm(**given_options)
-        given = options.schedule
-        given_schedule = {"name": given} if isinstance(given, str) else dict(given)
-        schedule = str(given_schedule.get("name", ""))
-    except (TypeError, ValueError) as error:
+    _check_name(name)
+    where = f"task.arms.{name}"
+    if not isinstance(given_options, Mapping):
         raise ConfigError(
-            f"task.arms.{name}={given_options}: {error}",
+            f"{where}={given_options} is no arm",
             "give schedule={name: ...}, and scaling, role, gpus, rate or preset if need be",
-        ) from None
+        )
+    given_options = dict(given_options)
+    if isinstance(given_options.get("schedule"), str):  # (its name alone)
+        given_options["schedule"] = {"name": given_options["schedule"]}
+    options = typed(StudyArm, given_options, where)
+    schedule = str(options.schedule.get("name", ""))
     if schedule not in SCHEDULES:
         raise ConfigError(
-            f"task.arms.{name}.schedule.name={schedule} is no schedule",
+            f"{where}.schedule.name={schedule} is no schedule",
             f"give one of {', '.join(SCHEDULES)}",
         )
     if options.preset and schedule != "onecycle":
@@ -112,20 +116,18 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
                 f"task.arms.{name}.{key}={value} is not one of its values",
                 f"give {' or '.join(choices)}",
             )
-    try:
-        built = make_schedule(given_schedule)
-    except TypeError as error:
-        raise ConfigError(
-            f"task.arms.{name}.schedule: {error}", f"see conf/schedule/{schedule}.yaml"
-        ) from None
+    if SCHEDULES[schedule] is CustomScheduleConfig:  # (its options are those of its target)
+        built = make_schedule(options.schedule)
+    else:
+        built = typed(SCHEDULES[schedule], options.schedule, f"{where}.schedule")
     try:
         scaling = make_scaling(options.scaling)
     except ConfigError as error:
-        raise ConfigError(f"task.arms.{name}: {error.fact}", error.remedy) from None
+        raise ConfigError(f"{where}: {error.fact}", error.remedy) from None
     if scaling.name != "none" and (options.preset or options.rate == "tuned"):
         found = "preset=true" if options.preset else "rate=tuned"
         raise ConfigError(
-            f"task.arms.{name}: {found} finds rates at the arm's own gpus, and "
+            f"{where}: {found} finds rates at the arm's own gpus, and "
             f"scaling={scaling.name} would move them once more",
             "give one of them",
         )
@@ -138,6 +140,15 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
         schedule=resolve(built),
         scaling=scaling,
     )
+
+
+def _check_name(name: str) -> None:
+    """An arm's name is that of a directory in the study's."""
+    if not re.fullmatch(r"\w[\w.+=@-]{0,99}", name):
+        raise ConfigError(
+            f"task.arms has the name {name!r}, and a directory is named after it",
+            "give up to 100 letters, digits, and _ . + = @ -, the first a letter, a digit or _",
+        )
 
 
 def given_options(schedule: ScheduleConfig) -> dict[str, Any]:

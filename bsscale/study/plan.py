@@ -206,7 +206,10 @@ class StudyPlan:
 
     def _default_directory(self) -> str:
         names = (self.config.dataset["name"], self.config.model["name"], self.config.optimizer.name)
-        return f"studies/{'-'.join(map(str, names))}-gpus{self.config.gpus}"
+        name = "-".join(map(str, names))
+        if "/" in name or name.startswith("."):
+            raise ConfigError(f"no directory can be named after {name}", "give task.directory=PATH")
+        return f"studies/{name}-gpus{self.config.gpus}"
 
 
 def _without_warmup(scaling: ScalingConfig) -> ScalingConfig:

@@ -26,6 +26,7 @@ from bsscale.config.objectives import build_objective
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, RecordsError
 from bsscale.files.locks import hold
+from bsscale.files.replace import remove_unfinished
 from bsscale.objectives.target import crossing
 from bsscale.planning.devices import Devices
 from bsscale.records.evaluation import read_evals
@@ -112,6 +113,7 @@ class _Study:
         )
         lock = hold(self.directory / ".lock", busy)
         try:
+            remove_unfinished(self.directory)
             return self._carry_out()
         finally:
             if lock is not None:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from bsscale.config import Config, TrackerOptions
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, FormatVersionError
-from bsscale.files.replace import write_json
+from bsscale.files.replace import replace_text, write_json
 from bsscale.objectives.metric import Floats
 from bsscale.planning.description import describe_plan
 from bsscale.planning.devices import Devices
@@ -28,7 +28,15 @@ from bsscale.records.identity import differences
 from bsscale.records.schema import FORMAT_VERSION, read_object, version_of
 from bsscale.report.figures import draw_lines, range_test_chart, save
 from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
-from bsscale.stats.range_test import Chance, Curve, Estimates, Suggestion, estimates, suggest
+from bsscale.stats.range_test import (
+    PEAK_OF_EDGE,
+    Chance,
+    Curve,
+    Estimates,
+    Suggestion,
+    estimates,
+    suggest,
+)
 from bsscale.study.options import RangeTestOptions
 from bsscale.terminal.tables import render_table
 from bsscale.training.run import run, run_together
@@ -64,6 +72,7 @@ def range_test(
         curves[seed], readings[seed] = curve, estimates(curve, chance)
         edge = readings[seed].edge
         log.info("seed %d: %s at lr %.3g", seed, edge.reason, edge.lr)
+    _refuse_too_high(curves, readings, any(_learns(curve, chance) for curve in curves.values()))
 
     suggestion = suggest(
         list(readings.values()),
@@ -72,6 +81,39 @@ def range_test(
     )
     _report(suggestion, curves, readings, directory, specs)
     return suggestion
+
+
+def _learns(curve: Curve, chance: Chance) -> bool:
+    """Whether any evaluation was better than chance, by the loss or by the metric."""
+    better = curve.loss < chance.loss
+    if chance.value is not None:
+        sign = chance.criterion.sign
+        better = better | (sign * curve.values > sign * chance.value)
+    return bool(better.any())
+
+
+def _refuse_too_high(
+    curves: Mapping[int, Curve], readings: Mapping[int, Estimates], has_learnt: bool
+) -> None:
+    """Raise ConfigError for a test that says nothing of the rates that a cycle would use."""
+    remedy = (
+        "try lower ones, in another directory: task.ramp.lr_range_test_min_lr=RATE; in a study, "
+        "give that arm its rates (preset: false), or remove it"
+    )
+    tried = min(float(curve.lr[0]) for curve in curves.values())
+    if not has_learnt:
+        raise ConfigError(
+            f"no evaluation was better than chance at any rate from {tried:.3g} on", remedy
+        )
+    seed = min(readings, key=lambda seed: readings[seed].edge.lr)
+    edge = readings[seed].edge
+    if edge.diverged and edge.lr * PEAK_OF_EDGE < tried:
+        evaluations = int((curves[seed].lr <= edge.lr).sum())
+        raise ConfigError(
+            f"seed {seed} diverged within {evaluations} evaluations of the lowest rate, "
+            f"{tried:.3g}: half of its edge, {edge.lr:.3g}, was not tried",
+            remedy,
+        )
 
 
 def plan_range_test(
@@ -244,9 +286,7 @@ def _report(
     log.info("\n%s\n", table)
     preset = directory / "preset.yaml"
     lines = [f"{key}: {value}" for key, value in suggestion.preset().items()]
-    preset.write_text(
-        f"# From a range test: {suggestion.reason}.\n" + "\n".join(lines) + "\n", encoding="utf-8"
-    )
+    replace_text(preset, f"# From a range test: {suggestion.reason}.\n" + "\n".join(lines) + "\n")
     data: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "metric": criterion.name,

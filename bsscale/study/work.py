@@ -85,8 +85,14 @@ def describe(spec: RunSpec, directory: Path) -> dict[str, Any]:
 
 def _spec(specs: Specs, described: Mapping[str, Any], tracker: TrackerOptions) -> RunSpec:
     options = dict(described)
+    where = Path(options.pop("where"))
+    if where.is_absolute() or ".." in where.parts:
+        raise RecordsError(
+            f"a work names {where}, which is outside its study",
+            "start the study itself again, without task.work",
+        )
     return specs.run(
-        Path(options.pop("where")),
+        where,
         options.pop("arm"),
         _schedule(specs, options.pop("schedule")),
         scaling=make_scaling(options.pop("scaling")),

@@ -10,6 +10,7 @@ from typing import Any
 
 from bsscale.data import Dataset
 from bsscale.errors import BsscaleError, RecordsError
+from bsscale.files.replace import start_file
 from bsscale.records.checkpoints import (
     Checkpoint,
     newest_checkpoint,
@@ -223,8 +224,9 @@ def _save_weights(model: Any, path: Path) -> None:
 
     temporary = path.with_name(f".{path.name}.part")
     try:
+        mode = start_file(temporary)
         save_model(model, str(temporary))
     except SafetensorError as error:  # (a full disk, among others)
         raise OSError(str(error)) from error
-    temporary.chmod(0o644)
+    temporary.chmod(mode)
     temporary.replace(path)

@@ -97,6 +97,10 @@ class OneCycleConfig(_CycleConfig):
         options = [field.name for field in fields(self) if field.default is None]
         options.remove("preset")
         checks.keys(values, options, f"the preset {self.preset}")
+        if empty := [key for key, value in values.items() if value is None]:
+            raise ConfigError(
+                f"the preset {self.preset} gives {empty[0]} no value", "give one, or leave it out"
+            )
         preset = reader.typed(OneCycleConfig, values, f"the preset {self.preset}")
         settled = {option for option in options if getattr(self, option) is not None}
         for names in _NAMES_OF_ONE:
