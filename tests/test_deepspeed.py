@@ -198,11 +198,11 @@ def test_a_beginning_is_the_only_place_to_start() -> None:
         (section("WarmupDecayLR"), "WarmupDecayLR has no total_num_steps"),
         (section("WarmupLR"), "warms up to the optimizer's learning rate.*give base_lr"),
         (section("WarmupCosineLR", total_num_steps=9), "scales the optimizer.*give base_lr"),
-        (section("WarmupLR", warmup_max_lr="auto"), "warmup_max_lr is 'auto', which is not a num"),
+        (section("WarmupLR", warmup_max_lr="auto"), "\"auto\" in the params of WarmupLR: warmup_max"),
         (section("WarmupLR", warmup_max_lr=[1, 2]), "other rates for 2 parameter groups"),
         (section("WarmupLR", warmup_max_lr=1, warmup_type="exp"), "'exp'.*'log' or 'linear'"),
         (section("WarmupLR", warmup_max_lr=1, warmup_min_lr=2), "warmup_min_lr is 2, above"),
-        (section("WarmupLR", warmup_max_lr=1, warmup_num_steps=0), "warmup_num_steps is 0, below"),
+        (section("WarmupLR", warmup_max_lr=1, warmup_num_steps=-1), "warmup_num_steps is -1, below"),
         (section(**CYCLE, decay_step_size=1, decay_lr_rate=-1), "decay_lr_rate is -1, below 0"),
         (section(**(CYCLE | {"cycle_first_step_size": 0.5})), "0.5, which is not a whole number"),
         (section(**(CYCLE | {"cycle_min_lr": 2})), "cycle_min_lr is 2, above cycle_max_lr"),
@@ -315,3 +315,11 @@ def test_groups_that_cannot_be_written() -> None:
         to_deepspeed(cosine, ratios=[1.0, 0.5])
     with pytest.raises(ConfigError, match="a group is scaled by 0"):
         to_deepspeed(OneCycle(0.1, 0.8, 10), ratios=[1.0, 0.0])
+
+
+def test_a_warmup_of_0_steps_is_one_of_2_as_in_deepspeed() -> None:
+    none, two = (
+        from_deepspeed(section("WarmupLR", warmup_max_lr=1.0, warmup_num_steps=steps))
+        for steps in (0, 2)
+    )
+    assert [none.lr(step) for step in range(5)] == [two.lr(step) for step in range(5)]
