@@ -204,7 +204,7 @@ def test_a_beginning_is_the_only_place_to_start() -> None:
         (section("WarmupLR", warmup_max_lr=1, warmup_min_lr=2), "warmup_min_lr is 2, above"),
         (
             section("WarmupLR", warmup_max_lr=1, warmup_num_steps=-1),
-            "warmup_num_steps is -1, below",
+            "num_steps is -1, below",
         ),
         (section(**CYCLE, decay_step_size=1, decay_lr_rate=-1), "decay_lr_rate is -1, below 0"),
         (section(**(CYCLE | {"cycle_first_step_size": 0.5})), "0.5, which is not a whole number"),
