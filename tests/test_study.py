@@ -68,11 +68,12 @@ def without_times(data: Any) -> Any:
 
 
 def outcome(study: Path) -> dict[str, Any]:
-    """Everything that a study has found, by file."""
-    found: dict[str, Any] = {"study.json": without_times(read(study / "study.json"))}
+    """Everything that a study has found, by file; or a run, a sweep, a range test."""
+    records = ("study.json", "run.json", "range_test.json", "comparison.json")
+    found: dict[str, Any] = {}
     for path in sorted(study.rglob("*")):
         name = str(path.relative_to(study))
-        if path.name == "run.json" or path.name == "range_test.json":
+        if path.name in records:
             found[name] = without_times(read(path))
         elif path.name == "evals.jsonl":
             lines = path.read_text().splitlines()

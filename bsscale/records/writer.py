@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from bsscale.errors import RecordsError
 from bsscale.files.locks import hold
 from bsscale.files.replace import remove_unfinished, replace_text
-from bsscale.records.checkpoints import FOLDER
+from bsscale.records.checkpoints import FOLDER, remove_checkpoints
 from bsscale.records.directories import busy, cannot_go_on, refuse_occupied, unwritable
 from bsscale.records.evaluation import EvalPoint, encode
 from bsscale.records.run_record import RunRecord, write_run
 
-__all__ = ["Records"]
+__all__ = ["Records", "clear_away"]
 
 # Held by the process that writes a run.
 LOCK = ".lock"
@@ -86,6 +87,28 @@ class Records:
     def finish(self, record: RunRecord) -> None:
         """Write run.json, whole or not at all."""
         write_run(self.directory, record)
+
+
+def clear_away(directory: Path) -> None:
+    """Remove what a process has left that was killed after it had recorded the end of a run.
+
+    Parameters
+    ----------
+    directory
+        The run's. Where another process is still ending the run, nothing is done.
+    """
+    unfinished = list(directory.glob(".*.part"))
+    if not (unfinished or (directory / LOCK).exists() or (directory / FOLDER).exists()):
+        return
+    try:
+        lock = hold(directory / LOCK, busy(directory))
+        remove_unfinished(directory)
+        remove_checkpoints(directory)
+        if lock is not None:
+            lock.release()
+        (directory / LOCK).unlink(missing_ok=True)
+    except (OSError, RecordsError):  # busy, or the directory can only be read
+        return
 
 
 def _line(point: EvalPoint) -> str:

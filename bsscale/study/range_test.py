@@ -318,10 +318,11 @@ def _report(
         log.info("to tune base_lr  base_lr=%s", ",".join(f"{rate:g}" for rate in grid))
     log.info("as overrides  schedule=onecycle gpus=%d %s", gpus, suggestion.overrides())
     log.info("as a preset  schedule=onecycle gpus=%d schedule.preset=%s", gpus, preset)
-    write_json(directory / "range_test.json", data)
     chart = range_test_chart(curves, suggestion, criterion, plan.objective.loss)
     for path in save(chart, directory / "range_test"):
         log.info("figure  %s", path)
+    # The last file: a study takes a range test for made once it is there.
+    write_json(directory / "range_test.json", data)
 
 
 def _base_lr_grid(readings: Mapping[int, Estimates]) -> list[float]:

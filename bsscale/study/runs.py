@@ -11,6 +11,7 @@ from bsscale.data import Dataset
 from bsscale.errors import BsscaleError, RecordsError
 from bsscale.planning.stacks import Stack, make_stacks
 from bsscale.records.run_record import RunRecord, read_run
+from bsscale.records.writer import clear_away
 from bsscale.study.work import Jobs, Work, describe, write_work
 from bsscale.training.recorded_run import INTERRUPTED
 from bsscale.training.resume import find_start
@@ -159,4 +160,5 @@ class Runs:
         if record.status == "failed":
             self.failed.append(f"{spec.directory.relative_to(self._directory)}: {record.reason}")
             return None
+        clear_away(spec.directory)
         return record

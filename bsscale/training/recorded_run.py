@@ -21,7 +21,7 @@ from bsscale.records.checkpoints import (
 from bsscale.records.directories import cannot_go_on, refuse_occupied
 from bsscale.records.evaluation import EvalPoint
 from bsscale.records.run_record import RunRecord
-from bsscale.records.writer import Records
+from bsscale.records.writer import Records, clear_away
 from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.progress import Progress
 from bsscale.tracking.tracker import NoTracker, WandbTracker, make_tracker
@@ -196,7 +196,8 @@ def _state(point: EvalPoint) -> str:
 
 
 def log_finished(spec: RunSpec, record: RunRecord) -> RunRecord:
-    """Say that a run has ended already; gives its record."""
+    """Say that a run has ended already, and clear away what it left; gives its record."""
+    clear_away(spec.directory)
     log.info(
         "%s holds this run, and it has ended (%s): nothing is trained",
         spec.directory,
