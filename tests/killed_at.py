@@ -11,12 +11,13 @@ import os
 import runpy
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 _CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.symlink")
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
-_here = os.getcwd()
+_here = Path.cwd()
 _kill_at = int(os.environ.pop("KILL_AT", "0"))
 _listed = os.environ.pop("OPERATIONS", None)
 _listing = os.open(_listed, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if _listed else None
@@ -28,19 +29,18 @@ def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     if event != "open" and event not in _CHANGES:
         return
     named = arguments[1 if event == "os.symlink" else 0]
-    path = os.fsdecode(named) if isinstance(named, str | bytes) else ""
-    unfinished = path.endswith(".part")
+    path = _here / (os.fsdecode(named) if isinstance(named, str | bytes) else "")
+    unfinished = path.suffix == ".part"
     if event == "open" and not (unfinished or arguments[2] & _WRITES):
         return
-    path = os.path.join(_here, path)
-    if not path.startswith(_here + os.sep):
+    if _here not in path.parents:
         return
     _count += 1
     if _listing is not None:
-        os.write(_listing, f"{event} {path.removeprefix(_here + os.sep)}\n".encode())
+        os.write(_listing, f"{event} {path.relative_to(_here)}\n".encode())
     if _count == _kill_at:
-        if unfinished and event in ("os.chmod", "open") and os.path.exists(path):
-            os.truncate(path, os.path.getsize(path) // 2)
+        if unfinished and event in ("os.chmod", "open") and path.exists():
+            os.truncate(path, path.stat().st_size // 2)
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -29,7 +29,10 @@ KINDS = {
         "task=range_test", *SHORT, "task.seeds=2", "task.evaluations=40", "gpus=2",
         "checkpoint_interval_samples=4096", "hydra.run.dir=test",
     ),
-    "study": (*STUDY, "checkpoint_interval_samples=4096", "hydra.run.dir=command"),
+    "study": (
+        *STUDY, "dataset.samples_per_pass=6000", "budget_samples=12288", "task.trials=3",
+        "checkpoint_interval_samples=2048", "hydra.run.dir=command",
+    ),
 }  # fmt: skip
 
 

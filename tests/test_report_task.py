@@ -32,11 +32,8 @@ def test_from_a_multirun_to_a_report(bsscale: Bsscale, tmp_path: Path) -> None:
         "target=0.6",
     )  # fmt: skip
     assert done.code == 0, done.text
-    # Neither a base_lr nor a data set is needed, not even one that exists.
-    done = bsscale(
-        "task=report", "task.runs=sweep", "task.out=report", "dataset=table",
-        "dataset.path=no.csv", "dataset.label=y", "hydra.run.dir=run",
-    )  # fmt: skip
+    # Neither a base_lr nor a data set is needed.
+    done = bsscale("task=report", "task.runs=sweep", "task.out=report", "hydra.run.dir=run")
     assert done.code == 0, done.text
     out = tmp_path / "report"
     assert "2/2" in done.out and "report.html" in done.out

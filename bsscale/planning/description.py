@@ -15,7 +15,7 @@ from bsscale.planning.plan import Plan
 from bsscale.schedules import OneCycle
 from bsscale.terminal.numbers import metric_number
 
-__all__ = ["describe_plan"]
+__all__ = ["describe_data_notes", "describe_plan"]
 
 # From so many on, only the columns with a note are listed.
 _MANY_COLUMNS = 50
@@ -55,10 +55,20 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
         ("target", target),
     ]
     lines = [f"{name:>13}  {value}" for name, value in rows]
-    lines += [f"{name:>13}  {text}" for name, text in _describe_columns(dataset.columns)]
-    lines += [f"{'note':>13}  {note}" for note in dataset.notes]
+    lines += _describe_data(dataset.columns, dataset.notes)
     lines += [f"{'warning':>13}  {warning}" for warning in plan.warnings]
     return "\n".join(lines)
+
+
+def describe_data_notes(dataset: Dataset) -> str:
+    """The columns that have a note, and the notes of the data set; empty where there are none."""
+    noted = [column for column in dataset.columns if column.note]
+    return "\n".join(_describe_data(noted, dataset.notes))
+
+
+def _describe_data(columns: Sequence[ColumnFacts], notes: Sequence[str]) -> list[str]:
+    rows = [*_describe_columns(columns), *(("note", note) for note in notes)]
+    return [f"{name:>13}  {text}" for name, text in rows]
 
 
 def _describe_columns(columns: Sequence[ColumnFacts]) -> list[tuple[str, str]]:

@@ -29,7 +29,7 @@ from bsscale.cli.explain import explained
 from bsscale.cli.jobs import Job, keep_saved_configuration, remembering_datasets
 from bsscale.cli.saved import SavedSweep
 from bsscale.cli.tasks import TASKS, Task
-from bsscale.cli.tasks.task import refuse_replaced
+from bsscale.cli.tasks.task import log_data_notes, refuse_replaced
 
 if TYPE_CHECKING:
     from bsscale.planning.devices import Devices
@@ -127,6 +127,7 @@ class CheckedLauncher(Launcher):
             return [_nothing_returned() for _ in jobs]
         self.sweep.mkdir(parents=True, exist_ok=True)
         SavedSweep.forget()
+        log_data_notes(each.job for each in jobs if each.task.trains)
         ended = self.start(jobs)
         if any(each.status != JobStatus.COMPLETED or each.return_value == FAILED for each in ended):
             CheckedLauncher.any_failed = True

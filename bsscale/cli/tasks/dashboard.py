@@ -19,6 +19,7 @@ class DashboardTask(Task[Options]):
     """Writes both as JSON, and publishes them if it is told where."""
 
     options = Options
+    trains = False
 
     def check(self, job: Job) -> None:
         from bsscale.tracking.dashboard import check_dashboard

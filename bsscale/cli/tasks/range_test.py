@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from bsscale.cli.jobs import Job
-from bsscale.cli.tasks.task import Task, check_model
+from bsscale.cli.tasks.task import Task, check_model, log_data_notes
 from bsscale.study.options import RangeTestOptions as Options
 
 __all__ = ["RangeTestTask"]
@@ -49,4 +49,6 @@ class RangeTestTask(Task[Options]):
     def run(self, job: Job) -> None:
         from bsscale.study.range_test import range_test
 
+        if job.sweep is None:  # (a sweep has shown them for all its jobs)
+            log_data_notes([job])
         range_test(job.config, job.dataset, job.directory, job.logging)

@@ -24,6 +24,7 @@ class ShowScheduleTask(Task[Options]):
     """Draws a schedule in the terminal and as a figure; those of a sweep over each other."""
 
     options = Options
+    trains = False
 
     def check(self, job: Job) -> Plan:
         samples = self.options_of(job).show_samples

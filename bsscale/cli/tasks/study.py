@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from bsscale.cli.jobs import Job
-from bsscale.cli.tasks.task import Task, check_model, cost
+from bsscale.cli.tasks.task import Task, check_model, cost, log_data_notes
+from bsscale.errors import BsscaleError
+from bsscale.records.directories import of_study
 from bsscale.study.options import StudyOptions as Options
 
 if TYPE_CHECKING:
@@ -32,10 +35,11 @@ class StudyTask(Task[Options]):
         from bsscale.study.plan import check_study
         from bsscale.study.worker import plan_part
 
-        if self.options_of(job).work is not None:
-            return plan_part(job.config, job.dataset, job.devices)
-        for run in check_study(job.config, job.dataset, job.devices_of_jobs):
-            check_model(run.plan, job.dataset)
+        with _own_remedies():
+            if self.options_of(job).work is not None:
+                return plan_part(job.config, job.dataset, job.devices)
+            for run in check_study(job.config, job.dataset, job.devices_of_jobs):
+                check_model(run.plan, job.dataset)
         return None
 
     def describe(self, job: Job) -> str:
@@ -55,7 +59,19 @@ class StudyTask(Task[Options]):
         from bsscale.study.protocol import study
         from bsscale.study.worker import carry_out_part
 
-        if self.options_of(job).work is not None:
-            carry_out_part(job.config, job.dataset, job.logging)
-        else:
+        with _own_remedies():
+            if self.options_of(job).work is not None:
+                carry_out_part(job.config, job.dataset, job.logging)
+                return
+            if job.sweep is None:  # (a sweep has shown them for all its jobs)
+                log_data_notes([job])
             study(job.config, job.dataset, job.logging, job.jobs)
+
+
+@contextmanager
+def _own_remedies() -> Iterator[None]:
+    """Whatever a run or a range test within the study refuses: the study's options remedy it."""
+    try:
+        yield
+    except BsscaleError as error:
+        raise of_study(error) from error.__cause__

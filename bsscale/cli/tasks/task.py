@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,7 +17,17 @@ if TYPE_CHECKING:
     from bsscale.planning.plan import Plan
     from bsscale.training.spec import RunSpec
 
-__all__ = ["Options", "Task", "check_model", "cost", "plan_text", "refuse_replaced"]
+__all__ = [
+    "Options",
+    "Task",
+    "check_model",
+    "cost",
+    "log_data_notes",
+    "plan_text",
+    "refuse_replaced",
+]
+
+log = logging.getLogger("bsscale")
 
 Options = TypeVar("Options", bound=TaskOptions)
 
@@ -38,12 +49,15 @@ class Task(ABC, Generic[Options]):
         Whether it has jobs of its own, which hydra/launcher starts without ``-m``.
     replaces
         Options of a run that it sets itself, and what to write instead.
+    trains
+        Whether it trains; else it reads records, and replaces what only a training needs.
     """
 
     options: type[Options]
     one_run: ClassVar[bool] = False
     starts_jobs: ClassVar[bool] = False
     replaces: ClassVar[Mapping[str, str]] = {}
+    trains: ClassVar[bool] = True
 
     @abstractmethod
     def check(self, job: Job) -> Plan | None:
@@ -87,16 +101,16 @@ class Task(ABC, Generic[Options]):
 
 
 def refuse_replaced(task: Task[Any], name: str, overrides: Iterable[str]) -> None:
-    """Raise ConfigError for an option that was typed and that the task sets itself.
+    """Raise ConfigError for an option that was typed and that does nothing with the task.
 
     What an experiment's file says may serve several tasks, and is left alone.
     """
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0].partition(".")[0]
         if key in task.replaces and override != "tracker=none":
+            reason = f"sets {key} itself" if task.trains else "reads records, and trains nothing"
             raise ConfigError(
-                f"{override} does nothing with task={name}, which sets {key} itself",
-                task.replaces[key],
+                f"{override} does nothing with task={name}, which {reason}", task.replaces[key]
             )
 
 
@@ -108,6 +122,17 @@ def check_model(plan: Plan, dataset: Dataset) -> None:
         from bsscale.engines import probe  # (torch takes a second)
 
         probe.check_model(plan, dataset)
+
+
+def log_data_notes(jobs: Iterable[Job]) -> None:
+    """Show what a reader should look at in the data of some jobs, once a data set."""
+    from bsscale.planning.description import describe_data_notes
+
+    shown = set()
+    for job in jobs:
+        if id(job.dataset) not in shown and (notes := describe_data_notes(job.dataset)):
+            log.info("data of %s:\n%s", job.config.dataset["name"], notes)
+        shown.add(id(job.dataset))
 
 
 def plan_text(job: Job) -> str:
