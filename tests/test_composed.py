@@ -142,14 +142,25 @@ def test_a_mistake_of_ours_is_not_explained_away() -> None:
         ("study", "schedule.cycle_max_lr=3"),
         ("study", "++budget_passes=2"),
         ("study", "resume=never"),
+        ("report", "metric=log_loss"),
+        ("report", "gpus=8"),
+        ("report", "schedule.cycle_max_lr=3"),
+        ("report", "tracker=wandb"),
     ],
 )
 def test_an_option_that_a_task_sets_itself_is_refused(task: str, override: str) -> None:
     with pytest.raises(ConfigError) as caught:
         refuse_replaced(TASKS[task], task, [override])
     assert override in caught.value.fact and caught.value.remedy
-    refuse_replaced(TASKS[task], task, ["gpus=8", "tracker=none", "+task.arms.x={}"])
+    refuse_replaced(TASKS[task], task, ["dry_run=true", "tracker=none", "+task.arms.x={}"])
     refuse_replaced(TASKS["train"], "train", [override])
+
+
+def test_a_report_says_where_its_metric_and_target_come_from() -> None:
+    for option in ("metric", "target"):
+        with pytest.raises(ConfigError) as caught:
+            refuse_replaced(TASKS["report"], "report", [f"{option}=0.7"])
+        assert caught.value.remedy == f"leave it out: the {option} comes from the records"
 
 
 def test_relative_paths_start_where_the_command_was_typed(

@@ -291,6 +291,33 @@ def test_a_finished_run_of_another_configuration_is_refused(tmp_path: Path) -> N
     assert "base_lr: 0.1 there, 0.2 here" in str(error.value)
 
 
+def test_a_moved_file_of_equal_data_is_the_same_training(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [f"{rng.integers(2)},{rng.random():.3f}\n" for _ in range(4000)]
+
+    def carry_out(name: str, directory: str) -> None:
+        table = {
+            "name": "table", "_target_": "bsscale.data.table.load",
+            "path": str(tmp_path / name), "label": "click",
+        }  # fmt: skip
+        spec, dataset = spec_of(replace(CONFIG, dataset=table), tmp_path / directory)
+        run(replace(spec, plan=replace(spec.plan, data_key=dataset.key)), dataset)
+
+    (tmp_path / "old.csv").write_text("click,price\n" + "".join(rows))
+    carry_out("old.csv", "undisturbed")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        interrupt_after(patch, 7000)
+        carry_out("old.csv", "run")
+    (tmp_path / "old.csv").rename(tmp_path / "new.csv")
+    carry_out("new.csv", "run")
+    assert_same(tmp_path / "undisturbed", tmp_path / "run")
+    carry_out("new.csv", "undisturbed")  # (it has ended)
+    (tmp_path / "new.csv").write_text("click,price\n" + "".join(rows[1:]))
+    with pytest.raises(ConfigError, match="data_key: ") as caught:
+        carry_out("new.csv", "undisturbed")
+    assert "dataset.path: " in str(caught.value)
+
+
 def test_other_replicas_at_the_same_global_batch_go_on(tmp_path: Path) -> None:
     config = replace(CONFIG, gpus=2, micro_batch=32, eval_interval_samples=None)
     carried_out(config, tmp_path / "undisturbed")

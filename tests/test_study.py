@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from bsscale.cli.jobs import Job
 from bsscale.cli.tasks import TASKS
 from bsscale.config import TrackerOptions
 from bsscale.errors import ConfigError, RecordsError
+from bsscale.records.directories import busy, cannot_go_on, of_study, unwritable
 from bsscale.study.arms import make_arms
+from bsscale.study.registration import open_study
 from bsscale.study.work import Work
 from tests.composing import composed, hydra
 from tests.conftest import Finished
@@ -243,6 +246,32 @@ def test_a_boolean_of_an_arm_is_one_however_it_is_written(hydra: None) -> None:
             if each.name == "onecycle"
         ]
         assert arm.preset is preset
+
+
+def test_a_study_of_a_moved_file_is_the_same_and_of_other_data_another(
+    hydra: None, tmp_path: Path
+) -> None:
+    config = Job(composed(*STUDY), None).config
+    arms = make_arms(config.task, 4)  # type: ignore[arg-type]
+    moved = replace(config, dataset={**config.dataset, "path": "moved.csv"})
+    study = open_study(tmp_path, config, arms, [], "", "a key")
+    assert open_study(tmp_path, moved, arms, [], "", "a key").hash == study.hash
+    for key in ("another key", None):
+        with pytest.raises(ConfigError, match="data_key was a key and is now") as caught:
+            open_study(tmp_path, moved, arms, [], "", key)
+        assert "settings.dataset.path was None" in str(caught.value)
+
+
+def test_the_remedies_of_a_run_in_a_study_name_its_options() -> None:
+    for error in (
+        busy(Path("x")),
+        unwritable(Path("x"), OSError()),
+        cannot_go_on(Path("x"), ValueError()),
+    ):
+        assert "hydra" in error.remedy and "hydra" not in of_study(error).remedy
+    assert of_study(busy(Path("x"))).remedy.endswith("give another directory (task.directory=PATH)")
+    again = of_study(cannot_go_on(Path("x"), OSError()))
+    assert again.remedy == "make room; the same command goes on from the last checkpoint"
 
 
 def test_a_work_of_a_study_stays_in_its_directory() -> None:

@@ -45,6 +45,22 @@ def test_of_a_run(bsscale: Bsscale, tmp_path: Path) -> None:
     assert "The label is 1 where 'result' is 'click'" in done.out
 
 
+def test_a_sweep_shows_odd_columns_and_notes_once_before_it_trains(
+    bsscale: Bsscale, tmp_path: Path
+) -> None:
+    rows = [f"{i},{i * 7 % 10},{i % 2}\n" for i in range(400)]
+    (tmp_path / "ads.csv").write_text("n,price,click\n" + "".join(rows) + "400,1,\n")
+    done = bsscale(
+        "-m", "dataset=table", "dataset.path=ads.csv", "dataset.label=click", "model=logistic",
+        "micro_batch=16", "base_lr=0.05", "tracker=none", "budget_samples=1024", "seed=0,1",
+        "eval_interval_samples=512", "hydra.sweep.dir=sweep",
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    assert done.out.count("<- row number") == 1 and done.out.count("have no label") == 1
+    assert done.out.index("<- row number") < done.out.index("2 runs, 2 at a time")
+    assert "price" not in done.out  # (nothing is to be said of it)
+
+
 def test_of_many_columns_those_with_a_note() -> None:
     plan, dataset = prepare(small_config())
     facts = [ColumnFacts(f"c{i}", "numeric", "float") for i in range(59)]

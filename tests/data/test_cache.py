@@ -240,6 +240,22 @@ def test_a_failed_preparation_leaves_no_lock(source: Path, monkeypatch: pytest.M
     assert len(load(source).test)
 
 
+def test_what_a_killed_preparation_was_writing_is_removed_by_the_next(
+    source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load(source)
+    path = only_file(cache)
+    left, of_another = (cache / f".{name}.part" for name in (path.name, "other.safetensors"))
+    path.unlink()
+    left.write_bytes(b"half")
+    of_another.write_bytes(b"half")  # (its own lock tells whether it is still being written)
+    with monkeypatch.context() as patch:
+        forbid_preparing(patch)
+        with pytest.raises(AssertionError):
+            load(source)
+    assert not left.exists() and of_another.exists()
+
+
 def test_the_users_cache_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("BSSCALE_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
