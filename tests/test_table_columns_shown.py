@@ -48,7 +48,7 @@ def test_of_a_run(bsscale: Bsscale, tmp_path: Path) -> None:
 def test_a_sweep_shows_odd_columns_and_notes_once_before_it_trains(
     bsscale: Bsscale, tmp_path: Path
 ) -> None:
-    rows = [f"{i},{i * 7 % 10},{i % 2}\n" for i in range(400)]
+    rows = [f"{i},{i * 7 % 31},{i % 2}\n" for i in range(400)]
     (tmp_path / "ads.csv").write_text("n,price,click\n" + "".join(rows) + "400,1,\n")
     done = bsscale(
         "-m", "dataset=table", "dataset.path=ads.csv", "dataset.label=click", "model=logistic",
