@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bsscale.cli.jobs import Job
+from bsscale.cli.tasks.task import check_model
 from bsscale.config import ExecutorOptions
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
@@ -383,3 +384,13 @@ def test_sparse_updates_are_for_rules_that_say_so_themselves(
     optimizer: OptimizerConfig, touched_only: bool
 ) -> None:
     assert optimizer.updates_touched_rows_only(SPARSE_ROWS) is touched_only
+
+
+def test_an_optimizer_that_cannot_update_the_model_is_refused() -> None:
+    """torch.optim.Muon takes matrices only, and the models have vectors."""
+    muon = CustomConfig(_target_="torch.optim.Muon")
+    plan, dataset = prepare(small_config(optimizer=muon, base_lr=0.001))
+    with pytest.raises(ConfigError, match="Muon only supports 2D parameters"):
+        check_model(plan, dataset)
+    fine = CustomConfig(_target_="torch.optim.RMSprop")
+    check_model(*prepare(small_config(optimizer=fine, base_lr=0.001)))

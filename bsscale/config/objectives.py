@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bsscale.errors import BsscaleError, ConfigError
-from bsscale.objectives import Metric, Objective
+from bsscale.objectives import Binary, Metric, Objective, Regression
 from bsscale.objectives.metric import Floats
 from bsscale.schedules import checks
 
@@ -20,6 +19,8 @@ __all__ = ["build_objective", "check_metrics"]
 
 # Fields of an evaluation that are not metrics.
 _RESERVED = ("step", "samples", "train_loss", "lr", "momentum", "wall_s", "noise_scale")
+# What makes a class that derives from a shipped objective another one.
+_DEFINED_BY_USERS = {"losses", "own_metrics", "score", "check_labels", "divergence"}
 _METRIC_OPTIONS = ("_target_", "direction", "at_chance", "margin")
 
 
@@ -65,6 +66,11 @@ def build_objective(config: Mapping[str, Any]) -> Objective:
             f"objective.metrics={metrics!r} is not a mapping",
             "give objective.metrics.NAME={_target_: …, direction: max}",
         )
+    if taken := sorted(set(metrics) & set(objective.metrics)):
+        raise ConfigError(
+            f"objective.metrics.{taken[0]} has the name of a metric that objective={name} has",
+            "give it another name",
+        )
     return objective.with_metrics([_metric(str(key), each) for key, each in metrics.items()])
 
 
@@ -100,11 +106,10 @@ def check_metrics(objective: Objective, label: Floats) -> None:
 
 def _check_own(objective: Objective, target: str) -> None:
     """What an objective of the user's has to have."""
-    shipped = any(
-        base.__module__.startswith("bsscale.objectives.") and not inspect.isabstract(base)
-        for base in type(objective).__mro__
-    )
-    if not shipped and not callable(getattr(objective, "losses", None)):
+    own = {name for base in type(objective).__mro__ if _is_own(base) for name in vars(base)}
+    if not callable(getattr(objective, "losses", None)) and (
+        not isinstance(objective, Binary | Regression) or not own & _DEFINED_BY_USERS
+    ):
         raise ConfigError(
             f"objective._target_={target} has no method losses(output, label)",
             "define it on torch tensors: the loss of each sample, of their shape",
@@ -125,6 +130,10 @@ def _check_own(objective: Objective, target: str) -> None:
             f"objective._target_={target} cannot be sent to other processes: {_line(error)}",
             "define its functions at the top of a module, not as lambdas or inside others",
         ) from error
+
+
+def _is_own(base: type) -> bool:
+    return not base.__module__.startswith(("bsscale.", "builtins", "abc"))
 
 
 def _metric(name: str, config: Any) -> Metric:

@@ -177,6 +177,8 @@ def _check_gradients(module: nn.Module, name: str, plan: Plan, trains: bool) -> 
         if value.grad is not None and value.grad.layout != torch.strided
     ]
     if not sparse:
+        if not plan.config.optimizer.ships:
+            _try_optimizer(module, plan)
         return
     fact = f"model {name} has sparse gradients ({', '.join(sparse)})"
     dense = "leave out sparse=True in the model's embeddings"
@@ -206,6 +208,20 @@ def _check_gradients(module: nn.Module, name: str, plan: Plan, trains: bool) -> 
             f"{dense}; or give an optimizer that can: optimizer=adagrad, or optimizer=sgd "
             "optimizer.momentum=0, both without weight decay",
         )
+
+
+def _try_optimizer(module: nn.Module, plan: Plan) -> None:
+    """Whether an optimizer of the user's own takes an update of this model's parameters."""
+    optimizer = plan.config.optimizer.torch_optimizer(module.parameters())
+    try:
+        optimizer.step()
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(
+            f"optimizer={plan.config.optimizer.name} cannot update the parameters of this model: "
+            f"{type(error).__name__}: {text}",
+            "give another optimizer, or a model whose parameters it can update",
+        ) from error
 
 
 def _one_a_sample(output: Any, name: str, rows: int) -> Tensor:

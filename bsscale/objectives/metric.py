@@ -125,6 +125,11 @@ class Metric(Criterion):
         """The value beyond which a model is told apart from chance; None where not known."""
         return self.chance(label) if self.bound is None else self.bound(label)
 
+    @property
+    def has_scale(self) -> bool:
+        """Whether a default margin is known: from its own margin, or its value at chance."""
+        return self.margin is not None or self.at_chance is not None
+
     def default_margin(self, best_values: Sequence[float], label: Floats) -> float:
         """How far the default target lies from the median best value.
 

@@ -47,6 +47,8 @@ class CustomConfig(OptimizerConfig):
     # (of the shipped classes it is an attribute of the class, and here it is an option)
     search_range: list[float] | None = None  # type: ignore[assignment,misc]
 
+    ships = False
+
     @property
     def momentum_now(self) -> float | None:
         return self._behaviour.momentum

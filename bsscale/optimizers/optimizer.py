@@ -52,6 +52,8 @@ class OptimizerConfig:
     sparse: bool | str = "auto"
 
     elementwise: ClassVar[bool] = True
+    # Whether its class is one of bsscale's, which all models have been trained with.
+    ships: ClassVar[bool] = True
     momentum_option: ClassVar[str | None] = None
     search_range: ClassVar[tuple[float, float]]
     range_test_range: ClassVar[tuple[float, float]]

@@ -86,13 +86,15 @@ def _describe_columns(columns: Sequence[ColumnFacts]) -> list[tuple[str, str]]:
 
 def _describe_scaling(plan: Plan) -> str:
     """What the scaling rule multiplies the rate with, and which options it moves, by group."""
-    options = plan.config.scaling
+    options, own = plan.config.scaling, plan.config.schedule.scaling_rule
+    by_schedule = [] if own in (None, "none") else [f"{own}, by the schedule"]
     if options.name == "none":
-        own = plan.config.schedule.scaling_rule
-        return "none" if own in (None, "none") else f"none; {own}, by the schedule"
+        return "; ".join(["none", *by_schedule])
     rule, ratio = options.build(), float(plan.gpus)
     dense, *others = plan.groups
-    parts = [f"rate x {rule.dense.lr_factor(ratio):.4g}"] if rule.dense.lr else []
+    parts = [f"rate x {rule.dense.lr_factor(ratio):.4g}"] if rule.dense.lr else by_schedule
+    if rule.warmup:
+        parts = [*parts, f"warm-up x {ratio**rule.warmup:.4g} samples"]
     parts += _changed_options(plan.config.optimizer, dense.optimizer)
     for group in others:
         factor = group.lr_ratio * rule.dense.lr_factor(ratio)

@@ -36,6 +36,11 @@ def scaled_schedule_and_groups(
         If the rule moves what the schedule or the optimizer does not have or moves itself.
     """
     rule, options = config.scaling.build(), config.schedule
+    if config.scaling.name != "none" and rule == ScalingRule(config.scaling.name):
+        raise ConfigError(
+            f"scaling={config.scaling.name} moves nothing as configured",
+            "give one of its options, such as scaling.lr=sqrt, or scaling=none",
+        )
     if rule == ScalingRule():
         return options.build(context), (ParameterGroup("all", config.optimizer),)
     ratio = float(context.gpus)
@@ -96,8 +101,8 @@ def _check_schedule(
     if moves_momentum and schedule.momentum(0) is not None:
         raise ConfigError(
             f"{moves_momentum[0]} with {name}, which moves the momentum itself",
-            "leave the momentum to one of them: scaling.momentum=none, or "
-            "schedule.cycle_momentum=false",
+            "leave the momentum to one of them: "
+            f"{moves_momentum[0].partition('=')[0]}=none, or schedule.cycle_momentum=false",
         )
 
 
@@ -109,11 +114,12 @@ def _scaled(config: Config, rule: GroupRule, ratio: float, where: str = "") -> O
         option = optimizer.momentum_option if key == "momentum" else key
         value = getattr(optimizer, option, None) if option is not None else None
         if not value:
-            has = f"has no {key}" if value is None else f"has {option}=0"
+            has = f"has no {key} that a rule can move" if value is None else f"has {option}=0"
             raise ConfigError(
                 f"scaling={config.scaling.name} moves {key} (scaling.{where}{key}="
                 f"{getattr(rule, key)}), and optimizer={optimizer.name} {has}",
-                f"give scaling.{where}{key}=none, or another optimizer",
+                f"give scaling.{where}{key}=none, or another optimizer (of optimizer=custom a rule "
+                "moves the rate and weight_decay only)",
             )
         assert option is not None
         moved[option] = rule.option_at(key, value, ratio)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bsscale.config import Config
+from bsscale.config.objectives import build_objective
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, RecordsError
 from bsscale.planning.devices import Devices
@@ -32,6 +33,7 @@ def check_study(config: Config, dataset: Dataset, devices: Devices) -> list[RunS
     plan = StudyPlan(config, dataset, devices)
     runs = plan.first_runs()
     plan.check_rates()
+    plan.check_target()
     check_registration(plan.directory, config, plan.arms, plan.stacks(), dataset.key)
     return runs
 
@@ -41,6 +43,7 @@ def describe_study(config: Config, dataset: Dataset, devices: Devices) -> str:
     plan = StudyPlan(config, dataset, devices)
     plan.first_runs()
     plan.check_rates()
+    plan.check_target()
     return plan.description()
 
 
@@ -145,6 +148,17 @@ class StudyPlan:
             self.searched()
         if self._range_tests():
             self.config.optimizer.rates_to_test()
+
+    def check_target(self) -> None:
+        """Raise ConfigError where no target can follow from the runs at 1 GPU."""
+        metric = build_objective(self.config.objective).metric(self.config.metric)
+        if self.config.target is None and self.task.margin is None and not metric.has_scale:
+            raise ConfigError(
+                f"the metric {metric.name} has neither a margin nor a value at chance, so that no "
+                "target follows from runs at 1 GPU",
+                f"give target=VALUE, task.margin=NUMBER or objective.metrics.{metric.name}."
+                "at_chance=VALUE",
+            )
 
     def _searches(self) -> list[int]:
         """At which GPUs a rate is searched for."""

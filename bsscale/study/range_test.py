@@ -126,6 +126,11 @@ def plan_range_test(
     """The runs of a range test, by seed; raises BsscaleError for what cannot be trained."""
     task = config.task
     assert isinstance(task, RangeTestOptions)
+    if config.scaling.name != "none":
+        raise ConfigError(
+            f"scaling={config.scaling.name} in a range test, which tries all rates itself",
+            "leave it out",
+        )
     if task.seeds < 1 or task.evaluations < 10:
         raise ConfigError(
             f"task.seeds={task.seeds}, task.evaluations={task.evaluations}",

@@ -101,11 +101,15 @@ def refuse_replaced(task: Task[Any], name: str, overrides: Iterable[str]) -> Non
 
 
 def check_model(plan: Plan, dataset: Dataset) -> None:
-    """Raise ConfigError for a model of the user's own that a run cannot train."""
+    """Raise ConfigError for parts of the user's own that a run cannot train: model, loss, rule."""
     from bsscale.planning.training_step import ships
 
-    if not ships(plan.config.model):
-        from bsscale.engines import probe  # (torch takes a second)
+    if hasattr(plan.objective, "losses"):
+        from bsscale.engines.probe_objective import check_losses  # (torch takes a second)
+
+        check_losses(plan.objective, dataset.validation)
+    if not ships(plan.config.model) or not plan.config.optimizer.ships:
+        from bsscale.engines import probe
 
         probe.check_model(plan, dataset)
 
