@@ -187,6 +187,11 @@ class Plan:
         )
         return described
 
+    def momentum(self, step: int) -> float | None:
+        """SGD's momentum or Adam's beta1 at an update: the schedule's, else the optimizer's own."""
+        moved = self.schedule.momentum(step)
+        return self.groups[0].optimizer.momentum_now if moved is None else moved
+
     def with_target(self, target: float | None, source: str) -> Plan:
         """The same run towards another target; None: towards none."""
         return replace(self, config=replace(self.config, target=target), target_source=source)

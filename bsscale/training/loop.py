@@ -216,7 +216,7 @@ class _Run:
             metrics=plan.objective.evaluate(label, outputs),
             train_loss=self._engine.take_train_loss(self.slot),
             lr=plan.schedule.lr(step - 1) if step else None,
-            momentum=plan.schedule.momentum(step - 1) if step else None,
+            momentum=plan.momentum(step - 1) if step else None,
             wall_s=time.perf_counter() - self._started,
         )
         self._points.append(point)

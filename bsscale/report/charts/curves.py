@@ -152,7 +152,14 @@ def learning_rate_figure(comparison: Comparison) -> Figure | None:
 
 
 def momentum_figure(comparison: Comparison) -> Figure | None:
-    """The momentum of each arm over samples; None where no schedule moves it."""
+    """The momentum of each arm over samples; None where no arm's momentum moves."""
+    moves = any(
+        len({point.momentum for point in run.evals if point.samples > 0}) > 1
+        for arm in comparison.arms
+        for run in arm.runs
+    )
+    if not moves:
+        return None
     return _schedule(
         comparison,
         "momentum",
