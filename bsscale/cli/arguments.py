@@ -1,4 +1,4 @@
-"""What people type: a wrong command line is answered here, before Hydra composes anything."""
+"""Checks of the command line, before Hydra composes anything."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class CommandLine:
 def check_arguments(
     arguments: Sequence[str], choices: Mapping[str, Collection[str]]
 ) -> CommandLine:
-    """Read the command line, and raise for what cannot be meant.
+    """Read the command line, and raise an error for an invalid one.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def check_arguments(
     if several and not (flags.multirun or modes or flags.cfg or flags.info or flags.help):
         key = (several[0] or "").partition("=")[0]
         raise ConfigError(
-            f"{several[0]} is several values, and this is one run",
+            f"{several[0]} has several values, but this command trains one run",
             f"sweep over them: python -m bsscale -m {several[0]} ..., or give one value of {key}",
         )
     return command
@@ -153,8 +153,8 @@ def _parsed(word: str, choices: Mapping[str, Collection[str]]) -> Override:
         quoted = value.replace('"', '\\"')
         raise ConfigError(
             f"{word}: this value cannot be read",
-            "a value with other signs than letters, digits and _-./: needs two kinds of quotes: "
-            f"""'{key}="{quoted}"'""",
+            "a value with characters other than letters, digits and _-./: needs two kinds of "
+            f"""quotes: '{key}="{quoted}"'""",
         ) from None
 
 
@@ -174,7 +174,7 @@ def _check(override: Override, choices: Mapping[str, Collection[str]]) -> None:
     owner, _, option = group.rpartition(".")
     if option == "name" and owner in _GROUPS and owner not in _MADE:
         raise ConfigError(
-            f"{override.input_line} would change the name of the {owner}, and not the {owner}",
+            f"{override.input_line} changes only the name of the {owner}, not the {owner} itself",
             f"write {owner}=NAME; there are {', '.join(sorted(choices[owner]))}",
         )
     if isinstance(override.value(), IntervalSweep):

@@ -47,7 +47,7 @@ def main() -> None:
             folders = [*command.config_folders, CONFIG_DIRECTORY]
             try:
                 print(help_text(folders, SWEEPS_DIRECTORY, LAUNCHERS, command.chosen), flush=True)
-            except BrokenPipeError:  # the reader has seen enough
+            except BrokenPipeError:  # the reader has closed the pipe
                 nobody_listens(sys.stdout)
             return
         here = _working_directory()

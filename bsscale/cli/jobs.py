@@ -46,7 +46,7 @@ class Job:
     devices
         What the job will find where it runs; None: this machine's.
     function
-        What carries out a composed configuration, for tasks that start jobs of their own.
+        The function that runs a composed configuration, for tasks that start jobs.
     """
 
     def __init__(
@@ -205,12 +205,12 @@ def _no_option(key: str, value: Any, remedy: str) -> ConfigError:
     top = [field.name for field in fields(Config)]
     guess = suggested(key.rpartition(".")[2], (), top=top)
     return ConfigError(
-        f"+{key}={value}: there is no option {key}, so that it does nothing", guess + remedy
+        f"+{key}={value}: there is no option {key}, so it would have no effect", guess + remedy
     )
 
 
 def keep_saved_configuration(cfg: DictConfig, directory: Path) -> None:
-    """Leave ``.hydra/`` as the start saved it that made the records in `directory`.
+    """Keep ``.hydra/`` of the start that made the records in `directory`.
 
     Hydra would save the configuration again, of a command that is refused or only prints its plan
     as well, and a report would then give the wrong command.

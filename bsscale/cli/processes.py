@@ -52,7 +52,8 @@ def _common_directory() -> str:
     run_id = os.environ.get("TORCHELASTIC_RUN_ID")
     if run_id is None and "SLURM_JOB_ID" in os.environ:
         return f"outputs/slurm-{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_STEP_ID', 0)}"
-    # Without --rdzv-id it is "none" or random; that torchrun restarts its processes only itself.
+    # Without --rdzv-id the id is "none" or random, and then only torchrun itself can restart the
+    # processes.
     if run_id not in (None, "none") and not re.fullmatch(
         r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}", run_id
     ):

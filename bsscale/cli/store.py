@@ -39,7 +39,7 @@ ANY_OPTION = (CustomConfig, CustomScheduleConfig)
 
 
 def register_schemas() -> None:
-    """Make known what does not lie below conf/: the typed configurations, and the sweeps.
+    """Register with Hydra what is not below conf/: the typed configurations and the sweeps.
 
     The typed configurations go into a hidden group, where the YAML files refer to them.
     """

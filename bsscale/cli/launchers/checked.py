@@ -75,7 +75,7 @@ class CheckedJob:
 class CheckedLauncher(Launcher):
     """Checks all jobs of a sweep, and shows them or starts them.
 
-    A sweep with a wrong value in its ninth job stops before its first. With ``dry_run=true`` the
+    If the ninth job of a sweep has a wrong value, no job is started. With ``dry_run=true`` the
     plan of each job is printed in this process, whatever the launcher, and no job is started.
     """
 
@@ -148,7 +148,7 @@ class CheckedLauncher(Launcher):
         return []
 
     def lost(self, job: CheckedJob) -> JobReturn:
-        """What comes back of a job that was lost: the comparison lists it as one that failed."""
+        """The result of a lost job, which the comparison lists as failed."""
         (job.job.directory / ".hydra").mkdir(parents=True, exist_ok=True)
         return _nothing_returned()
 

@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 # How often the submitting process looks for results.
 POLL_S = 1.0
-# How long a job may go on after one of its tasks has failed: its peers notice by themselves.
+# How long a job may continue after one of its tasks has failed; normally the other tasks notice the
+# failure.
 SETTLE_S = 60.0
 # The parameters that submitit takes for every cluster; others begin with the cluster's name.
 SHARED = (
@@ -180,7 +181,7 @@ class _SubmititLauncher(CheckedLauncher):
         import submitit
 
         environment = submitit.JobEnvironment()
-        # An interrupted start may have left an error about peers that were gone.
+        # Remove the error of an interrupted start, which may be about peers that had gone.
         environment.paths.result_pickle.unlink(missing_ok=True)
         if environment.global_rank > 0:
             overrides = [
@@ -194,7 +195,7 @@ class _SubmititLauncher(CheckedLauncher):
         return done
 
     def checkpoint(self, *arguments: Any) -> Any:
-        """What submitit queues where the job's time is over: the same job again, which goes on."""
+        """The job that submitit queues again at the time limit; it continues the run."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self, *arguments)

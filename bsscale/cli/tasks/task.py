@@ -22,7 +22,7 @@ Options = TypeVar("Options", bound=TaskOptions)
 
 
 class Task(ABC, Generic[Options]):
-    """What a command does with the job that it describes.
+    """A task: what a command does.
 
     The command line calls `check` first, whatever the task. With ``dry_run=true`` it then prints
     what `describe` says, and ends; else it calls `run`.
