@@ -48,7 +48,7 @@ def choose_training_step(
     Raises
     ------
     ConfigError
-        If what is asked for cannot be had.
+        If the requested step is not possible.
     """
     wanted = config.executor.compile
     if executor == "ddp":
@@ -89,7 +89,7 @@ def choose_training_step(
         elif shipped:
             step, reason = "layers", "not compiled: the shipped models' layers are as fast"
         elif wanted is False:
-            step, reason = "eager", "compile=false and no model that ships"
+            step, reason = "eager", "executor.compile=false, and the model is not one of bsscale's"
         elif compiler is None:
             step, reason = "eager", "no C++ compiler to compile the step with"
         elif saved_s > cost_s:
@@ -111,7 +111,7 @@ def ships(model: Mapping[str, Any]) -> bool:
 
 
 def _saved_s(shipped: bool, device: str, updates: int, global_batch: int) -> float:
-    """What compiling is predicted to save, in seconds, against the best that is uncompiled."""
+    """Predicted seconds that compiling saves, compared with the fastest uncompiled step."""
     if shipped:
         return 0.0
     return updates * (SAVED_PER_UPDATE_S[device] + SAVED_PER_SAMPLE_S[device] * global_batch)

@@ -41,12 +41,12 @@ class Schedule(ABC):
         """Learning rate of update `step`, a Python int >= 0."""
 
     def momentum_at(self, step: int) -> float | None:
-        """Momentum of update `step`; None, at every step or at none, to leave momentum alone."""
+        """Momentum of update `step`, or None at every step if the schedule does not set it."""
         return None
 
     @property
     def length(self) -> int:
-        """Updates that the shape takes, a tail that may be cut anywhere left out; 0 for none."""
+        """Updates until the shape is complete, without an endless tail; 0 if it has no length."""
         return 0
 
     @property
@@ -59,13 +59,14 @@ class Schedule(ABC):
         return ()
 
     def notes(self) -> tuple[str, ...]:
-        """What a user should know before training with it: valid, but perhaps not meant."""
+        """Notes on valid settings that may be a mistake."""
         return ()
 
     def check(self, steps: int) -> None:
         """Raise ConfigError if a training of `steps` updates would meet a value that cannot train.
 
-        A schedule never knows how long it will be trained with, so who does asks beforehand.
+        A schedule does not know the number of updates of a training, so the caller, which does,
+        calls this before training.
         """
         for step in (0, steps - 1):
             lr = self.lr_at(step)

@@ -36,14 +36,15 @@ class _Logarithm(Schedule):
     def lr_at(self, step: int) -> float:
         if step >= self.steps:
             return self.end_lr
-        # DeepSpeed's operations, kept within the bound that they can leave by rounding.
+        # The same operations as DeepSpeed, clipped, because rounding can move the result above the
+        # peak.
         height = min(1.0, 1.0 / math.log(self.steps) * math.log(step + 1))
         return between(self.start_lr, self.end_lr, height)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Warmup(Joined):
-    """What the three have in common: a warmup, and every value one update late."""
+    """The common part of all three: a warmup, with every value one update late."""
 
     warmup_num_steps: Annotated[int, Whole(0, "give 0 steps or more")] = 1000
     warmup_type: Annotated[str, OneOf("log", "linear")] = "log"

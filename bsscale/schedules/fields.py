@@ -88,7 +88,7 @@ class Rule(ABC):
 
 @dataclass(frozen=True)
 class Number(Rule):
-    """A finite number for which `holds` is true; of another one `fact` says what is wrong.
+    """A finite number for which `holds` is true; otherwise the error is `fact`.
 
     It is kept as a plain float: a NumPy scalar would make every call slower.
     """
@@ -158,7 +158,7 @@ class OneOf(Rule):
 
 @dataclass(frozen=True)
 class NotAbove:
-    """What the value of one field must be beside that of another: not above it, and why."""
+    """The rule that a field's value is not above that of another field, with the reason."""
 
     other: str
     why: str

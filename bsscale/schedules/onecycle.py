@@ -41,8 +41,8 @@ class OneCycle(Schedule):
             (a + b - t) / b & a < t \le a + b
         \end{cases}
 
-    and with :math:`n > 0` stairs in that half :math:`s_t \leftarrow \lfloor n s_t \rfloor / n`. In
-    the cycle the rate follows the height, and the momentum goes against it:
+    and with :math:`n > 0` stairs in that half :math:`s_t \leftarrow \lfloor n s_t \rfloor / n`.
+    Within the cycle, the rate rises and falls with the height, and the momentum does the opposite:
 
     .. math::
         \eta_t &= \eta_{min} + (\eta_{max} - \eta_{min}) s_t \\
@@ -68,7 +68,8 @@ class OneCycle(Schedule):
     cycle_second_stair_count
         Stairs of the falling half; None means as many as the first.
     decay_step_size
-        Steps over which the decay rates count; 0 means no decay: the rate holds at its minimum.
+        The decay rates are per this number of steps; 0 means no decay, and the rate stays at its
+        minimum.
     decay_lr_rate
         Decay of the learning rate, >= 0.
     cycle_momentum
@@ -96,8 +97,8 @@ class OneCycle(Schedule):
     - a schedule is momentum only: Adam's beta2 is kept; DeepSpeed overwrites it with 0.99;
     - momentum is for any optimizer that has one; DeepSpeed cycles Adam's beta1, but not SGD's
       momentum;
-    - a negative stair count and a minimum above the maximum are rejected; DeepSpeed takes the first
-      for continuous, and turns the cycle upside down for the second.
+    - a negative stair count and a minimum above the maximum are rejected; DeepSpeed treats a
+      negative stair count as continuous, and inverts the cycle if the minimum is above the maximum.
 
     References
     ----------
@@ -195,7 +196,7 @@ class OneCycle(Schedule):
         notes = []
         if self.cycle_first_stair_count > a:
             notes.append(_lost_stairs("first", self.cycle_first_stair_count, "rising", a))
-        # An inherited count for a half that does not exist is nobody's mistake.
+        # Do not warn about a count that was inherited by a half of 0 steps.
         if self.second_stair_count > b and (b > 0 or self.cycle_second_stair_count is not None):
             notes.append(_lost_stairs("second", self.second_stair_count, "falling", b))
         if b == 0:

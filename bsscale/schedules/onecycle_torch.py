@@ -21,7 +21,7 @@ __all__ = ["OneCycleTorch"]
 
 @dataclass(frozen=True)
 class OneCycleTorch(Schedule):
-    r"""The 1-Cycle of torch.optim.lr_scheduler.OneCycleLR, its numbers at every step.
+    r"""The 1-Cycle of torch.optim.lr_scheduler.OneCycleLR, with the same numbers at every step.
 
     From :math:`\eta_0 = \text{max\_lr} / \text{div\_factor}` to max_lr, and on to
     :math:`\eta_0 / \text{final\_div\_factor}` (in three phases: back to :math:`\eta_0` first). With
@@ -172,7 +172,8 @@ class OneCycleTorch(Schedule):
             begin = end
         start, stop = turns[phase], turns[phase + 1]
         done = (step - begin) / (end - begin)
-        # The very operations of OneCycleLR, kept within the bounds that they can leave by rounding.
+        # The same operations as OneCycleLR, clipped, because rounding can move the result beyond
+        # the ends.
         if self.anneal_strategy == "cos":
             value = stop + (start - stop) / 2.0 * (math.cos(math.pi * done) + 1)
         else:

@@ -117,6 +117,7 @@ class ExponentialRangeTest(Schedule):
         height = step / self.steps
         if step == 0 or height >= 1.0:
             return self.min_lr if step == 0 else self.max_lr
-        # Logarithms, because max / min can overflow; their rounding must not leave the bounds.
+        # Logarithms, because max / min can overflow. Clip the result, because rounding can move it
+        # beyond the ends.
         exponent = math.log(self.min_lr) * (1.0 - height) + math.log(self.max_lr) * height
         return min(max(math.exp(exponent), self.min_lr), self.max_lr)

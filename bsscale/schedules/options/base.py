@@ -1,4 +1,4 @@
-"""What the options of every schedule have, and what they need from outside: a run, a reader."""
+"""Base of the options of all schedules, and the run and the reader that they need."""
 
 from __future__ import annotations
 
@@ -87,14 +87,14 @@ class ScheduleConfig:
 
     @property
     def scaling_rule(self) -> str | None:
-        """How its rates move with the batch by themselves; None where no rule gives them."""
+        """The rule by which its rates follow the batch; None if it has none."""
         rule: str | None = getattr(self, "scaling", None)
         return rule
 
     def resolved(self, reader: Reader) -> ScheduleConfig:
         """The same with the content of every file that it names in place of the name.
 
-        A record with a path says nothing once the file has changed.
+        A record that only has a path would lose its meaning when the file changes.
         """
         return self
 
@@ -106,7 +106,7 @@ class ScheduleConfig:
 
 
 def not_read(option: str, path: str) -> ConfigError:
-    """What to raise where options are built whose file nobody has read."""
+    """The error for options that are built before their file was read."""
     return ConfigError(
         f"schedule.{option}={path} has not been read",
         "build the options that bsscale.config.schedules.resolve returns for these",

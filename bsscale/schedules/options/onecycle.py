@@ -11,7 +11,8 @@ from bsscale.schedules.options.units import given_length, length, peak
 
 __all__ = ["OneCycleConfig", "OneCycleTorchConfig"]
 
-# Options that are names of one number: who gives one has settled the others.
+# Options that are alternative names of one number: a user who gives one of them has set the others
+# too.
 _NAMES_OF_ONE = (
     {"cycle_max_lr", "scaling", "factor"},
     {"cycle_first_step_size", "cycle_first_samples", "cycle_first_fraction"},
