@@ -1,6 +1,6 @@
-"""What is printed reaches the terminal whatever its encoding: nothing that is said may raise.
+"""Output that never raises.
 
-Nor does it raise where nobody listens any more.
+Characters that the terminal cannot encode are escaped, and a closed pipe is ignored.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def print_anything() -> None:
     """Let standard output and error take every character, for the rest of this process.
 
     What an encoding lacks is escaped; bytes of file names that could not be decoded are written
-    as the bytes that they were.
+    unchanged.
     """
     codecs.register_error(_NAME, _printable)
     _open_standard_streams()
@@ -88,9 +88,9 @@ def _printable(error: UnicodeError) -> tuple[bytes, int]:
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
-    """Messages for a person who may have seen enough: ``| head`` ends them, not the training.
+    """A console handler that ignores a closed pipe, so that ``| head`` does not end training.
 
-    Nor does a file on a full disk.
+    A full disk behind a redirected stream is ignored too.
     """
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
@@ -101,7 +101,7 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
 
 
 class LogFileHandler(logging.FileHandler):
-    """A log file that may become unwritable: the console has what is said, and is told once."""
+    """A log file that may become unwritable: the console has the messages, and one warning."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         self._lost(sys.exc_info()[1], record)

@@ -4,9 +4,9 @@
 its standard input for each run: ``{"open": DIRECTORY}``, later ``{"finish": DIRECTORY}``. What to
 call the run is in the directory's wandb.json, what happens to it in evals.jsonl, how it ended in
 run.json. Each finished or failed run is answered by a line on standard output. When the input ends,
-so does this process, with whatever is still open; if W&B hangs, a minute later.
+this process finishes the open runs and ends. If W&B hangs, it ends a minute later.
 
-Nothing of bsscale is imported here: its start is paid for by every run.
+Nothing of bsscale is imported here, because every run would pay the time of the import.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ GRACE_S = 60.0
 
 def main() -> None:
     """Do what the input says until it ends."""
-    # W&B and its own process print; only answers go where the answers are read.
+    # W&B prints to standard output. Redirect it, so that only answers reach the reader.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    # W&B imports pandas to look whether a table is one of its; that takes longer than the table.
+    # W&B imports pandas to check whether a table is a pandas table. The import takes longer than
+    # sending the table.
     sys.modules["pandas"] = None  # type: ignore[assignment]
     runs: dict[str, _Mirrored] = {}
     buffer, reachable = b"", True
@@ -74,7 +75,10 @@ def main() -> None:
 
 
 def _said(answers: Any, directory: str, function: Any) -> bool:
-    """Whether `function` worked; if not, why is answered."""
+    """Call `function`; return whether it succeeded.
+
+    If it failed, write the reason to the answers.
+    """
     try:
         function()
     except Exception as error:
@@ -91,7 +95,7 @@ def _answer(answers: Any, directory: str, **values: Any) -> None:
 class _Mirrored:
     """A W&B run, and the directory whose records it shows.
 
-    Where the server was not `reachable` for an earlier run, this one is offline at once.
+    If the server was not `reachable` for an earlier run, this run is offline from the start.
     """
 
     def __init__(self, directory: Path, reachable: bool) -> None:
@@ -133,8 +137,9 @@ class _Mirrored:
 
         about = self._about
         if mode != "online":
-            # Offline a run is written anew, whole: W&B puts the parts of a run that are sent one
-            # by one over each other. An earlier part that was not sent would only be sent twice.
+            # Offline, the whole run is written again, because W&B draws parts that are synced
+            # separately over each other. An earlier part that was not synced would also be sent
+            # twice.
             for earlier in (self._directory / "wandb").glob(f"offline-run-*-{about['id']}"):
                 if not any(earlier.glob("*.synced")):
                     shutil.rmtree(earlier, ignore_errors=True)
@@ -165,7 +170,8 @@ class _Mirrored:
             for line in lines:
                 self._offset += len(line) + 1
                 self._points.append(json.loads(line))
-        # A number a row that an interrupted run gives again to the same evaluation.
+        # The row number is the number of the evaluation, so that a resumed run uses the same one
+        # again.
         for number in range(self._sent, len(self._points)):
             # The target is a curve as well, for a line in the figure.
             row = {**self._points[number], "target": self._about["config"].get("target")}
@@ -189,7 +195,8 @@ class _Mirrored:
             self._save_records([result, self._directory / "evals.jsonl"])
         apart = ("config", "environment", "columns", "format_version")
         self._run.summary.update({k: v for k, v in record.items() if k not in apart})
-        # Numbers, because W&B adds up numbers: so many runs of an arm ended like this.
+        # These are numbers because W&B can sum numbers, to count the runs of an arm with each
+        # status.
         self._run.summary.update({f"runs_{s}": int(s == record["status"]) for s in STATUSES})
         self._run.finish(exit_code=1 if record["status"] == "failed" else 0)
 
@@ -230,7 +237,7 @@ class _Mirrored:
         if rows and self._run is not None:
             columns: list[str | int] = list(rows[0])
             data = [[row[str(column)] for column in columns] for row in rows]
-            # Committed: a row that waits would come after the summary, and overwrite it.
+            # Commit now: a row that is committed later would overwrite the summary.
             table = wandb.Table(columns=columns, data=data)
             self._run.log({name: table}, step=step, commit=True)
 

@@ -40,7 +40,7 @@ class Outcome:
     steps, samples_seen
         Updates made, and their samples.
     wall_s, eval_s
-        Seconds from the run's start to its end, and of them of evaluations.
+        Seconds from the start of the run to its end, and the part of them that evaluations took.
     """
 
     status: str

@@ -125,7 +125,10 @@ def launch(function: Callable[[World, Any], None], argument: Any, plan: Plan) ->
 
 @contextmanager
 def _ctrl_c_is_ours() -> Iterator[None]:
-    """What is started meanwhile sees no Ctrl-C and no hangup, which a terminal sends to all."""
+    """Block Ctrl-C and hangup in processes that are started in this context.
+
+    A terminal sends both signals to the whole process group.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
@@ -174,7 +177,7 @@ def broadcast(data: bytes | None, world: World) -> bytes:
 
 
 def lost_a_peer(error: Exception) -> bool:
-    """Whether an error says no more than that another rank is gone."""
+    """Whether an error only says that another rank has gone."""
     if isinstance(error, dist.DistError):
         return True
     # (Gloo's are plain RuntimeErrors)
@@ -193,7 +196,7 @@ def _rank_main(
     # Before anything else: with a thread pool each, ranks fight for the cores (30 times slower).
     torch.set_num_threads(plan.config.executor.threads)
     _talk_on_loopback()
-    # A terminal's Ctrl-C reaches this process too; the parent decides what comes of it.
+    # A terminal's Ctrl-C reaches this process too. Ignore it: the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
@@ -218,8 +221,8 @@ def _rank_main(
         path = Path(errors, f"{rank}.json")
         path.with_suffix(".part").write_text(json.dumps(report), encoding="utf-8")
         path.with_suffix(".part").replace(path)
-        # Not through the interpreter's shutdown: it could hang in the process group, and the
-        # peers should see this rank's connections close after its report is written.
+        # Exit without the interpreter's shutdown, which could hang in the process group. Peers must
+        # see the connections of this rank close only after it has written its report.
         os._exit(1)
 
 
@@ -267,14 +270,14 @@ def _talk_on_loopback() -> None:
 
 
 def _wait_for_agent() -> None:
-    """Wait until the process that started this one is gone, be it still a zombie."""
+    """Wait until the parent process has ended, even if it is still a zombie."""
     agent = os.getppid()
     while os.getppid() == agent:
         time.sleep(WATCH_S)
 
 
 def _end_after(wait: Callable[[], object], left: Path | None = None) -> None:
-    """End this process when the one that started it is gone, with the folder that it had made."""
+    """End this process when its parent has gone, and remove the folder that the parent made."""
     wait()
     if left is not None:
         shutil.rmtree(left, ignore_errors=True)
@@ -292,7 +295,7 @@ def _stop(processes: list[Any]) -> None:
 
 
 def _first_error(processes: list[Any], errors: Path) -> RankError:
-    """The error that started it: peers of a dead rank fail too, with errors about it."""
+    """The first error: when a rank dies its peers fail too, with errors about the dead rank."""
     deadline = time.monotonic() + SETTLE_S
     killed = [(rank, p.exitcode) for rank, p in enumerate(processes) if (p.exitcode or 0) < 0]
     while not killed and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""One run over many processes: what each rank does, and how all begin at the same place."""
+"""One run over several processes: the work of each rank, and the common state at its start."""
 
 from __future__ import annotations
 
@@ -97,7 +97,10 @@ def train_rank(world: World, spec: RunSpec, dataset: Dataset) -> RunRecord | Non
 
 
 def _lead(world: World, job: RecordedRun) -> None:
-    """Find out where the run begins, and tell the other ranks, who may not see its directory."""
+    """Find out where the run begins, and send it to the other ranks.
+
+    They may not have access to the directory.
+    """
     job.find_start()
     broadcast(_STOP if job.result else _GO_ON if job.start.path else _BEGIN, world)
     if job.result is None and job.start.path is not None:
@@ -118,7 +121,7 @@ def _follow(world: World, job: FollowedRun) -> bool:
 
 
 class FollowedRun:
-    """The run as the ranks above 0 take part in it."""
+    """The run as the ranks above 0 see it: without records."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan

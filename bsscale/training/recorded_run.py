@@ -1,4 +1,4 @@
-"""A run and what becomes of it: records, checkpoints, W&B, log and its share of the display."""
+"""A run with its records, checkpoints, W&B run, log and part of the progress display."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ class RecordedRun:
         self._dataset, self._progress, self._number = dataset, progress, number
         self._records: Records | None = None
         self._tracker: NoTracker | WandbTracker = NoTracker()
-        # In a multirun the log is the sweep's; alone it is the run's own already.
+        # In a multirun, the log belongs to the sweep. A single run has its own log already.
         self._log = own_log(spec.logging if spec.group is not None else None)
         self._step = 0
         self._said_unwritable = False
 
     def find_start(self) -> None:
-        """Begin, go on or leave alone what the directory holds."""
+        """Find out whether the run begins, continues, or has already ended in its directory."""
         spec = self.spec
         try:
             self.start = find_start(spec.directory, spec.plan)
@@ -129,7 +129,7 @@ class RecordedRun:
         self._keep(write_checkpoint, checkpoint)
 
     def _keep(self, write: Callable[[Path, Any], object], what: Any) -> None:
-        """Write what a later start needs; the run itself goes on if that fails, with a warning."""
+        """Write what a later start needs. If this fails, log a warning and continue training."""
         try:
             write(self.spec.directory, what)
         except OSError as error:
@@ -171,7 +171,7 @@ class RecordedRun:
             self._give_up(INTERRUPTED)
 
     def pause(self) -> None:
-        """Let go of the run, which a later start goes on with; so does its W&B run."""
+        """Close the run so that a later start can continue it and its W&B run."""
         if self.result is None and self._records is not None:
             self._records.close()
 

@@ -104,8 +104,9 @@ def find_start(directory: Path, plan: Plan) -> Start:
 def continued(plan: Plan, then: Mapping[str, Any], refused: str) -> Plan:
     """The plan of a run that an earlier start has begun.
 
-    Evaluation grid, budget and target are the earlier ones where the configuration leaves them to
-    defaults, which follow the micro-batch: another number of replicas is the same training.
+    Where the configuration does not set the evaluation grid, the budget and the target, the earlier
+    values are kept. Their defaults depend on the micro-batch, and another number of replicas with
+    the same global batch must be the same training.
 
     Parameters
     ----------
@@ -114,7 +115,7 @@ def continued(plan: Plan, then: Mapping[str, Any], refused: str) -> Plan:
     then
         What the earlier start trained, as `Plan.training` describes it.
     refused
-        What to say if that was another training.
+        The error's fact, if that was another training.
 
     Raises
     ------
@@ -153,8 +154,8 @@ def _record(directory: Path) -> RunRecord | None:
         ) from error
     if record.format_version != FORMAT_VERSION:
         raise FormatVersionError(
-            f"{directory} holds a run of format version {record.format_version}, which is read but "
-            "not continued",
+            f"{directory} holds a run of format version {record.format_version}, which can be "
+            "read but not continued",
             remedy,
         )
     return record
@@ -187,7 +188,7 @@ def _refuse_other_plan(directory: Path, plan: Plan) -> None:
         continued(plan, then, f"{directory} holds an unfinished run of another training")
     else:
         raise RecordsError(
-            f"{directory} holds evaluations of a run, and not what it trained",
+            f"{directory} holds evaluations of a run, but no description of the training",
             "give another directory (hydra.run.dir=PATH), or move the old one away",
         )
 

@@ -11,7 +11,7 @@ __all__ = ["own_log"]
 
 
 class _RunLog(logging.FileHandler):
-    """A log file that may be unwritable: the console has what is said, and the run its error."""
+    """A log file that may be unwritable: the console still shows the messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):
