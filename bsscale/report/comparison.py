@@ -22,7 +22,7 @@ STATUSES = ("reached", "exhausted", "diverged", "failed")
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One run that trained: its samples-to-target, `math.inf` where it did not get there."""
+    """One run that trained: its samples-to-target, `math.inf` if it did not reach the target."""
 
     seed: int
     samples: float
@@ -73,8 +73,8 @@ class ArmSummary:
     median_best_value
         Of the metric, over the runs that trained.
     curve
-        The metric over samples. A run that has stopped keeps its last value, or an arm's late curve
-        would be that of its slow runs alone.
+        The metric over samples. A run that has stopped keeps its last value. Otherwise the end of
+        the curve would show slow runs only.
     runs
         All its runs, the failed ones too.
     """

@@ -32,7 +32,8 @@ __all__ = [
 
 # Okabe and Ito's palette: told apart in every common form of colour blindness.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-# The second cue beside the colour; five against seven colours make 35 pairs.
+# Dash patterns distinguish arms in addition to colours; five patterns and seven colours give 35
+# pairs.
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4]]
 GREY = "#6B6B6B"
 _HEIGHT = 13  # lines of a terminal's figure: odd, so that there is a middle one
@@ -224,7 +225,8 @@ def range_test_layers(
             alt.Tooltip("value:Q", title=criterion.title),
         ],
     )
-    # What is suggested is named at the top, what was seen at the bottom: they may coincide.
+    # Labels of suggestions are at the top and labels of observations at the bottom, because they
+    # may be at the same rate.
     marked = [{"lr": lr, "mark": mark} for mark, lr in marks.items()]
     top = [row for row in marked if str(row["mark"]).startswith("cycle")]
     bottom = [row for row in marked if row not in top]
@@ -253,7 +255,8 @@ def range_test_layers(
 def _cut(points: Sequence[dict[str, Any]], key: str, sign: int) -> dict[str, Any]:
     """Where the axis of a quantity is cut off on its bad side; the points are moved to near it.
 
-    A diverging loss would flatten all that came before it, and one of 1e30 is not drawn at all.
+    Without it, a diverging loss would make the rest of the curve flat, and a loss of 1e30 would not
+    be drawn at all.
     """
     known = [point for point in points if point[key] is not None]
     if not known:

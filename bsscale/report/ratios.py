@@ -1,4 +1,4 @@
-"""Each arm against its baseline: which one that is, the ratio, and what it says."""
+"""Each arm compared with its baseline: the choice of the baseline, the ratio, and the verdict."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def with_ratios(arms: Sequence[ArmSummary], baseline: str | None) -> list[ArmSum
 
 
 def _judged_alike(one: RunRecord, other: RunRecord) -> bool:
-    """Whether two runs go for the same target of the same metric, on the same data."""
+    """Whether two runs have the same target, metric and data."""
     names = ("metric", "target", "data_key")
     return all(getattr(one, name) == getattr(other, name) for name in names)
 

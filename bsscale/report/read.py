@@ -66,7 +66,7 @@ class FoundRangeTest:
     Attributes
     ----------
     reason
-        How the suggestion follows.
+        How the suggestion was derived.
     marks
         The suggestion's rates by name, and the lowest edge.
     readings
@@ -334,10 +334,10 @@ def _command(words: Sequence[str]) -> str:
 
 
 def _trains(directory: Path) -> bool:
-    """Whether a job without records was to train a run.
+    """Whether a job without records was a training run.
 
-    Its saved configuration tells: a run's task has no options of its own, those of a report or a
-    drawing have; and a dry run trains nothing.
+    This follows from its saved configuration: task=train has no options of its own, other tasks
+    have, and a dry run trains nothing.
     """
     config = _mapping(_saved(directory / ".hydra" / "config.yaml"))
     return not config.get("dry_run") and _mapping(config.get("task")).keys() <= {"name"}

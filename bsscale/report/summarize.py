@@ -1,4 +1,4 @@
-"""Arms side by side: what the runs of each say together, and against a baseline."""
+"""Arms compared: the statistics of each arm's runs, and its ratio to a baseline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Key: TypeAlias = tuple[str, str, float | None, str]
 
 # From so many runs on, a band is the middle half of them; of fewer, all.
 QUARTILES_FROM = 4
-# In letters: what a legend has room for on a telephone.
+# Longest label, in characters: as much as fits in a legend on a phone.
 LONGEST_LABEL = 44
 
 
@@ -136,7 +136,7 @@ def _labels(
         for key, label in full.items()
     }
     if max(map(len, short.values()), default=0) > LONGEST_LABEL:
-        # What tells arms apart must not be what is cut off.
+        # Shorten labels so that the distinguishing part stays.
         rest = {
             key: " ".join(word for word in label.split() if word not in common)
             for key, label in short.items()
@@ -188,7 +188,10 @@ def _arm(runs: Sequence[FoundRun], label: str, short: str) -> ArmSummary:
 
 
 def _survival(runs: Sequence[FoundRun]) -> KaplanMeier:
-    """A run that did not get there is known to need more than it saw; a diverged one, than all."""
+    """The Kaplan-Meier curve of some runs.
+
+    A run that missed the target needs more than its samples; a diverged one, more than its budget.
+    """
     samples, reached = [], []
     for run in runs:
         record = run.record

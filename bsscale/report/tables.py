@@ -142,7 +142,7 @@ def headline(comparison: Comparison) -> str:
     if not arms:
         return "There is no finished run to report on."
     compared = [arm for arm in arms if arm.ratio is not None]
-    # A control shows what an arm is worth; the question is about the arms.
+    # The headline is about arms, not controls; a control only serves as a comparison.
     compared = [arm for arm in compared if arm.role != "control"] or compared
     if compared:
         best = min(compared, key=_rank)
@@ -193,7 +193,7 @@ def _standing(best: ArmSummary, compared: Sequence[ArmSummary]) -> str:
 
 
 def _claim(arm: ArmSummary) -> str:
-    """The verdict as what follows the arm's name."""
+    """The verdict as a predicate that follows the name of the arm."""
     says = (arm.verdict or "").rstrip(".")
     states = ("as fast", "faster", "slower", "not told")
     return f"is {says}" if says.startswith(states) else says
@@ -272,7 +272,7 @@ def tuning_table(tuning: TuningRecord, criterion: Criterion) -> Table:
 
 
 def tuning_note(tuning: TuningRecord) -> str:
-    """What there is to say of a tuning: its best rate, and whether that lies at the grid's edge."""
+    """One sentence about a tuning: its best rate, and whether it is at the edge of the grid."""
     best = f"{tuning.best:.4g}"
     text = f"{tuning.name}: best learning rate {best}"
     if tuning.gpus is not None:
@@ -332,7 +332,7 @@ def _amended(amendment: Amendment) -> str:
 
 
 def plan_followed(study: FoundStudy, runs: Iterable[FoundRun]) -> list[str]:
-    """Whether what was registered was done: a sentence each."""
+    """Sentences on whether the registered plan was followed."""
     done = {(r.record.arm, r.record.seed) for r in runs if r.study is study}
     names = [arm.name for arm in study.record.arms]
     missing = {arm: [s for s in study.record.seeds if (arm, s) not in done] for arm in names}
@@ -436,7 +436,7 @@ def times(value: float) -> str:
 
 
 def samples(value: float) -> str:
-    """A number of samples, or that there is none."""
+    """A number of samples, or "censored"."""
     return f"{value:,.0f}" if math.isfinite(value) else "censored"
 
 

@@ -1,4 +1,4 @@
-"""What can be said of several runs of one arm, some of which did not reach the target.
+"""Statistics of several runs of one arm, some of which did not reach the target.
 
 A run that did not reach it is censored: its samples-to-target is `math.inf`, larger than any other.
 It is never left out, because leaving out the slow runs makes an arm look fast.

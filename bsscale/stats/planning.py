@@ -1,4 +1,4 @@
-"""How many seeds it takes to tell two arms apart."""
+"""The number of seeds that is needed to distinguish two arms."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def seeds_to_tell_apart(
     power
         Chance with which it is to do so, within (0, 1).
     most
-        More seeds than this are not worth a number.
+        Above this number of seeds, the result is None.
 
     Returns
     -------

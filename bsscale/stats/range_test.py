@@ -1,4 +1,4 @@
-"""What a learning-rate range test says: where training diverges, and which rates to use.
+"""Readings of a learning-rate range test: where training diverges, and which rates to use.
 
 A range test trains while the learning rate grows, and its curve is read here. Nothing is trained
 in this module: it is arithmetic on the evaluations.
@@ -89,7 +89,7 @@ class Edge:
     Attributes
     ----------
     lr
-        The largest rate at which it had not; the last rate of the test if it never did.
+        The highest rate before the curve diverges; the last rate of the test if it never diverges.
     diverged
         Whether it did within the test.
     reason
@@ -134,7 +134,7 @@ def find_edge(curve: Curve, chance: Chance) -> Edge:
 
 
 def _back(good: npt.NDArray[np.bool_], reason: str) -> list[tuple[int, str]]:
-    """The first evaluation that is not good after one that was, if it lasts."""
+    """The first evaluation that is bad after a good one, if the following ones stay bad."""
     if not good.any():
         return []
     first = int(np.argmax(good))
@@ -204,11 +204,12 @@ def estimates(curve: Curve, chance: Chance) -> Estimates:
     """Read one seed's curve in every way; the parameters are those of `find_edge`.
 
     fastai's readings (see `bsscale.stats.readings`) are taken of the validation losses up to the
-    edge, in running medians of five. Fewer than three of them are no curve: all readings follow
-    from the edge then.
+    edge, in running medians of five. With fewer than three losses, all readings are computed from
+    the edge.
     """
     edge = find_edge(curve, chance)
-    # A stair is read at its end: the readings ask how the loss changes with the rate.
+    # Use the last evaluation of each stair, because the readings need the loss as a function of the
+    # rate.
     ends = np.append(np.diff(curve.lr) > 0, True)
     usable = ends & (curve.lr <= edge.lr) & np.isfinite(curve.loss)
     lr, loss = curve.lr[usable], _smooth(curve.loss[usable])
@@ -264,10 +265,11 @@ def suggest(
 ) -> Suggestion:
     """Suggest a 1-Cycle from the range tests of several seeds.
 
-    The peak moves the weights half as fast as the lowest rate at which any seed diverged: a cycle
-    that passes the edge may not come back, and a ramp passes a rate in a few updates that a cycle
-    holds for many. SGD with momentum m moves them by lr / (1 - m) in the long run, and the cycle
-    lowers m at its peak, which leaves room for a higher rate.
+    The peak moves the weights half as fast as the lowest rate at which any seed diverged. A
+    cycle with a peak above that edge may diverge and not recover. A range test spends only a few
+    updates at each rate, and a cycle many, so the edge of a cycle may be lower. SGD with momentum m
+    moves the weights by lr / (1 - m) in the long run. The cycle lowers m at its peak, so its peak
+    rate may be higher.
 
     Parameters
     ----------
@@ -312,5 +314,5 @@ def _spread(
 
 
 def _round(rate: float) -> float:
-    """Two significant digits: a range test knows no more."""
+    """Round to two significant digits, the precision of a range test."""
     return float(f"{rate:.2g}")

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def suggested(config: Config, study: Path, gpus: int) -> OneCycleConfig | None:
-    """What a range test has suggested; None: it is not made yet."""
+    """The suggestion of a range test; None if the test has not been made yet."""
     result = _where(config, study, gpus) / "range_test.json"
     if not result.exists():
         return None

@@ -7,7 +7,7 @@
 5. Run every arm on the same seeds.
 6. Report.
 
-Nothing before step 5 sees a seed that is reported, and nothing is decided after it has begun.
+No step before step 5 uses a report seed, and no decision is made after step 5 has begun.
 """
 
 from __future__ import annotations
@@ -359,7 +359,7 @@ class _Study:
         return found
 
     def _budget(self, specs: Sequence[RunSpec], target: float) -> int:
-        """Samples that an arm may take: enough to see that it is several times slower."""
+        """The budget of an arm in samples: enough to measure that it is several times slower."""
         reached = []
         for spec in specs:
             points = read_evals(spec.directory)
@@ -374,7 +374,7 @@ class _Study:
         )
 
     def _step(self, number: int, text: str) -> None:
-        """Say what comes now, what has been spent, and what is left at most."""
+        """Log the next step, the cost so far, and the maximum cost that is left."""
         spent, elapsed = spent_samples(self.directory), time.monotonic() - self.started
         cost = f"{spent:,} samples, {elapsed:.0f} s so far"
         trained = spent - self.before_samples

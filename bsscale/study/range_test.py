@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 def range_test(
     config: Config, dataset: Dataset, directory: Path, logs: Mapping[str, Any] | None = None
 ) -> Suggestion:
-    """Run the range test and write what it says.
+    """Run the range test and write its result.
 
     Parameters
     ----------
@@ -148,8 +148,8 @@ def refuse_other(directory: Path, specs: Mapping[int, RunSpec]) -> None:
     else:
         if version_of({"format_version": 1, **data}, path) != FORMAT_VERSION:
             raise FormatVersionError(
-                f"{directory} holds a range test of format version 1, which is read but not "
-                "continued",
+                f"{directory} holds a range test of format version 1, which can be read but "
+                "not continued",
                 remedy,
             )
         then, now = data.get("training", {}), _training(specs)

@@ -1,4 +1,4 @@
-"""What a study sets out to do, written down before its first run."""
+"""The registration of a study: its plan, written down before its first run."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def _amend(directory: Path, study: StudyRecord, wanted: Registered) -> None:
     ]
     if changed:
         raise ConfigError(
-            f"{directory} holds a study of something else: {'; '.join(changed)}",
+            f"{directory} holds another study: {'; '.join(changed)}",
             "give another task.directory, or the options and the data that it was begun with; "
             "arms and seeds may be added",
         )

@@ -175,7 +175,7 @@ def _schedule(
     rows: list[dict[str, Any]] = []
     names = []
     for arm in comparison.arms:
-        # A schedule does not depend on the seed: the run that went on longest shows most of it.
+        # Draw the longest run, because schedules do not depend on the seed.
         longest = max((run.evals for run in arm.runs), key=lambda evals: (
             evals[-1].samples if evals else -1
         ))  # fmt: skip
