@@ -44,7 +44,7 @@ def check_integer(name: str, value: int, low: int, high: int | None = None) -> N
 
 
 def check_split(split: str, split_seed: int) -> None:
-    """Refuse a split that there is not, before any work is done.
+    """Refuse an unknown split before any work is done.
 
     Raises
     ------

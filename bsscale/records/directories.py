@@ -1,4 +1,4 @@
-"""What can be wrong with the directory of a run, as errors."""
+"""Errors about the directory of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""study.json: what a study set out to do, and what has been settled since."""
+"""study.json: the registered plan of a study, and the decisions made since."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RegisteredArm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was settled before the first run. Its hash names the study."""
+    """The registered plan, from before the first run. Its hash identifies the study."""
 
     gpus: int
     settings: dict[str, Any]
@@ -131,7 +131,7 @@ class StudyRecord(msgspec.Struct, kw_only=True):
     tunings
         What each search for a rate saw.
     deviations
-        Where the study did not do what was registered.
+        Deviations from the registered plan, one sentence each.
     commands
         What was typed, start after start.
     """

@@ -28,8 +28,8 @@ class Records:
     directory
         Where to write; created if need be.
     kept
-        What an earlier start of the run has left there is replaced by these evaluations: those
-        before the checkpoint that it goes on from. None: the directory must be free.
+        The evaluations before the checkpoint from which the run continues. They replace those of an
+        earlier start. None: the directory must not hold a run.
 
     Raises
     ------
@@ -76,7 +76,7 @@ class Records:
         Raises
         ------
         RecordsError
-            If it cannot be written: records are the point of a run.
+            If it cannot be written: a run without records is useless.
         """
         try:
             self._evals.write(_line(point).encode())

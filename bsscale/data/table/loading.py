@@ -90,7 +90,7 @@ def load(
     check_integer("min_count", min_count, 1)
     if split == "time" and time_column is None:
         raise DataError(
-            "split=time has no time_column", "name the column that says when: time_column=..."
+            "split=time has no time_column", "name the column with the time: time_column=..."
         )
     asked = Asked(
         label=_text("label", label),
@@ -148,7 +148,7 @@ class _Recipe:
             return content_key([source.path], parameters)
         except OSError as error:
             raise DataError(
-                f"cannot read {source.path}: {error}", "check the file's rights"
+                f"cannot read {source.path}: {error}", "check the permissions of the file"
             ) from error
 
     def prepare(self) -> Dataset:

@@ -233,7 +233,7 @@ def as_category(column: pl.Series, is_text: bool) -> pl.Series:
     import polars as pl
 
     if column.dtype in (pl.Categorical, pl.Enum, pl.Null):
-        # The order of their values depends on how they came about.
+        # The order of their values depends on the order in which they were created.
         column = column.cast(pl.String)
     if column.dtype != pl.String:
         return column.rank("dense").cast(pl.Int64)
@@ -265,7 +265,7 @@ def as_time(column: pl.Series) -> pl.Series:
     for numbers in (texts.cast(pl.Int64, strict=False), read_numbers(texts)):
         if (numbers.is_not_null() == present).all():
             return numbers
-    # Only the ISO form says by itself what is the month: 1/2/2013 would be guessed.
+    # Accept only ISO dates: in 1/2/2013 the month is ambiguous.
     strange = texts.filter(~texts.str.contains(r"^\d{4}-\d{2}-\d{2}"))
     odd = strange.filter(~strange.str.contains(_NUMBER))
     strange = odd if len(odd) else strange
