@@ -1,4 +1,4 @@
-"""What a composed configuration must be, wherever its values come from."""
+"""Checks of the composed configuration, from whatever source its values come."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bsscale.errors import ConfigError
 
 __all__ = ["check_composed"]
 
-# Parts with typed options, which a name stands for; and parts that a `_target_` makes.
+# Parts whose name selects typed options; and parts that a `_target_` creates.
 _TYPED = ("task", "optimizer", "schedule", "executor", "tracker")
 _MADE = ("dataset", "model", "objective")
 
 
 def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
-    """Raise ConfigError for a configuration that says one thing and would do another.
+    """Raise ConfigError for a configuration whose names and values contradict each other.
 
     A value may come from the command line, an experiment, a sweep or a file of the user's own.
 
@@ -33,8 +33,8 @@ def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
     Raises
     ------
     ConfigError
-        For a part that is missing, an interpolation that cannot be resolved, a name that is not
-        that of the part, and a working directory that Hydra would change.
+        For a missing part, an interpolation that cannot be resolved, a name that is not the name of
+        its part, and a working directory that Hydra would change.
     """
     for group in (*_TYPED, *_MADE):
         if not isinstance(
@@ -79,7 +79,7 @@ def _check_typed(group: str, node: DictConfig) -> None:
     name, kind = node.get("name"), OmegaConf.get_type(node)
     path = "executor/executor" if group == "executor" else f"{group}/{name}"
     if SCHEMAS.get(f"{group}/custom") is kind and name not in choices()[group]:
-        return  # (a label of the user's own; by default the import path)
+        return  # (a label; by default the import path)
     if SCHEMAS.get(path) is not kind:
         own = [each.rpartition("/")[2] for each in SCHEMAS if SCHEMAS[each] is kind]
         raise _wrong_name(group, name, own[0] if own else str(kind))

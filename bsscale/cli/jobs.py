@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from bsscale.cli.study_jobs import LaunchedJobs, jobs_of
-from bsscale.cli.words import HELP, suggested
+from bsscale.cli.words import HELP, suggestion
 from bsscale.config import Config, TaskOptions
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bsscale.planning.plan import Plan
     from bsscale.training.spec import RunSpec
 
-__all__ = ["Job", "Loader", "keep_saved_configuration", "remembering_datasets", "typed_config"]
+__all__ = ["Job", "Loader", "cached_dataset_loader", "preserve_hydra_directory", "typed_config"]
 
 Loader: TypeAlias = "Callable[[Mapping[str, Any]], Dataset]"
 
@@ -203,13 +203,13 @@ def _refuse_added(where: str, options: Any, node: Any, remedy: str) -> None:
 
 def _no_option(key: str, value: Any, remedy: str) -> ConfigError:
     top = [field.name for field in fields(Config)]
-    guess = suggested(key.rpartition(".")[2], (), top=top)
+    guess = suggestion(key.rpartition(".")[2], (), top=top)
     return ConfigError(
         f"+{key}={value}: there is no option {key}, so it would have no effect", guess + remedy
     )
 
 
-def keep_saved_configuration(cfg: DictConfig, directory: Path) -> None:
+def preserve_hydra_directory(cfg: DictConfig, directory: Path) -> None:
     """Keep ``.hydra/`` of the start that made the records in `directory`.
 
     Hydra would save the configuration again, of a command that is refused or only prints its plan
@@ -222,7 +222,7 @@ def keep_saved_configuration(cfg: DictConfig, directory: Path) -> None:
             cfg.hydra.output_subdir = None
 
 
-def remembering_datasets() -> Loader:
+def cached_dataset_loader() -> Loader:
     """What loads each data set once, for jobs that share it."""
     from bsscale.data import load_dataset
 

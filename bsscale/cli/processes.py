@@ -10,10 +10,10 @@ from datetime import datetime
 from bsscale.errors import ConfigError
 from bsscale.planning.world import World
 
-__all__ = ["own_overrides"]
+__all__ = ["rank_overrides"]
 
 
-def own_overrides(arguments: Sequence[str], world: World | None) -> list[str]:
+def rank_overrides(arguments: Sequence[str], world: World | None) -> list[str]:
     """The command line of one process of a run that something else has started.
 
     Parameters

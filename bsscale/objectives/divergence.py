@@ -24,12 +24,12 @@ class DivergenceDetector:
     loss_at_chance
         The loss of the best constant prediction.
     chance_words
-        What that is, for the reason.
+        What that loss is, for the reason.
     skill
-        Name of a metric of which higher values are better, its value below which a run is not told
-        apart from chance, and its name in sentences; None where the loss alone decides.
+        Name of a metric of which higher values are better, the value up to which a model counts as
+        chance, and the name in sentences; None if the loss alone decides.
     patience
-        Evaluations in a row that it takes.
+        Number of consecutive evaluations before a run counts as diverged.
     """
 
     def __init__(

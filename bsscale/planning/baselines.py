@@ -146,7 +146,7 @@ def settings_of(config: Config) -> dict[str, Any]:
         "optimizer": _rule_of(asdict(config.optimizer)),
         "micro_batch": config.micro_batch * config.grad_accum,
         "objective": dict(config.objective),
-        **_arithmetic_of(config.precision, config.clip_grad_norm),
+        **_precision_and_clipping(config.precision, config.clip_grad_norm),
     }
 
 
@@ -183,7 +183,7 @@ def _rule_of(optimizer: Mapping[str, Any]) -> dict[str, Any]:
 _USUAL = {"precision": "fp32", "clip_grad_norm": None, "objective": BINARY}
 
 
-def _arithmetic_of(precision: str, clip_grad_norm: float | None) -> dict[str, Any]:
+def _precision_and_clipping(precision: str, clip_grad_norm: float | None) -> dict[str, Any]:
     """Whether a run uses bfloat16, and how it clips gradients; fp64 has the same rates as fp32."""
     usual = "fp32" if precision == "fp64" else precision
     return {"precision": usual, "clip_grad_norm": clip_grad_norm}
@@ -277,7 +277,7 @@ def _write_entry(
         "tuning": list(table),
         "commands": list(commands),
     }
-    arithmetic = _arithmetic_of(config["precision"], config.get("clip_grad_norm"))
+    arithmetic = _precision_and_clipping(config["precision"], config.get("clip_grad_norm"))
     arithmetic["objective"] = config.get("objective", BINARY)
     settings |= {key: value for key, value in arithmetic.items() if value != _USUAL[key]}
     entries = json.loads(SHIPPED.read_text(encoding="utf-8"))

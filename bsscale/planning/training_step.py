@@ -75,7 +75,7 @@ def choose_training_step(
         step, reason = "eager", "precision=bf16 is torch.autocast's, run by run"
     else:
         shipped = ships(config.model)
-        saved_s = _saved_s(shipped, device, updates, global_batch)
+        saved_s = _compile_saving_s(shipped, device, updates, global_batch)
         compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
         cost_s = COMPILE_S[device]
         prediction = f"compiling would take about {cost_s:.0f} s and save about {saved_s:.0f} s"
@@ -110,7 +110,7 @@ def ships(model: Mapping[str, Any]) -> bool:
     return str(model.get("_target_", "")).startswith("bsscale.models.")
 
 
-def _saved_s(shipped: bool, device: str, updates: int, global_batch: int) -> float:
+def _compile_saving_s(shipped: bool, device: str, updates: int, global_batch: int) -> float:
     """Predicted seconds that compiling saves, compared with the fastest uncompiled step."""
     if shipped:
         return 0.0

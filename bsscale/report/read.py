@@ -207,7 +207,7 @@ def _walk(directory: Path, found: Sources, study: FoundStudy | None, seen: set[P
     elif names & set(_RUN):
         _add_run(directory, found, study)
         _add_commands(directory, found, study)
-    elif ".hydra" in names and not inside and _trains(directory):
+    elif ".hydra" in names and not inside and _is_training_job(directory):
         # A job that failed before its first evaluation leaves nothing else.
         _add_run(directory, found, study)
     else:
@@ -333,7 +333,7 @@ def _command(words: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "bsscale", *words])
 
 
-def _trains(directory: Path) -> bool:
+def _is_training_job(directory: Path) -> bool:
     """Whether a job without records was a training run.
 
     This follows from its saved configuration: task=train has no options of its own, other tasks

@@ -59,7 +59,7 @@ def summarize(sources: Sources, baseline: str | None = None) -> Comparison:
     """
     set_aside = list(sources.set_aside)
     groups: dict[Key, list[FoundRun]] = defaultdict(list)
-    for run in _once(sources.runs, set_aside):
+    for run in _without_duplicates(sources.runs, set_aside):
         groups[_key(run)].append(run)
     labels = _labels(groups, several_studies=len(sources.studies) > 1)
     arms = [_arm(groups[key], *labels[key]) for key in groups]
@@ -68,7 +68,7 @@ def summarize(sources: Sources, baseline: str | None = None) -> Comparison:
     return Comparison(tuple(arms), tuple(sources.failed), tuple(set_aside))
 
 
-def _once(runs: Iterable[FoundRun], set_aside: list[LeftOut]) -> list[FoundRun]:
+def _without_duplicates(runs: Iterable[FoundRun], set_aside: list[LeftOut]) -> list[FoundRun]:
     """The runs, less those of an arm and a seed that were there before."""
     first: dict[tuple[Key, int], FoundRun] = {}
     failed = []

@@ -146,7 +146,8 @@ def headline(comparison: Comparison) -> str:
     compared = [arm for arm in compared if arm.role != "control"] or compared
     if compared:
         best = min(compared, key=_rank)
-        return f"{best.short}{_standing(best, compared)} {_claim(best)} ({_evidence(best)})."
+        text = f"{_rank_text(best, compared)} {_verdict_text(best)} ({_interval_text(best)})"
+        return f"{best.short}{text}."
     judged = [arm for arm in arms if arm.samples_to_target is not None]
     if judged:
         [arm] = judged[:1]
@@ -185,21 +186,21 @@ def _rank(arm: ArmSummary) -> tuple[float, float]:
     return (math.inf if math.isnan(value) else value), arm.samples_to_target.median
 
 
-def _standing(best: ArmSummary, compared: Sequence[ArmSummary]) -> str:
+def _rank_text(best: ArmSummary, compared: Sequence[ArmSummary]) -> str:
     control = "a control and " if best.role == "control" else ""
     if len(compared) > 1:
         return f", {control}the best of {len(compared)} arms,"
     return ", a control," if control else ""
 
 
-def _claim(arm: ArmSummary) -> str:
+def _verdict_text(arm: ArmSummary) -> str:
     """The verdict as a predicate that follows the name of the arm."""
     says = (arm.verdict or "").rstrip(".")
     states = ("as fast", "faster", "slower", "not told")
     return f"is {says}" if says.startswith(states) else says
 
 
-def _evidence(arm: ArmSummary) -> str:
+def _interval_text(arm: ArmSummary) -> str:
     estimate = arm.ratio
     assert estimate is not None
     parts = [_target(arm)]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bsscale.errors import ConfigError
 from bsscale.schedules.fields import check_fields
 
-__all__ = ["Schedule", "between"]
+__all__ = ["Schedule", "interpolate"]
 
 Step: TypeAlias = int | np.integer[Any]
 Steps: TypeAlias = NDArray[np.integer[Any]]
@@ -118,7 +118,7 @@ class Schedule(ABC):
         return self.momentum_at(_checked(step))
 
 
-def between(start: float, end: float, height: float) -> float:
+def interpolate(start: float, end: float, height: float) -> float:
     """The point between two values at a height in [0, 1]: `start` at 0, `end` at 1."""
     # This form is monotone in `height` even after rounding; start + (end - start) is not always
     # `end`, and the peak should be the number that was configured.

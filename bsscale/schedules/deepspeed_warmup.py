@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
 
-from bsscale.schedules.base import Schedule, between
+from bsscale.schedules.base import Schedule, interpolate
 from bsscale.schedules.cosine import Cosine
-from bsscale.schedules.fields import LearningRate, NotAbove, Number, OneOf, PeakRate, Whole
+from bsscale.schedules.fields import AtMost, Choice, Integer, LearningRate, Number, PeakRate
 from bsscale.schedules.joined import Joined, Piece, Reversed
 from bsscale.schedules.linear import Linear
 
 __all__ = ["WarmupCosineLR", "WarmupDecayLR", "WarmupLR"]
 
-Start = Annotated[LearningRate, NotAbove("warmup_max_lr", "a warmup goes up")]
+Start = Annotated[LearningRate, AtMost("warmup_max_lr", "a warmup goes up")]
 Ratio = Annotated[
     float,
     Number(lambda ratio: ratio >= 0, "below 0", "give a ratio from 0 to 1"),
@@ -39,15 +39,15 @@ class _Logarithm(Schedule):
         # The same operations as DeepSpeed, clipped, because rounding can move the result above the
         # peak.
         height = min(1.0, 1.0 / math.log(self.steps) * math.log(step + 1))
-        return between(self.start_lr, self.end_lr, height)
+        return interpolate(self.start_lr, self.end_lr, height)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Warmup(Joined):
     """The common part of all three: a warmup, with every value one update late."""
 
-    warmup_num_steps: Annotated[int, Whole(0, "give 0 steps or more")] = 1000
-    warmup_type: Annotated[str, OneOf("log", "linear")] = "log"
+    warmup_num_steps: Annotated[int, Integer(0, "give 0 steps or more")] = 1000
+    warmup_type: Annotated[str, Choice("log", "linear")] = "log"
 
     @property
     def _steps(self) -> int:
@@ -71,7 +71,7 @@ class _Warmup(Joined):
 class _WarmupAndDecay(_Warmup):
     """What two of them have in common: a decay that ends with the training."""
 
-    total_num_steps: Annotated[int, Whole(1, "give the steps of the whole training")]
+    total_num_steps: Annotated[int, Integer(1, "give the steps of the whole training")]
 
     @property
     def _decay_steps(self) -> int:

@@ -25,15 +25,15 @@ from bsscale.errors import ConfigError
 from bsscale.schedules import checks
 
 __all__ = [
+    "AtMost",
+    "Choice",
     "Flag",
+    "Integer",
     "LearningRate",
     "Momentum",
-    "NotAbove",
     "Number",
-    "OneOf",
     "PeakRate",
     "Rule",
-    "Whole",
     "check_fields",
 ]
 
@@ -59,7 +59,7 @@ def check_fields(schedule: Any) -> None:
         if isinstance(rule, Rule) and not (value is None and field.default is None):
             object.__setattr__(schedule, field.name, rule(field.name, value))
     for field, rule in declared:
-        if isinstance(rule, NotAbove):
+        if isinstance(rule, AtMost):
             low, high = getattr(schedule, field.name), getattr(schedule, rule.other)
             if low > high:
                 raise ConfigError(
@@ -114,7 +114,7 @@ class Number(Rule):
 
 
 @dataclass(frozen=True)
-class Whole(Rule):
+class Integer(Rule):
     """An integer of at least `least`, kept as a plain int."""
 
     least: int
@@ -136,7 +136,7 @@ class Whole(Rule):
         return count
 
 
-class TrueOrFalse(Rule):
+class Boolean(Rule):
     """A plain bool."""
 
     def __call__(self, name: str, value: Any) -> bool:
@@ -145,7 +145,7 @@ class TrueOrFalse(Rule):
         return value
 
 
-class OneOf(Rule):
+class Choice(Rule):
     """One of several words."""
 
     def __init__(self, *choices: str) -> None:
@@ -157,14 +157,14 @@ class OneOf(Rule):
 
 
 @dataclass(frozen=True)
-class NotAbove:
+class AtMost:
     """The rule that a field's value is not above that of another field, with the reason."""
 
     other: str
     why: str
 
 
-Flag = Annotated[bool, TrueOrFalse()]
+Flag = Annotated[bool, Boolean()]
 LearningRate = Annotated[
     float, Number(lambda lr: lr >= 0, "below 0", "give a learning rate of 0 or more")
 ]

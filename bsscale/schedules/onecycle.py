@@ -4,20 +4,20 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from bsscale.errors import ConfigError
-from bsscale.schedules.base import Schedule, between
+from bsscale.schedules.base import Schedule, interpolate
 from bsscale.schedules.fields import (
+    AtMost,
     Flag,
+    Integer,
     LearningRate,
     Momentum,
-    NotAbove,
     Number,
     PeakRate,
-    Whole,
 )
 
 __all__ = ["OneCycle"]
 
-Stairs = Annotated[int, Whole(0, "give 0 for a continuous half")]
+Stairs = Annotated[int, Integer(0, "give 0 for a continuous half")]
 DecayRate = Annotated[
     float,
     Number(
@@ -110,21 +110,23 @@ class OneCycle(Schedule):
     """
 
     cycle_min_lr: Annotated[
-        LearningRate, NotAbove("cycle_max_lr", "the cycle starts and ends at the minimum")
+        LearningRate, AtMost("cycle_max_lr", "the cycle starts and ends at the minimum")
     ]
     cycle_max_lr: PeakRate
-    cycle_first_step_size: Annotated[int, Whole(1, "give the rising half at least 1 step")]
+    cycle_first_step_size: Annotated[int, Integer(1, "give the rising half at least 1 step")]
     cycle_second_step_size: (
-        Annotated[int, Whole(0, "give the steps of the falling half, or 0 for none")] | None
+        Annotated[int, Integer(0, "give the steps of the falling half, or 0 for none")] | None
     ) = None
     cycle_first_stair_count: Stairs = 0
     cycle_second_stair_count: Stairs | None = None
-    decay_step_size: Annotated[int, Whole(0, "give the steps of the decay, or 0 for no decay")] = 0
+    decay_step_size: Annotated[
+        int, Integer(0, "give the steps of the decay, or 0 for no decay")
+    ] = 0
     decay_lr_rate: DecayRate = 0.0
     cycle_momentum: Flag = True
     cycle_min_mom: Annotated[
         Momentum,
-        NotAbove("cycle_max_mom", "momentum is at its minimum where the learning rate peaks"),
+        AtMost("cycle_max_mom", "momentum is at its minimum where the learning rate peaks"),
     ] = 0.8
     cycle_max_mom: Momentum = 0.9
     decay_mom_rate: DecayRate = 0.0
@@ -210,7 +212,7 @@ class OneCycle(Schedule):
         """Learning rate of update `step`: with the height, then the decay."""
         past = step - self.end_step
         if past <= 0:
-            return between(self.cycle_min_lr, self.cycle_max_lr, self._height(step))
+            return interpolate(self.cycle_min_lr, self.cycle_max_lr, self._height(step))
         return self.cycle_min_lr / self._decay(self.decay_lr_rate, past)
 
     def momentum_at(self, step: int) -> float | None:
@@ -219,7 +221,7 @@ class OneCycle(Schedule):
             return None
         past = step - self.end_step
         if past <= 0:
-            return between(self.cycle_max_mom, self.cycle_min_mom, self._height(step))
+            return interpolate(self.cycle_max_mom, self.cycle_min_mom, self._height(step))
         return self.cycle_max_mom / self._decay(self.decay_mom_rate, past)
 
     def _decay(self, rate: float, past: int) -> float:

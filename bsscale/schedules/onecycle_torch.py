@@ -7,13 +7,13 @@ from typing import Annotated
 from bsscale.errors import ConfigError
 from bsscale.schedules.base import Schedule
 from bsscale.schedules.fields import (
+    AtMost,
+    Choice,
     Flag,
+    Integer,
     Momentum,
-    NotAbove,
     Number,
-    OneOf,
     PeakRate,
-    Whole,
 )
 
 __all__ = ["OneCycleTorch"]
@@ -71,7 +71,7 @@ class OneCycleTorch(Schedule):
     """
 
     max_lr: PeakRate
-    total_steps: Annotated[int, Whole(1, "give the cycle at least 1 step")]
+    total_steps: Annotated[int, Integer(1, "give the cycle at least 1 step")]
     pct_start: Annotated[
         float,
         Number(
@@ -80,10 +80,10 @@ class OneCycleTorch(Schedule):
             "give the fraction of the cycle in which the rate rises; 0.3 is common",
         ),
     ] = 0.3
-    anneal_strategy: Annotated[str, OneOf("cos", "linear")] = "cos"
+    anneal_strategy: Annotated[str, Choice("cos", "linear")] = "cos"
     cycle_momentum: Flag = True
     base_momentum: Annotated[
-        Momentum, NotAbove("max_momentum", "momentum is at its base where the learning rate peaks")
+        Momentum, AtMost("max_momentum", "momentum is at its base where the learning rate peaks")
     ] = 0.85
     max_momentum: Momentum = 0.95
     div_factor: Annotated[

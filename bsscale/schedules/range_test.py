@@ -6,11 +6,11 @@ from typing import Annotated
 
 from bsscale.errors import ConfigError
 from bsscale.schedules.base import Schedule
-from bsscale.schedules.fields import Flag, Number, PeakRate, Whole
+from bsscale.schedules.fields import Flag, Integer, Number, PeakRate
 
 __all__ = ["ExponentialRangeTest", "RangeTest"]
 
-Steps = Annotated[int, Whole(1, "give at least 1 step")]
+Steps = Annotated[int, Integer(1, "give at least 1 step")]
 
 
 @dataclass(frozen=True)

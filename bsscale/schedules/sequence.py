@@ -7,7 +7,7 @@ from functools import cached_property
 
 from bsscale.errors import ConfigError
 from bsscale.schedules.base import Schedule
-from bsscale.schedules.fields import Whole
+from bsscale.schedules.fields import Integer
 from bsscale.schedules.joined import Joined, Piece
 
 __all__ = ["Sequence"]
@@ -64,7 +64,7 @@ class Sequence(Joined):
                 f"the sequence has {len(self.schedules)} parts and {len(self.lengths)} lengths",
                 "give a length for every part but the last, which has no end",
             )
-        length = Whole(1, "give each part at least 1 step")
+        length = Integer(1, "give each part at least 1 step")
         lengths = [length(f"the length of part {i}", each) for i, each in enumerate(self.lengths)]
         object.__setattr__(self, "lengths", tuple(lengths))
         sets = [part.momentum_at(0) is not None for part in self.schedules]
@@ -88,7 +88,7 @@ class Sequence(Joined):
     def phases(self) -> tuple[tuple[str, int], ...]:
         """The phases of every part that begin before the next part does."""
         phases: list[tuple[str, int]] = []
-        for piece, first, steps in self._lasting():
+        for piece, first, steps in self._parts_with_steps():
             own = piece.schedule.phases() or ((piece.name, 0),)
             phases += [(name, first + step) for name, step in own if step < steps]
         return tuple(phases)
@@ -105,11 +105,11 @@ class Sequence(Joined):
 
     def check(self, steps: int) -> None:
         """Check every part for as many updates as it gets."""
-        for piece, first, lasts in self._lasting():
+        for piece, first, lasts in self._parts_with_steps():
             if first < steps:
                 piece.schedule.check(int(min(lasts, steps - first)))
 
-    def _lasting(self) -> Iterator[tuple[Piece, int, float]]:
+    def _parts_with_steps(self) -> Iterator[tuple[Piece, int, float]]:
         """Each part with its first step and how many it lasts; the last has no end."""
         first = 0
         for piece, steps in zip(self.pieces, (*self.lengths, math.inf), strict=True):

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from bsscale.stats.medians import censored_median, ratio
 from bsscale.stats.ratios import fewest_seeds, paired
 
-__all__ = ["seeds_to_tell_apart"]
+__all__ = ["required_seeds"]
 
 
-def seeds_to_tell_apart(
+def required_seeds(
     a: Mapping[int, float],
     b: Mapping[int, float],
     *,

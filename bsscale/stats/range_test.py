@@ -122,18 +122,22 @@ def find_edge(curve: Curve, chance: Chance) -> Edge:
     finite = np.isfinite(curve.loss)
     if not finite.all():
         signs.append((int(np.argmin(finite)), "a non-finite loss"))
-    signs += _back(curve.loss < chance.loss, f"the loss back above {chance.loss_words}")
+    signs += _first_bad_evaluation(
+        curve.loss < chance.loss, f"the loss back above {chance.loss_words}"
+    )
     if chance.value is not None:
         sign, title = chance.criterion.sign, chance.criterion.title
-        signs += _back(sign * curve.values > sign * chance.value, f"the {title} back at chance")
-    signs += _rise(curve.loss[: signs[0][0] if not finite.all() else None])
+        signs += _first_bad_evaluation(
+            sign * curve.values > sign * chance.value, f"the {title} back at chance"
+        )
+    signs += _first_lasting_rise(curve.loss[: signs[0][0] if not finite.all() else None])
     if not signs:
         return Edge(float(curve.lr[-1]), False, "it did not diverge")
     index, reason = min(signs)
     return Edge(float(curve.lr[max(index - 1, 0)]), True, reason)
 
 
-def _back(good: npt.NDArray[np.bool_], reason: str) -> list[tuple[int, str]]:
+def _first_bad_evaluation(good: npt.NDArray[np.bool_], reason: str) -> list[tuple[int, str]]:
     """The first evaluation that is bad after a good one, if the following ones stay bad."""
     if not good.any():
         return []
@@ -144,7 +148,7 @@ def _back(good: npt.NDArray[np.bool_], reason: str) -> list[tuple[int, str]]:
     return []
 
 
-def _rise(loss: Values) -> list[tuple[int, str]]:
+def _first_lasting_rise(loss: Values) -> list[tuple[int, str]]:
     """The first evaluation after the minimum from which the loss stays above it beyond noise."""
     if len(loss) < 2 * RISE_LASTS:
         return []

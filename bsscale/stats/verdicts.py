@@ -40,7 +40,7 @@ def verdict(estimate: RatioEstimate, diverged: int, runs: int, *, margin: float 
     if not margin >= 0:
         raise ValueError(f"margin is {margin}; it is >= 0")
     if diverged and 2 * diverged >= runs:
-        return f"diverges in {diverged} of {runs}{_the_rest(estimate, runs - diverged)}"
+        return f"diverges in {diverged} of {runs}{_remaining_runs(estimate, runs - diverged)}"
     words = [_compared(estimate, runs, margin)]
     if diverged:
         words.append(f"diverges in {diverged} of {runs}")
@@ -53,7 +53,7 @@ def verdict(estimate: RatioEstimate, diverged: int, runs: int, *, margin: float 
     return "; ".join(words)
 
 
-def _the_rest(estimate: RatioEstimate, rest: int) -> str:
+def _remaining_runs(estimate: RatioEstimate, rest: int) -> str:
     if not rest:
         return ""
     reached = estimate.arm_reached

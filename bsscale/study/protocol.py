@@ -34,7 +34,7 @@ from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import Cost, StudyRecord, write_study
 from bsscale.schedules.options import FixedConfig, OneCycleConfig, ScheduleConfig
 from bsscale.study.plan import StudyPlan, spent_samples
-from bsscale.study.presets import range_test_of_study, suggested
+from bsscale.study.presets import range_test_of_study, read_suggestion
 from bsscale.study.registration import open_study
 from bsscale.study.rules import budget_samples
 from bsscale.study.runs import Runs
@@ -344,13 +344,13 @@ class _Study:
 
     def _preset(self, gpus: int) -> OneCycleConfig:
         """The 1-Cycle that a range test at `gpus` suggests."""
-        if suggested(self.config, self.directory, gpus) is None:
+        if read_suggestion(self.config, self.directory, gpus) is None:
             if self.jobs is None:
                 range_test_of_study(self.config, self.dataset, self.directory, gpus, self.logs)
             else:
                 work = Work(self.file.hash, [], range_test_gpus=gpus)
                 self.jobs.carry_out(write_work(self.directory, work), [0])
-        found = suggested(self.config, self.directory, gpus)
+        found = read_suggestion(self.config, self.directory, gpus)
         if found is None:
             raise ConfigError(
                 f"the job of the range test at {gpus} GPUs has ended without a result",

@@ -95,12 +95,12 @@ class Progress:
         members: dict[str, list[int]] = {}
         for number, arm in enumerate(self._arms):
             members.setdefault(arm, []).append(number)
-        by_arm = " | ".join(self._ended_of(f"{arm}: ", runs) for arm, runs in members.items())
+        by_arm = " | ".join(self._status_counts(f"{arm}: ", runs) for arm, runs in members.items())
         if len(by_arm) <= MOST_CHARACTERS:
             return by_arm
-        return self._ended_of("", range(len(self._arms)))
+        return self._status_counts("", range(len(self._arms)))
 
-    def _ended_of(self, name: str, runs: Sequence[int]) -> str:
+    def _status_counts(self, name: str, runs: Sequence[int]) -> str:
         """Counts of statuses, such as "onecycle gpus=8: 3 reached, 1 diverged of 5"."""
         counts = Counter(self._statuses[run] for run in runs if run in self._statuses)
         ended = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))

@@ -18,7 +18,7 @@ from typing import Any
 from bsscale.errors import ConfigError
 from bsscale.files.replace import write_json
 from bsscale.objectives import Criterion
-from bsscale.records.directories import unwritable
+from bsscale.records.directories import unwritable_error
 
 __all__ = ["Dashboard", "build_dashboard", "check_dashboard"]
 
@@ -50,7 +50,7 @@ class Dashboard:
             try:
                 write_json(path, specification)
             except OSError as error:
-                raise unwritable(directory, error) from error
+                raise unwritable_error(directory, error) from error
             paths.append(path)
         return paths
 

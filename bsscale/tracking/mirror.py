@@ -51,7 +51,7 @@ def main() -> None:
         ready, _, _ = select.select([0], [], [], FOLLOW_S if runs else None)
         if not ready:
             for directory, run in list(runs.items()):
-                if not _said(answers, directory, run.follow):
+                if not _try_call(answers, directory, run.follow):
                     del runs[directory]
             continue
         received = os.read(0, 65536)
@@ -62,19 +62,21 @@ def main() -> None:
             [(command, directory)] = json.loads(line).items()
             if command == "open":
                 run = _Mirrored(Path(directory), reachable)
-                if _said(answers, directory, run.start):
+                if _try_call(answers, directory, run.start):
                     runs[directory] = run
                     reachable = reachable and run.note is None
-            elif (opened := runs.pop(directory, None)) and _said(answers, directory, opened.finish):
+            elif (opened := runs.pop(directory, None)) and _try_call(
+                answers, directory, opened.finish
+            ):
                 _answer(answers, directory, finished=True, url=opened.url, note=opened.note)
     watchdog = threading.Timer(GRACE_S, os._exit, [1])
     watchdog.daemon = True
     watchdog.start()
     for directory, run in runs.items():
-        _said(answers, directory, run.finish)
+        _try_call(answers, directory, run.finish)
 
 
-def _said(answers: Any, directory: str, function: Any) -> bool:
+def _try_call(answers: Any, directory: str, function: Any) -> bool:
     """Call `function`; return whether it succeeded.
 
     If it failed, write the reason to the answers.

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 # How long the end of the last run waits for the next answer from W&B.
 PATIENCE_S = 30.0
 # What `wandb agent` tells the run that it starts.
-_OF_AN_AGENT = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
+_AGENT_VARIABLES = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 # W&B's own limits, in characters.
 LONGEST_GROUP, LONGEST_TAG = 128, 64
 
@@ -126,7 +126,7 @@ class Mirror:
         environment = {"WANDB_ERROR_REPORTING": "false", **os.environ}
         environment.pop("WANDB_MODE", None)  # (wandb.json says it)
         if not alone:  # an agent names one run, and all runs of a sweep would take that name
-            for name in _OF_AN_AGENT:
+            for name in _AGENT_VARIABLES:
                 environment.pop(name, None)
         try:
             self._process = subprocess.Popen(

@@ -134,7 +134,7 @@ def _train(
             return
 
         for run in live.values():
-            run.look_ahead()
+            run.schedule_next_evaluation()
         updates = min(min(run.evaluation, run.checkpoint) - run.step for run in live.values())
         updates = min(updates, engine.updates_at_once)
         engine.advance(updates)
@@ -156,7 +156,7 @@ def _train(
                 run.save()
         if signal:
             signals.deliver(signal)
-            peers.go_on()
+            peers.resume()
 
 
 class _Run:
@@ -195,7 +195,7 @@ class _Run:
         """Whether it has at least the evaluation of its untrained model."""
         return bool(self._points)
 
-    def look_ahead(self) -> None:
+    def schedule_next_evaluation(self) -> None:
         """Compute the updates of the next evaluation and checkpoint, if the last ones are done."""
         if self.step == self.evaluation:
             self.evaluation = self.plan.next_evaluation(self.step)

@@ -30,7 +30,7 @@ from bsscale.errors import RankError
 from bsscale.planning.plan import Plan
 from bsscale.planning.world import World
 
-__all__ = ["Ranks", "broadcast", "join", "launch", "lost_a_peer"]
+__all__ = ["Ranks", "broadcast", "is_lost_peer", "join", "launch"]
 
 # A rank that waits this long for another one gives up. Peers notice a dead process at once by
 # its closed connection; this bounds the wait for one that hangs.
@@ -53,7 +53,7 @@ class Ranks:
         dist.all_reduce(highest, dist.ReduceOp.MAX)
         return int(highest)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         try:
             self.agree(0)
         except RuntimeError:  # a peer has ended, as the signal told it to
@@ -84,7 +84,7 @@ def launch(function: Callable[[World, Any], None], argument: Any, plan: Plan) ->
     """
     # A fork server that has torch loaded starts eight ranks in about a second; spawn takes ten.
     mp.set_forkserver_preload(["torch", "bsscale.training.ranks"])
-    with _ctrl_c_is_ours():
+    with _block_ctrl_c():
         forkserver.ensure_running()
     with tempfile.TemporaryDirectory(prefix="bsscale-ranks-") as errors, _loopback() as listening:
         store = TCPStore(
@@ -124,7 +124,7 @@ def launch(function: Callable[[World, Any], None], argument: Any, plan: Plan) ->
 
 
 @contextmanager
-def _ctrl_c_is_ours() -> Iterator[None]:
+def _block_ctrl_c() -> Iterator[None]:
     """Block Ctrl-C and hangup in processes that are started in this context.
 
     A terminal sends both signals to the whole process group.
@@ -149,10 +149,12 @@ def join(world: World, plan: Plan) -> Iterator[None]:
     """
     torch.set_num_threads(plan.config.executor.threads)
     if world.source == "torchrun":  # its agent starts them in sessions of their own
-        threading.Thread(target=_end_after, args=(_wait_for_agent,), daemon=True).start()
+        threading.Thread(target=_end_with_parent, args=(_wait_for_agent,), daemon=True).start()
     if world.on_one_host:  # nothing needs to be reached from elsewhere
-        _talk_on_loopback()
-    with _process_group(world, plan, None if world.store is None else _meet(*world.store, world)):
+        _use_loopback()
+    with _process_group(
+        world, plan, None if world.store is None else _rendezvous_store(*world.store, world)
+    ):
         yield
 
 
@@ -176,7 +178,7 @@ def broadcast(data: bytes | None, world: World) -> bytes:
     return buffer.numpy().tobytes()
 
 
-def lost_a_peer(error: Exception) -> bool:
+def is_lost_peer(error: Exception) -> bool:
     """Whether an error only says that another rank has gone."""
     if isinstance(error, dist.DistError):
         return True
@@ -195,14 +197,14 @@ def _rank_main(
     """A rank's life: threads, process group, work, and its error where the parent finds it."""
     # Before anything else: with a thread pool each, ranks fight for the cores (30 times slower).
     torch.set_num_threads(plan.config.executor.threads)
-    _talk_on_loopback()
+    _use_loopback()
     # A terminal's Ctrl-C reaches this process too. Ignore it: the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_end_after, args=(parent.join, Path(errors)), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(parent.join, Path(errors)), daemon=True).start()
     world = World(plan.processes, rank, rank, plan.processes, "bsscale")
     try:
         if plan.device == "cuda":
@@ -243,7 +245,7 @@ def _process_group(world: World, plan: Plan, store: TCPStore | None) -> Iterator
     dist.destroy_process_group()
 
 
-def _meet(host: str, port: int, world: World) -> TCPStore:
+def _rendezvous_store(host: str, port: int, world: World) -> TCPStore:
     """The store of processes that have no agent: rank 0's host holds it."""
     if world.rank > 0:
         return TCPStore(host, port, is_master=False)
@@ -264,7 +266,7 @@ def _loopback() -> Iterator[socket.socket]:
         yield listening
 
 
-def _talk_on_loopback() -> None:
+def _use_loopback() -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
 
@@ -276,7 +278,7 @@ def _wait_for_agent() -> None:
         time.sleep(WATCH_S)
 
 
-def _end_after(wait: Callable[[], object], left: Path | None = None) -> None:
+def _end_with_parent(wait: Callable[[], object], left: Path | None = None) -> None:
     """End this process when its parent has gone, and remove the folder that the parent made."""
     wait()
     if left is not None:

@@ -18,7 +18,7 @@ from bsscale.planning.training_step import ships
 from bsscale.planning.world import World
 from bsscale.records.checkpoints import Checkpoint, read_checkpoint
 from bsscale.records.run_record import RunRecord
-from bsscale.terminal.console import print_anything
+from bsscale.terminal.console import make_output_safe
 from bsscale.terminal.progress import Progress
 from bsscale.training.loop import Observer, train
 from bsscale.training.outcome import Outcome
@@ -35,7 +35,7 @@ _BEGIN, _STOP, _GO_ON = b"begin", b"stop", b"go on"
 
 def start_rank(world: World, spec: RunSpec) -> None:
     """What each process runs that bsscale starts."""
-    print_anything()
+    make_output_safe()
     if world.rank == 0 and spec.logging is not None:
         logging.config.dictConfig(dict(spec.logging))
     train_rank(world, spec, load_dataset(spec.plan.config.dataset))
@@ -72,14 +72,14 @@ def accepts_model(world: World, plan: Plan, dataset: Dataset) -> bool:
 def train_rank(world: World, spec: RunSpec, dataset: Dataset) -> RunRecord | None:
     """What each data-parallel process does. Only rank 0 owns records, log and W&B."""
     plan = spec.plan
-    job: RecordedRun | FollowedRun
+    job: RecordedRun | UnrecordedRun
     if world.rank > 0:
-        job = FollowedRun(plan)
-        if not _follow(world, job):
+        job = UnrecordedRun(plan)
+        if not _receive_start(world, job):
             return None
     else:
         job = RecordedRun(spec, dataset, Progress([(spec.arm, plan.budget_samples)]))
-        _lead(world, job)
+        _find_start(world, job)
         if job.result is not None:
             return job.outcome()
     engine = DDPEngine(plan, dataset, world.rank, world.local_rank)
@@ -89,14 +89,14 @@ def train_rank(world: World, spec: RunSpec, dataset: Dataset) -> RunRecord | Non
         job.interrupt()
         raise
     except SystemExit:
-        job.pause()
+        job.close_for_resume()
         raise
     finally:
         engine.close()
     return job.outcome()
 
 
-def _lead(world: World, job: RecordedRun) -> None:
+def _find_start(world: World, job: RecordedRun) -> None:
     """Find out where the run begins, and send it to the other ranks.
 
     They may not have access to the directory.
@@ -107,7 +107,7 @@ def _lead(world: World, job: RecordedRun) -> None:
         broadcast(job.start.path.read_bytes(), world)
 
 
-def _follow(world: World, job: FollowedRun) -> bool:
+def _receive_start(world: World, job: UnrecordedRun) -> bool:
     """Begin where rank 0 does; False where there is nothing to train."""
     told = broadcast(None, world)
     if told == _GO_ON:
@@ -120,7 +120,7 @@ def _follow(world: World, job: FollowedRun) -> bool:
     return told != _STOP
 
 
-class FollowedRun:
+class UnrecordedRun:
     """The run as the ranks above 0 see it: without records."""
 
     def __init__(self, plan: Plan) -> None:
@@ -143,7 +143,7 @@ class FollowedRun:
     def interrupt(self) -> None:
         """Nothing is written."""
 
-    def pause(self) -> None:
+    def close_for_resume(self) -> None:
         """Nothing is written."""
 
     def outcome(self) -> None:

@@ -20,7 +20,7 @@ from bsscale.records.schema import FORMAT_VERSION
 __all__ = ["Start", "continued", "find_start"]
 
 # Options that say where and how a run is carried out, not what it trains.
-_NOT_OF_THE_TRAINING = (
+_EXCLUDED = (
     "task",
     "tracker",
     "executor",
@@ -168,7 +168,7 @@ def _refuse_other_run(directory: Path, record: RunRecord, plan: Plan) -> None:
     found = [
         difference
         for difference in differences(then, now)
-        if difference[0].split(".")[0] not in _NOT_OF_THE_TRAINING
+        if difference[0].split(".")[0] not in _EXCLUDED
     ]
     if found:
         raise ConfigError(

@@ -58,7 +58,7 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
         if isinstance(result, Exception):
             raise result
         return result
-    from bsscale.training.processes import join, launch, lost_a_peer
+    from bsscale.training.processes import is_lost_peer, join, launch
     from bsscale.training.ranks import accepts_model, start_rank, train_rank
 
     if (world := World.here()) is not None:
@@ -75,7 +75,7 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
             # (an error that refused or ended the run is already logged and recorded)
             if world.rank == 0 and not isinstance(error, BsscaleError):
                 record_failure(spec, first_line(error), dataset)
-            if lost_a_peer(error):
+            if is_lost_peer(error):
                 raise RankError(
                     f"rank {world.rank} of {world.size} lost its connection to another rank: "
                     f"{first_line(error)}",
@@ -153,7 +153,7 @@ def run_together(
         raise
     except SystemExit:
         for run_ in waiting:
-            run_.pause()
+            run_.close_for_resume()
         log_how_to_resume(*specs)
         raise
     except Exception as error:

@@ -74,7 +74,7 @@ class Peers(Protocol):
         """The signal that all of them act on; all of them call it together."""
         ...
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Training goes on after a signal; ends this process where another one has ended."""
         ...
 
@@ -85,5 +85,5 @@ class OneProcess:
     def agree(self, signal: int) -> int:
         return signal
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Nobody else has ended."""

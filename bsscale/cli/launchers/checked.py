@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from bsscale.cli.composed import check_composed
 from bsscale.cli.explain import explained
-from bsscale.cli.jobs import Job, keep_saved_configuration, remembering_datasets
+from bsscale.cli.jobs import Job, cached_dataset_loader, preserve_hydra_directory
 from bsscale.cli.saved import SavedSweep
 from bsscale.cli.tasks import TASKS, Task
 from bsscale.cli.tasks.task import refuse_replaced
@@ -154,7 +154,7 @@ class CheckedLauncher(Launcher):
 
     def _checked(self, job_overrides: Sequence[Sequence[str]], first: int) -> Sequence[CheckedJob]:
         """Compose and check all jobs; raises what the first impossible one would raise."""
-        load = remembering_datasets()
+        load = cached_dataset_loader()
         jobs = []
         all_mine = [filter_overrides(overrides) for overrides in job_overrides]
         shared = set.intersection(*map(set, all_mine)) if all_mine else set()
@@ -236,7 +236,7 @@ def _number(cfg: DictConfig, number: int, job_id: Any) -> None:
         cfg.hydra.job.id, cfg.hydra.job.num = job_id, number
         directory = Path(str(cfg.hydra.sweep.dir), str(cfg.hydra.sweep.subdir))
         cfg.hydra.runtime.output_dir = str(directory.absolute())
-    keep_saved_configuration(cfg, directory)
+    preserve_hydra_directory(cfg, directory)
 
 
 def log_to_console(settings: Any) -> None:

@@ -12,7 +12,7 @@ from bsscale.schedules import Schedule
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["OptionsT", "Reader", "ScheduleConfig", "ScheduleContext", "Typed", "not_read"]
+__all__ = ["OptionsT", "Reader", "ScheduleConfig", "ScheduleContext", "Typed", "unread_file_error"]
 
 OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
 
@@ -105,7 +105,7 @@ class ScheduleConfig:
         )
 
 
-def not_read(option: str, path: str) -> ConfigError:
+def unread_file_error(option: str, path: str) -> ConfigError:
     """The error for options that are built before their file was read."""
     return ConfigError(
         f"schedule.{option}={path} has not been read",
