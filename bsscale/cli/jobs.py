@@ -18,6 +18,7 @@ from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.optimizers import CustomConfig
 from bsscale.records.identity import arm_label
+from bsscale.records.secrets import without_secrets
 from bsscale.schedules.checks import joined
 from bsscale.schedules.options import CustomScheduleConfig
 
@@ -143,7 +144,10 @@ class Job:
     def arm(self) -> str:
         """The label of the arm that its run belongs to."""
         overrides = list(self.hydra.overrides.task)
-        return arm_label(self.config.schedule.name, self.plan.gpus, overrides)
+        label: str = without_secrets(
+            arm_label(self.config.schedule.name, self.plan.gpus, overrides)
+        )
+        return label
 
     def run_spec(self) -> RunSpec:
         """The run that it describes, to be trained."""

@@ -25,6 +25,7 @@ from bsscale.planning.devices import Devices
 from bsscale.planning.executor import choose_executor
 from bsscale.planning.scaling import scaled_schedule_and_groups
 from bsscale.planning.training_step import choose_training_step
+from bsscale.records.secrets import without_secrets
 from bsscale.schedules import Schedule
 from bsscale.schedules.options import ScheduleContext
 
@@ -161,25 +162,27 @@ class Plan:
         config = self.config
         schedule = {"shape": type(self.schedule).__name__, **asdict(cast("Any", self.schedule))}
         described: dict[str, Any] = plain(
-            {
-                "dataset": config.dataset,
-                "data_key": self.data_key,
-                "samples_per_pass": self.samples_per_pass,
-                "model": config.model,
-                "objective": config.objective,
-                "metric": config.metric,
-                "optimizer": asdict(self.groups[0].optimizer),
-                **{group.name: asdict(group) for group in self.groups[1:]},
-                "schedule": schedule,
-                "clip_grad_norm": config.clip_grad_norm,
-                "precision": config.precision,
-                "global_batch": self.global_batch,
-                "budget_samples": self.budget_samples,
-                "eval_interval_samples": self.eval_interval_samples,
-                "target": config.target,
-                "stop_at_target": config.stop_at_target,
-                "seed": config.seed,
-            }
+            without_secrets(
+                {
+                    "dataset": config.dataset,
+                    "data_key": self.data_key,
+                    "samples_per_pass": self.samples_per_pass,
+                    "model": config.model,
+                    "objective": config.objective,
+                    "metric": config.metric,
+                    "optimizer": asdict(self.groups[0].optimizer),
+                    **{group.name: asdict(group) for group in self.groups[1:]},
+                    "schedule": schedule,
+                    "clip_grad_norm": config.clip_grad_norm,
+                    "precision": config.precision,
+                    "global_batch": self.global_batch,
+                    "budget_samples": self.budget_samples,
+                    "eval_interval_samples": self.eval_interval_samples,
+                    "target": config.target,
+                    "stop_at_target": config.stop_at_target,
+                    "seed": config.seed,
+                }
+            )
         )
         return described
 

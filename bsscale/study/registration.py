@@ -17,6 +17,7 @@ from bsscale.files.replace import plain
 from bsscale.objectives import Metric
 from bsscale.records.identity import differences
 from bsscale.records.schema import FORMAT_VERSION
+from bsscale.records.secrets import without_secrets
 from bsscale.records.study_record import (
     Amendment,
     Registered,
@@ -132,7 +133,7 @@ def _to_register(
     }
     return Registered(
         gpus=config.gpus,
-        settings=plain(settings),
+        settings=plain(without_secrets(settings)),
         arms=tuple(arm.registered() for arm in arms),
         seeds=tuple(range(task.first_seed, task.first_seed + task.seeds)),
         tuning_seeds=tuple(task.tuning_seed_list()),

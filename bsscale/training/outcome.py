@@ -13,6 +13,7 @@ from bsscale.records.environment import describe_environment
 from bsscale.records.evaluation import read_evals
 from bsscale.records.identity import arm_hash
 from bsscale.records.run_record import Column, RunRecord, write_run
+from bsscale.records.secrets import without_secrets
 from bsscale.training.spec import RunSpec
 
 __all__ = ["Outcome", "first_line", "record_failure", "record_of"]
@@ -70,7 +71,7 @@ def record_of(
         Width of the stack that it was trained in.
     """
     plan, config = spec.plan, spec.plan.config
-    resolved = asdict(config)
+    resolved = without_secrets(asdict(config))
     crossing = outcome.crossing
     training_s = outcome.wall_s - outcome.eval_s
     measured = outcome.status != "failed"

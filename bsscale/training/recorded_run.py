@@ -21,6 +21,7 @@ from bsscale.records.checkpoints import (
 from bsscale.records.directories import records_unwritable, refuse_occupied
 from bsscale.records.evaluation import EvalPoint
 from bsscale.records.run_record import RunRecord
+from bsscale.records.secrets import without_secrets
 from bsscale.records.writer import Records
 from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.progress import Progress
@@ -109,7 +110,7 @@ class RecordedRun:
                     str(config.dataset["name"]),
                     f"gpus={spec.plan.gpus}",
                 ],
-                run_config=asdict(config),
+                run_config=without_secrets(asdict(config)),
                 criterion=spec.plan.metric.criterion,
             )
         return [self]

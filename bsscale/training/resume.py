@@ -16,6 +16,7 @@ from bsscale.records.evaluation import read_evals
 from bsscale.records.identity import differences
 from bsscale.records.run_record import RunRecord, read_run
 from bsscale.records.schema import FORMAT_VERSION
+from bsscale.records.secrets import without_secrets
 
 __all__ = ["Start", "continued", "find_start"]
 
@@ -164,7 +165,7 @@ def _record(directory: Path) -> RunRecord | None:
 def _refuse_other_run(directory: Path, record: RunRecord, plan: Plan) -> None:
     """Raise ConfigError if the run that ended here was another one."""
     then = {**record.config, "data_key": record.data_key}
-    now = plain({**asdict(plan.config), "data_key": plan.data_key})
+    now = plain({**without_secrets(asdict(plan.config)), "data_key": plan.data_key})
     found = [
         difference
         for difference in differences(then, now)
