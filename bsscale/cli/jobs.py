@@ -90,14 +90,14 @@ class Job:
 
     @cached_property
     def devices(self) -> Devices:
-        """What it finds where it runs."""
+        """The devices of the machine on which it runs."""
         from bsscale.planning.devices import Devices
 
         return Devices.here() if self._devices is None else self._devices
 
     @cached_property
     def jobs(self) -> LaunchedJobs | None:
-        """What starts jobs of its own, where hydra/launcher names a launcher of a cluster.
+        """The starter of its own jobs, if hydra/launcher names a launcher of a cluster.
 
         The jobs of a sweep have none: they train in their own process.
         """
@@ -107,7 +107,7 @@ class Job:
 
     @property
     def devices_of_jobs(self) -> Devices:
-        """What its own jobs find where they run; without such jobs, what it finds itself."""
+        """The devices of the machines of its own jobs; without such jobs, its own devices."""
         return self.devices if self.jobs is None else self.jobs.devices
 
     @cached_property
@@ -227,7 +227,7 @@ def preserve_hydra_directory(cfg: DictConfig, directory: Path) -> None:
 
 
 def cached_dataset_loader() -> Loader:
-    """What loads each data set once, for jobs that share it."""
+    """A function that loads each data set once, for jobs that share it."""
     from bsscale.data import load_dataset
 
     loaded: dict[str, Dataset] = {}

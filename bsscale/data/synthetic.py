@@ -171,7 +171,7 @@ class ClickStream:
 class _Zipf:
     """Ids 1 … n with probability proportional to id^-exponent, by Walker's alias method.
 
-    One uniform number and two look-ups a draw, whatever n is; a binary search in the cumulative
+    One uniform number and two look-ups for each draw, for any n; a binary search in the cumulative
     distribution takes six times as long at n = 1000.
 
     References
@@ -301,7 +301,7 @@ class _Teacher:
     def _parts(
         self, ids: npt.NDArray[np.int32], numbers: npt.NDArray[np.float32]
     ) -> tuple[_Floats, _Floats, _Floats]:
-        """What the fields add to the logit alone, in pairs and through the MLP, each (n,)."""
+        """The terms of the logit: single fields, pairs of fields, and the MLP, each (n,)."""
         fields, cardinality, width = self.table.shape
         rows = ids + (np.arange(fields) * cardinality - 1)
         values = self.table.reshape(-1, width).take(rows, axis=0).reshape(len(ids), fields * width)

@@ -242,7 +242,7 @@ def _explained(name: str, given: str) -> Iterator[None]:
         remedy = "correct its forward(categorical, numeric): int ids (n, fields), numbers (n, k)"
         if isinstance(error, IndexError):
             remedy = (
-                "give the embedding of a field as many rows as its entry in cardinalities says: "
+                "give the embedding of a field as many rows as its entry in cardinalities: "
                 "ids are 0 ... cardinality - 1"
             )
         raise _PassError(

@@ -24,7 +24,7 @@ def hold(path: Path, busy: BsscaleError | None) -> FileLock | None:
     path
         The lock's file; its directory must exist.
     busy
-        Raised if another process holds it; None: wait until that lets go.
+        Raised if another process holds it; None: wait until it is released.
     """
     from filelock import FileLock, Timeout
 

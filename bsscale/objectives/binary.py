@@ -119,7 +119,7 @@ def binary_cross_entropy(label: ArrayLike, logit: ArrayLike) -> float:
     label
         Shape (n,), each 0 or 1.
     logit
-        Shape (n,), log-odds of a 1. Computed in float64 whatever the type.
+        Shape (n,), log-odds of a 1. Computed in float64 for any type.
 
     Returns
     -------

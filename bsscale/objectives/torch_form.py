@@ -24,7 +24,7 @@ def losses_of(objective: Objective) -> Form:
     Raises
     ------
     NotImplementedError
-        If there is none.
+        If the objective has no loss.
     """
     own: Form | None = getattr(objective, "losses", None)
     return _shipped(objective)[0] if own is None else own

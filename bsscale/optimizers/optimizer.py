@@ -1,4 +1,4 @@
-"""What every optimizer has: options, torch's form, and its rule for stacked runs."""
+"""The base class of optimizers: options, torch's form, and the rule for stacked runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 
 # Rows of a table from which on finding the touched rows costs less than updating all rows.
 SPARSE_ROWS = 20_000
-# What the rule over stacked runs consists of.
+# The methods of the rule for stacked runs.
 _STACKED = ("states", "coefficients", "update")
 
 
@@ -41,7 +41,7 @@ class OptimizerConfig:
         Whether the update of an element depends only on that element. If false, as in layerwise
         rules, each parameter has its own tensor and all of it is updated.
     momentum_option
-        The option that a schedule's momentum replaces; None where there is none.
+        The option that a schedule's momentum replaces; None if there is none.
     search_range, range_test_range
         The first range of rates of a study's search, and the range of a range test. Use
         `rates_to_search` and `rates_to_test` to read them.
@@ -60,7 +60,7 @@ class OptimizerConfig:
 
     @property
     def momentum_now(self) -> float | None:
-        """The configured momentum; None if there is none for a schedule to move."""
+        """The configured momentum; None if there is none that a schedule can change."""
         if self.momentum_option is None:
             return None
         momentum: float = getattr(self, self.momentum_option)
@@ -72,7 +72,7 @@ class OptimizerConfig:
         return True
 
     def momentum_gain(self, momentum: float) -> float:
-        """How much higher the learning rate may be at another momentum than the configured one.
+        """The factor by which the learning rate may be higher at another momentum.
 
         1 if momentum averages gradients instead of summing them.
         """

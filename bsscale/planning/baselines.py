@@ -83,7 +83,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Lookup:
-    """What ships for a configuration.
+    """The shipped baseline of a configuration.
 
     Attributes
     ----------
@@ -179,7 +179,7 @@ def _rule_of(optimizer: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in optimizer.items() if key != "sparse" or value is True}
 
 
-# What an entry was tuned with where it does not say otherwise.
+# The settings of an entry that does not contain others.
 _USUAL = {"precision": "fp32", "clip_grad_norm": None, "objective": BINARY}
 
 

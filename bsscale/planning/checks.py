@@ -12,7 +12,7 @@ from bsscale.objectives import Metric
 
 __all__ = ["check_config", "check_labels"]
 
-# Samples of an endless stream whose labels are looked at beforehand.
+# Samples of an endless stream whose labels are checked before training.
 STREAM_SAMPLES = 4096
 
 

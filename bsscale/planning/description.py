@@ -113,7 +113,7 @@ def _describe_objective(plan: Plan) -> str:
 
 
 def _describe_rates(plan: Plan) -> str:
-    """Where the learning rate and the momentum start, turn and end within the budget."""
+    """The learning rate and the momentum at the start, the turning points and the end."""
     steps = np.arange(plan.steps)
     text = "lr " + _turns(plan.schedule.lr(steps))
     momentum = plan.schedule.momentum(steps)

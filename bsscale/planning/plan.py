@@ -77,7 +77,7 @@ class Plan:
         The parameter groups: one, or dense and embeddings. Their options are those of the
         configuration after the scaling rule.
     target_source
-        Where the target comes from, or why there is none.
+        The origin of the target, or the reason why there is none.
     checkpoint_interval_samples
         Samples between checkpoints.
     """
@@ -125,7 +125,7 @@ class Plan:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user should know before training."""
+        """Warnings for the user before training."""
         found = list(self.schedule.notes())
         passes = self.config.budget_passes
         if passes is not None and self.budget_samples > 1.1 * passes * self.samples_per_pass:
@@ -144,7 +144,7 @@ class Plan:
 
     @property
     def metric(self) -> Metric:
-        """What the run is judged by."""
+        """The metric that judges the run."""
         return self.objective.metric(self.config.metric)
 
     @property
@@ -232,7 +232,7 @@ def make_plan(
     Raises
     ------
     ConfigError
-        With the fact, the value and the remedy, for whatever cannot be trained.
+        If the configuration cannot be trained, with the fact, the value and the remedy.
     """
     check_config(config)
     objective = build_objective(config.objective)
@@ -312,7 +312,7 @@ def _check_schedule(config: Config, schedule: Schedule, steps: int, global_batch
         raise ConfigError(
             f"schedule={config.schedule.name} cycles the momentum, and "
             f"optimizer={config.optimizer.name} as configured has no momentum",
-            "leave momentum alone (cycle_momentum=false), or give an optimizer with momentum "
+            "do not cycle the momentum (cycle_momentum=false), or give an optimizer with momentum "
             "(optimizer=sgd, adam or adamw)",
         )
     if schedule.length > steps:

@@ -1,4 +1,4 @@
-"""How updates are taken: by which form of the training step, and whether it is compiled."""
+"""The choice of the training step: its form, and whether it is compiled."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SAVED_PER_SAMPLE_S = {"cpu": 5e-7, "cuda": 0.0}
 def choose_training_step(
     config: Config, executor: str, device: str, updates: int, global_batch: int
 ) -> tuple[str, str]:
-    """How updates are taken, and why.
+    """Choose the training step, with the reason.
 
     Parameters
     ----------
     config
-        Of any of the runs.
+        The configuration of any of the runs.
     executor, device
-        As planned.
+        The planned ones.
     updates
         Of all runs that would be trained with the one step.
     global_batch

@@ -109,7 +109,7 @@ def _number(environ: Mapping[str, str], name: str, default: int | None = None) -
         return int(environ.get(name, "" if default is None else str(default)))
     except ValueError:
         raise ConfigError(
-            f"the environment says {name}={environ.get(name)!r}, which is no number",
+            f"the environment says {name}={environ.get(name)!r}, which is not a number",
             "start bsscale by torchrun or srun, or once without their variables",
         ) from None
 

@@ -1,7 +1,7 @@
 """Checkpoints: what a run needs to continue as if it had not been interrupted.
 
 A checkpoint is one file of arrays and JSON (see `bsscale.files.checked`), in ``checkpoints/`` of
-the run's directory. The last two are kept: if the newest is damaged, the run goes on from the one
+the run's directory. The last two are kept: if the newest is damaged, the run continues from the one
 before.
 """
 
@@ -113,7 +113,7 @@ def write_plan(directory: Path, training: Mapping[str, Any]) -> None:
 
 
 def read_plan(directory: Path) -> Mapping[str, Any] | None:
-    """What an unfinished run in `directory` trains; None where that was not written down.
+    """The training of an unfinished run in `directory`; None if it was not written.
 
     Raises
     ------

@@ -50,7 +50,7 @@ class EvalPoint:
     train_loss
         Mean since the last evaluation; None at step 0.
     lr, momentum
-        Of the last update; None at step 0, and where there is none.
+        Of the last update; None at step 0, or if there is none.
     wall_s
         Seconds since training began.
     """

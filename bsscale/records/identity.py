@@ -58,7 +58,7 @@ def arm_hash(config: Mapping[str, Any]) -> str:
 def differences(
     then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
 ) -> list[tuple[str, Any, Any]]:
-    """Where two configurations differ: the dotted key, and the value in each; None if it is absent.
+    """The differences of two configurations: the dotted key and both values; None if absent.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a report is made of: studies, runs and range tests, found below some directories.
+"""The sources of a report: studies, runs and range tests, found below some directories.
 
 Everything is read as data: nothing is imported, instantiated or unpickled. What cannot be read is
 left out, and listed with the reason.
@@ -61,7 +61,7 @@ class FoundRun:
 
 @dataclass(frozen=True)
 class FoundRangeTest:
-    """What task=range_test wrote.
+    """The result of task=range_test.
 
     Attributes
     ----------
@@ -170,7 +170,7 @@ def find(paths: Iterable[Path]) -> Sources:
 
 
 def read_runs(directories: Iterable[Path]) -> Sources:
-    """The runs of some directories, one a run."""
+    """The runs of some directories, each of which has one run."""
     found = Sources()
     for directory in directories:
         _add_run(directory, found, None)
@@ -291,7 +291,7 @@ def _add_range_test(directory: Path, found: Sources) -> None:
 
 
 def _criterion(data: Mapping[str, Any]) -> Criterion:
-    """What a range test was judged by; the AUC where it does not say (it was the only metric)."""
+    """The metric of a range test; if it is not recorded, the AUC, once the only metric."""
     name = data.get("metric")
     if not isinstance(name, str):
         return Criterion("auc", "max")

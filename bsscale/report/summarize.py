@@ -85,7 +85,7 @@ def _without_duplicates(runs: Iterable[FoundRun], set_aside: list[LeftOut]) -> l
 
 
 def _key(run: FoundRun) -> Key:
-    """What runs that differ in their seed alone share: in a study the name, else the hash."""
+    """The key of the arm of a run: in a study the name, otherwise the hash."""
     record = run.record
     judged = f"{record.metric} {record.data_key or ''}"
     if run.study is not None:
@@ -106,7 +106,7 @@ def _labels(
     for key, runs in groups.items():
         label, study = runs[0].record.arm, runs[0].study
         if study is not None and several_studies:
-            # Two studies of one name are told apart by where they lie.
+            # The paths distinguish two studies of the same name.
             label = (
                 f"{study.directory if study.record.name in twice else study.record.name}: {label}"
             )

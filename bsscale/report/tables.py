@@ -1,4 +1,4 @@
-"""What a report says in words and tables: the same for the terminal, the page and Markdown."""
+"""The sentences and tables of a report, for the terminal, the page and Markdown."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def arms_table(comparison: Comparison) -> Table:
 
 
 def best_value(criteria: Sequence[Criterion]) -> str:
-    """What the best value of a run is called where runs are judged by these metrics."""
+    """The column title of the best value, for runs that these metrics judge."""
     return f"best {criteria[0].title}" if len(criteria) == 1 else "best value"
 
 
@@ -164,7 +164,7 @@ def headline(comparison: Comparison) -> str:
 
 
 def _best_of(comparison: Comparison, criterion: Criterion) -> str:
-    """Which of the arms that are judged by a metric has the best value."""
+    """A clause that names the arm with the best value of a metric."""
     arms = [arm for arm in comparison.arms if arm.criterion == criterion]
     value = criterion.best(arm.median_best_value for arm in arms)
     if value is None:
@@ -252,7 +252,7 @@ def intervals_table(comparison: Comparison) -> Table:
 
 
 def left_out_table(comparison: Comparison) -> Table:
-    """What the report does not show, and why."""
+    """The runs that the report does not show, with reasons."""
     rows = [[each.directory, each.reason] for each in comparison.left_out]
     return Table("Left out", ("directory", "reason"), rows)
 
@@ -295,13 +295,13 @@ def range_test_table(test: FoundRangeTest) -> Table:
 
 
 def plan_table(study: FoundStudy) -> Table:
-    """What a study settled beforehand."""
+    """The registered plan of a study."""
     rows = [[name, value] for name, value in _registered(study.record.registered).items()]
     return Table(f"{study.record.name}: as registered", ("what", "as registered"), rows)
 
 
 def _registered(registered: Registered) -> dict[str, str]:
-    """What was registered, as lines: a name and a value."""
+    """The registered plan as lines: a name and a value."""
     data = msgspec.to_builtins(registered)
     lines: dict[str, str] = {}
     for key, value in data.items():
@@ -395,7 +395,7 @@ def _flat(config: Mapping[Any, Any], prefix: str = "") -> dict[str, str]:
 
 
 def versions_table(comparison: Comparison) -> Table:
-    """What the runs ran with; several values where they did not all run with the same."""
+    """The settings of the runs; several values if the runs differ."""
     values: dict[str, dict[str, None]] = {}
     for arm in comparison.arms:
         for run in arm.runs:
@@ -406,7 +406,7 @@ def versions_table(comparison: Comparison) -> Table:
 
 
 def cost(comparison: Comparison, studies: Sequence[FoundStudy]) -> str:
-    """What the runs shown cost, and the whole of each study."""
+    """The cost of the shown runs, and of each whole study."""
     runs = [run.record for arm in comparison.arms for run in arm.runs]
     text = (
         f"{len(runs)} runs, {sum(run.samples_seen for run in runs):,} samples, "

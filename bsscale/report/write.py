@@ -37,7 +37,7 @@ class Report:
     Attributes
     ----------
     verdict
-        What it says, in a sentence.
+        Its result, in a sentence.
     table
         Its arms side by side, for a terminal.
     comparison

@@ -1,4 +1,4 @@
-"""What every schedule is."""
+"""The base class of all schedules."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Values: TypeAlias = NDArray[np.float64]
 
 
 class Schedule(ABC):
-    """What every schedule is: a learning rate, and perhaps a momentum, for every step >= 0.
+    """A schedule: a learning rate, and optionally a momentum, for every step >= 0.
 
     Subclasses write the formula for one step, `lr_at` (and `momentum_at`); `lr` and `momentum`
     apply it to a step or to an array of steps. An array is a plain loop over the same scalar
@@ -111,7 +111,7 @@ class Schedule(ABC):
     def momentum(self, step: Step | Steps) -> float | Values | None:
         """Momentum that update `step` uses: SGD's momentum, or Adam's beta1.
 
-        Takes and raises what `lr` does. Returns None where the schedule leaves momentum alone.
+        Takes and raises what `lr` does. Returns None if the schedule does not set momentum.
         """
         if isinstance(step, np.ndarray):
             return None if self.momentum_at(0) is None else _map(self.momentum_at, step)

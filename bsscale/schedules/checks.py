@@ -36,7 +36,7 @@ def imported(option: str, path: str, example: str) -> Callable[..., Any]:
     Raises
     ------
     ConfigError
-        If there is none, or if it cannot be called.
+        If it does not exist, or if it cannot be called.
     """
     if not path or path == "???":
         raise ConfigError(f"{option} is not given", f"give an import path: {option}={example}")

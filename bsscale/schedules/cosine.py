@@ -12,7 +12,7 @@ __all__ = ["Cosine"]
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    r"""Half a cosine from the peak to a final rate, then constant; momentum is left alone.
+    r"""Half a cosine from the peak to a final rate, then constant; momentum is not set.
 
     .. math::
         \eta_t = \eta_{final} + \frac{\eta_{peak} - \eta_{final}}{2}

@@ -69,7 +69,7 @@ class _Warmup(Joined):
 
 @dataclass(frozen=True, kw_only=True)
 class _WarmupAndDecay(_Warmup):
-    """What two of them have in common: a decay that ends with the training."""
+    """The common part of two of them: a decay that ends with the training."""
 
     total_num_steps: Annotated[int, Integer(1, "give the steps of the whole training")]
 
@@ -89,7 +89,7 @@ class _WarmupAndDecay(_Warmup):
 
 @dataclass(frozen=True, kw_only=True)
 class WarmupLR(_Warmup):
-    r"""DeepSpeed's WarmupLR: up to the maximum, then constant; momentum is left alone.
+    r"""DeepSpeed's WarmupLR: up to the maximum, then constant; momentum is not set.
 
     .. math:: \eta_0 = \eta_{min} \qquad
               \eta_t = \eta_{min} + (\eta_{max} - \eta_{min}) \, \gamma(t - 1)
@@ -164,7 +164,7 @@ class WarmupDecayLR(_WarmupAndDecay):
 
 @dataclass(frozen=True, kw_only=True)
 class WarmupCosineLR(_WarmupAndDecay):
-    r"""DeepSpeed's WarmupCosineLR: a warmup, then half a cosine; momentum is left alone.
+    r"""DeepSpeed's WarmupCosineLR: a warmup, then half a cosine; momentum is not set.
 
     .. math:: \eta_0 = 0 \qquad \eta_t = \eta \, \rho(t - 1)
 
@@ -210,5 +210,5 @@ class WarmupCosineLR(_WarmupAndDecay):
         return (self._rise(self.warmup_min_ratio, 1.0), Piece("decay", cosine, steps, first=1))
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of update `step`; that of the first is 0, whatever warmup_min_ratio is."""
+        """Learning rate of update `step`; the first is always 0, for any warmup_min_ratio."""
         return self.base_lr * super().lr_at(step) if step else 0.0

@@ -1,4 +1,4 @@
-"""What the fields of a schedule may hold, declared where the fields are.
+"""Rules for the values of a schedule's fields, declared with the fields.
 
 A field names its rules in its annotation; `check_fields` applies them when a schedule is made::
 
@@ -69,7 +69,7 @@ def check_fields(schedule: Any) -> None:
 
 
 def _rules(annotation: Any) -> Iterator[Any]:
-    """What an annotation declares, the inner ones of ``Momentum | None`` included."""
+    """The rules in an annotation, including the inner ones of ``Momentum | None``."""
     if get_origin(annotation) is Annotated:
         yield from _rules(get_args(annotation)[0])
         yield from annotation.__metadata__
@@ -79,7 +79,7 @@ def _rules(annotation: Any) -> Iterator[Any]:
 
 
 class Rule(ABC):
-    """What the value of one field must be."""
+    """A rule for the value of one field."""
 
     @abstractmethod
     def __call__(self, name: str, value: Any) -> Any:

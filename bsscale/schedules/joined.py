@@ -27,7 +27,7 @@ class Piece(NamedTuple):
 class Joined(Schedule):
     """A shape made of pieces, one after the other, each of which sees its own steps.
 
-    Subclasses say which, best in a `functools.cached_property`.
+    Subclasses define `pieces`, preferably as a `functools.cached_property`.
     """
 
     @property

@@ -28,7 +28,7 @@ class Linear(Schedule):
     steps
         n, the steps of the line, >= 1.
     start_momentum, end_momentum
-        Momentum at the same steps, in [0, 1); None, both of them, leaves momentum alone.
+        Momentum at the same steps, in [0, 1); None for both: the momentum is not set.
 
     Raises
     ------
@@ -57,7 +57,7 @@ class Linear(Schedule):
         if (self.start_momentum is None) != (self.end_momentum is None):
             raise ConfigError(
                 f"start_momentum is {self.start_momentum} and end_momentum is {self.end_momentum}",
-                "give both, or neither to leave momentum alone",
+                "give both, or neither if the momentum shall not change",
             )
 
     @property
@@ -77,7 +77,7 @@ class Linear(Schedule):
         return interpolate(self.start_lr, self.end_lr, min(step / self.steps, 1.0))
 
     def momentum_at(self, step: int) -> float | None:
-        """Momentum of update `step`: on its line, then at its end; None if left alone."""
+        """Momentum of update `step`: on the line, then constant; None if it is not set."""
         if self.start_momentum is None or self.end_momentum is None:
             return None
         return interpolate(self.start_momentum, self.end_momentum, min(step / self.steps, 1.0))
@@ -85,7 +85,7 @@ class Linear(Schedule):
 
 @dataclass(frozen=True)
 class LinearWarmup(Joined):
-    r"""Gradual warmup: in equal increments to the peak, then constant; momentum is left alone.
+    r"""Gradual warmup: in equal increments to the peak, then constant; momentum is not set.
 
     .. math:: \eta_t = \eta_{start} + (\eta_{peak} - \eta_{start}) \min(t / n, 1)
 

@@ -73,7 +73,7 @@ class OneCycle(Schedule):
     decay_lr_rate
         Decay of the learning rate, >= 0.
     cycle_momentum
-        False leaves momentum alone.
+        False: the momentum is not set.
     cycle_min_mom, cycle_max_mom
         Momentum at the peak, and at the start and end of the cycle; 0 <= min <= max < 1.
     decay_mom_rate

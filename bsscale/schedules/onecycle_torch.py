@@ -48,7 +48,7 @@ class OneCycleTorch(Schedule):
     anneal_strategy
         "cos" or "linear".
     cycle_momentum
-        False leaves momentum alone.
+        False: the momentum is not set.
     base_momentum, max_momentum
         Momentum at the peak, and where the rate is low; 0 <= base <= max < 1.
     div_factor

@@ -15,7 +15,7 @@ Steps = Annotated[int, Integer(1, "give at least 1 step")]
 
 @dataclass(frozen=True)
 class RangeTest(Schedule):
-    r"""A rate that grows in a straight line without end; momentum is left alone.
+    r"""A rate that grows in a straight line without end; momentum is not set.
 
     .. math:: \eta_t = \eta_{min} (1 + r \, t / m)
 
@@ -68,7 +68,7 @@ class RangeTest(Schedule):
 
 @dataclass(frozen=True)
 class ExponentialRangeTest(Schedule):
-    r"""A rate that grows by the same factor at every step, then holds; momentum is left alone.
+    r"""A rate that grows by the same factor at every step, then holds; momentum is not set.
 
     .. math:: \eta_t = \eta_{min} \left(\eta_{max} / \eta_{min}\right)^{\min(t / n, 1)}
 

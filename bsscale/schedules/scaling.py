@@ -15,7 +15,7 @@ __all__ = ["linear", "sqrt", "unscaled"]
 
 
 def unscaled(base_lr: float, ratio: float) -> float:
-    """Keep the learning rate, whatever the batch: the control that every rule is compared with.
+    """Keep the learning rate at every batch: the control with which every rule is compared.
 
     Takes, returns and raises what `linear` does.
     """

@@ -21,7 +21,7 @@ class Sequence(Joined):
 
     .. math:: \eta_t = \eta^{(i)}_{t - T_i} \qquad T_i \le t < T_{i+1}
 
-    and the same for the momentum. The last part goes on without end.
+    and the same for the momentum. The last part has no end.
 
     >>> from bsscale.schedules import Linear
     >>> triangle = Sequence((Linear(0.1, 0.5, 4), Linear(0.5, 0.1, 4)), (4,))
@@ -46,7 +46,7 @@ class Sequence(Joined):
     lengths: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        # Tuples, so that the value can be hashed and nobody can append to it.
+        # Tuples, so that the value can be hashed and not be changed.
         object.__setattr__(self, "schedules", tuple(self.schedules))
         object.__setattr__(self, "lengths", tuple(self.lengths))
         for index, part in enumerate(self.schedules):
@@ -73,7 +73,7 @@ class Sequence(Joined):
             raise ConfigError(
                 f"part {sets.index(True)} of the sequence ({names[sets.index(True)]}) sets the "
                 f"momentum, but part {sets.index(False)} ({names[sets.index(False)]}) does not",
-                "let all of them or none: cycle_momentum=false makes a cycle leave it alone",
+                "let all of them or none: with cycle_momentum=false, a cycle does not set it",
             )
 
     @cached_property

@@ -120,7 +120,7 @@ class ScheduleLR(LRScheduler):
         _set_momentum(self.optimizer, self.schedule.momentum(self.last_epoch))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule is, as plain numbers."""
+        """The state of the schedule, as plain numbers."""
         return {
             "last_epoch": self.last_epoch,
             "_step_count": self._step_count,
@@ -207,5 +207,5 @@ def _require_momentum(optimizer: Optimizer) -> None:
             f"the schedule sets the momentum, but {type(optimizer).__name__} {has} "
             f"(parameter group {index})",
             "take an optimizer with momentum, such as SGD(momentum=0.9) or Adam, or a schedule "
-            "that leaves it alone, such as OneCycle(cycle_momentum=False)",
+            "that does not set it, such as OneCycle(cycle_momentum=False)",
         )

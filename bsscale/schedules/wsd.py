@@ -18,7 +18,7 @@ Edge = Annotated[LearningRate, AtMost("peak_lr", "the peak is in the middle")]
 
 @dataclass(frozen=True)
 class WSD(Joined):
-    r"""Warmup, stable, decay: a trapezoid, then constant; momentum is left alone.
+    r"""Warmup, stable, decay: a trapezoid, then constant; momentum is not set.
 
     With :math:`w, s, d` the steps of the three phases,
 

@@ -23,7 +23,7 @@ def required_seeds(
     power: float = 0.8,
     most: int = 1000,
 ) -> int | None:
-    r"""Seeds in all that would tell two arms apart, if their ratio and spread are what was seen.
+    r"""Seeds that would distinguish two arms, if their true ratio and spread are the observed ones.
 
     Parameters
     ----------

@@ -64,14 +64,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chance:
-    """What a model that knows no feature reaches.
+    """The values of a model without any feature.
 
     Attributes
     ----------
     loss, loss_words
         The validation loss of the best constant prediction, and what that is, for messages.
     value
-        The value of the metric beyond which a model is told apart from chance; None: not known.
+        The value of the metric beyond which a model is better than chance; None: not known.
     criterion
         The metric.
     """
@@ -84,16 +84,16 @@ class Chance:
 
 @dataclass(frozen=True)
 class Edge:
-    """Where a curve diverges.
+    """The rate at which a curve diverges.
 
     Attributes
     ----------
     lr
         The highest rate before the curve diverges; the last rate of the test if it never diverges.
     diverged
-        Whether it did within the test.
+        Whether the curve diverges within the test.
     reason
-        By which sign.
+        The sign of the divergence.
     """
 
     lr: float
@@ -251,7 +251,7 @@ class Suggestion:
     spread: Mapping[str, tuple[float, float, float]]
 
     def preset(self) -> dict[str, float | int]:
-        """What ``schedule.preset`` reads."""
+        """The content of a file for ``schedule.preset``."""
         return {
             "cycle_min_lr": self.cycle_min_lr,
             "cycle_max_lr": self.cycle_max_lr,

@@ -29,7 +29,7 @@ FEWEST_SEEDS = 6
 
 @dataclass(frozen=True)
 class RatioEstimate:
-    """How many times the baseline's samples an arm needs.
+    """The ratio of an arm's samples to the baseline's.
 
     Attributes
     ----------

@@ -49,14 +49,14 @@ def open_study(
     command: str,
     data_key: str | None = None,
 ) -> StudyRecord:
-    """Register a study, or go on with the one that is in the directory.
+    """Register a study, or continue the one in the directory.
 
     Parameters
     ----------
     directory
         The study's directory.
     config
-        What is asked for now.
+        The wanted study.
     arms
         Its arms.
     stacks

@@ -82,7 +82,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """What a search saw.
+    """The results of a search.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""How far the training is, for a person: a bar on a terminal, plain lines elsewhere."""
+"""The progress of the training: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 

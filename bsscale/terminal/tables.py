@@ -16,7 +16,8 @@ __all__ = ["render_table"]
 def render_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as text, no wider than the terminal; as wide as it needs when piped.
 
-    Where the terminal is too narrow for all columns, each row is a block with a line a column.
+    If the terminal is too narrow for all columns, each row becomes a block with one line for each
+    column.
     """
     table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
     for index, name in enumerate(header):

@@ -33,12 +33,12 @@ FOLLOW_S = 2.0
 # An unreachable server is given up after this, not after W&B's own 90 s.
 INIT_S = 20.0
 STATUSES = ("reached", "exhausted", "diverged", "failed")
-# How long an upload may go on after the input has ended.
+# How long an upload may continue after the input has ended.
 GRACE_S = 60.0
 
 
 def main() -> None:
-    """Do what the input says until it ends."""
+    """Carry out the commands of the input until it ends."""
     # W&B prints to standard output. Redirect it, so that only answers reach the reader.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -90,7 +90,7 @@ def _try_call(answers: Any, directory: str, function: Any) -> bool:
 
 
 def _answer(answers: Any, directory: str, **values: Any) -> None:
-    with suppress(BrokenPipeError):  # nobody reads it any more
+    with suppress(BrokenPipeError):  # the reader has gone
         print(json.dumps({"directory": directory, **values}), file=answers, flush=True)
 
 
@@ -110,7 +110,7 @@ class _Mirrored:
         self._run: Run | None = None
 
     def start(self) -> None:
-        """Begin the W&B run, or go on with it."""
+        """Begin the W&B run, or continue it."""
         self._about = json.loads((self._directory / "wandb.json").read_text(encoding="utf-8"))
         mode = self._about["mode"]
         if mode == "online" and not self._reachable:
@@ -131,7 +131,7 @@ class _Mirrored:
             self._run.define_metric(
                 self._about["metric"], step_metric="samples", summary=self._about["direction"]
             )
-        # Of a run that goes on, W&B has the evaluations below this number already.
+        # If the run continues, W&B has the evaluations below this number already.
         self._sent = self._run.starting_step
 
     def _init(self, mode: str) -> Run:

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 # How long the end of the last run waits for the next answer from W&B.
 PATIENCE_S = 30.0
-# What `wandb agent` tells the run that it starts.
+# The variables that `wandb agent` sets for the run that it starts.
 _AGENT_VARIABLES = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 # W&B's own limits, in characters.
 LONGEST_GROUP, LONGEST_TAG = 128, 64
@@ -124,7 +124,7 @@ class Mirror:
     def _start(self, alone: bool) -> None:
         # WANDB_ERROR_REPORTING: W&B otherwise looks up its error-reporting host even offline.
         environment = {"WANDB_ERROR_REPORTING": "false", **os.environ}
-        environment.pop("WANDB_MODE", None)  # (wandb.json says it)
+        environment.pop("WANDB_MODE", None)  # (it is in wandb.json)
         if not alone:  # an agent names one run, and all runs of a sweep would take that name
             for name in _AGENT_VARIABLES:
                 environment.pop(name, None)
@@ -185,7 +185,7 @@ class WandbTracker:
         Project and mode.
     directory
         Of the records. wandb.json is written there: it keeps the W&B run's id, so that a run
-        that is started again goes on with it. W&B's own files are in wandb/.
+        that is started again continues it. W&B's own files are in wandb/.
     name, group, job_type, tags
         As W&B shows them; `group` is a directory.
     run_config

@@ -26,7 +26,7 @@ class Observer(Protocol):
     """An observer of a run: the records, W&B, a progress bar."""
 
     def on_step(self, step: int) -> None:
-        """`step` updates are done; not every number is seen."""
+        """`step` updates are done; it is not called for every update."""
         ...
 
     def on_eval(self, point: EvalPoint) -> None:
@@ -35,20 +35,20 @@ class Observer(Protocol):
 
 
 class Job(Protocol):
-    """A run to be trained, and what becomes of it.
+    """A run that is to be trained, and the handlers of its events.
 
-    `checkpoint` is where it goes on; None: it begins.
+    It continues from `checkpoint`; None: it begins.
     """
 
     plan: Plan
     checkpoint: Checkpoint | None
 
     def begin(self) -> Sequence[Observer]:
-        """The run starts; those who watch it are called in turn."""
+        """The run starts; returns its observers in the order in which they are called."""
         ...
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Keep what the run needs to go on from here."""
+        """Save the state from which the run can continue."""
         ...
 
     def end(self, outcome: Outcome, model: Any) -> None:
@@ -84,7 +84,7 @@ def train(
     Raises
     ------
     KeyboardInterrupt, SystemExit
-        If the process is told to end, after a checkpoint of each run that has not ended.
+        If a signal ends the process, after a checkpoint of each unfinished run.
 
     Notes
     -----
@@ -203,7 +203,7 @@ class _Run:
             self.checkpoint = self.plan.next_checkpoint(self.step)
 
     def advance(self, updates: int) -> None:
-        """So many updates have been made."""
+        """Count `updates` more updates, and notify the observers."""
         self.step += updates
         for observer in self._observers:
             self._guard(observer.on_step, self.step)

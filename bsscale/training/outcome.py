@@ -1,4 +1,4 @@
-"""How a run ended, and the record of it."""
+"""The outcome of a run, and its record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """The outcome of a run.
 
     Attributes
     ----------

@@ -29,12 +29,12 @@ from bsscale.training.spec import RunSpec
 
 __all__ = ["accepts_model", "start_rank", "train_rank"]
 
-# What rank 0 tells the others before training.
+# Messages of rank 0 to the others before training.
 _BEGIN, _STOP, _GO_ON = b"begin", b"stop", b"go on"
 
 
 def start_rank(world: World, spec: RunSpec) -> None:
-    """What each process runs that bsscale starts."""
+    """The main function of each process that bsscale starts."""
     make_output_safe()
     if world.rank == 0 and spec.logging is not None:
         logging.config.dictConfig(dict(spec.logging))
@@ -42,16 +42,16 @@ def start_rank(world: World, spec: RunSpec) -> None:
 
 
 def accepts_model(world: World, plan: Plan, dataset: Dataset) -> bool:
-    """Try a model of the user's own on every rank, for it may talk with the other ranks.
+    """Try a model of the user's own on every rank, because it may communicate with other ranks.
 
     Returns
     -------
-    False on the ranks above 0 if rank 0 refuses it, and says why.
+    False on the ranks above 0 if rank 0 refuses the model; rank 0 reports the reason.
 
     Raises
     ------
     ConfigError
-        For a model that rank 0 refuses, or this rank alone.
+        If rank 0 or this rank refuses the model.
     """
     if ships(plan.config.model):
         return True
@@ -70,7 +70,10 @@ def accepts_model(world: World, plan: Plan, dataset: Dataset) -> bool:
 
 
 def train_rank(world: World, spec: RunSpec, dataset: Dataset) -> RunRecord | None:
-    """What each data-parallel process does. Only rank 0 owns records, log and W&B."""
+    """Train a run as one of its data-parallel processes.
+
+    Only rank 0 owns records, log and W&B.
+    """
     plan = spec.plan
     job: RecordedRun | UnrecordedRun
     if world.rank > 0:

@@ -1,4 +1,4 @@
-"""Where a run begins: at its beginning, or where an earlier start of it was interrupted."""
+"""The start of a run: its beginning, or the checkpoint of an interrupted start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bsscale.records.secrets import without_secrets
 
 __all__ = ["Start", "continued", "find_start"]
 
-# Options that say where and how a run is carried out, not what it trains.
+# Options that do not change the training, only where and how it is carried out.
 _EXCLUDED = (
     "task",
     "tracker",
@@ -33,20 +33,20 @@ _EXCLUDED = (
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run begins.
+    """The start of a run.
 
     Attributes
     ----------
     plan
-        Its numbers.
+        The plan of the run.
     finished
         Its record, if it has ended already.
     checkpoint
-        Where it goes on; None: at its beginning.
+        The checkpoint from which it continues; None: it begins.
     path
         The checkpoint's file.
     anew
-        Whether an earlier start has left evaluations, and no checkpoint.
+        Whether an earlier start has left evaluations but no checkpoint.
     """
 
     plan: Plan
@@ -57,7 +57,7 @@ class Start:
 
 
 def find_start(directory: Path, plan: Plan) -> Start:
-    """Where the run that is to be recorded in `directory` begins.
+    """Find the start of the run whose records are in `directory`.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def find_start(directory: Path, plan: Plan) -> Start:
     anew = False
     path = newest_checkpoint(directory)
     if record is not None and path is None and not (directory / "evals.jsonl").exists():
-        # (what it trained is told by a checkpoint or plan.json where there are evaluations)
+        # (if there are evaluations, a checkpoint or plan.json describes the training)
         _refuse_other_run(directory, record, plan)
     if path is None and (directory / "evals.jsonl").exists():
         _refuse_other_plan(directory, plan)

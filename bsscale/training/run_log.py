@@ -21,7 +21,7 @@ class _RunLog(logging.FileHandler):
 def own_log(
     settings: Mapping[str, Any] | None,
 ) -> Callable[[], AbstractContextManager[None]]:
-    """What sends messages to a run's own log file as well, where one process trains many runs.
+    """A context in which messages also go to the log file of a run, if it has one of its own.
 
     Parameters
     ----------

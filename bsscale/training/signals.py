@@ -68,14 +68,14 @@ class Deferred:
 
 
 class Peers(Protocol):
-    """The processes of a run, which end or go on together."""
+    """The processes of a run, which end or continue together."""
 
     def agree(self, signal: int) -> int:
         """The signal that all of them act on; all of them call it together."""
         ...
 
     def resume(self) -> None:
-        """Training goes on after a signal; ends this process where another one has ended."""
+        """Continue training after a signal; end this process if another one has ended."""
         ...
 
 
@@ -86,4 +86,4 @@ class OneProcess:
         return signal
 
     def resume(self) -> None:
-        """Nobody else has ended."""
+        """Do nothing: there is no other process."""

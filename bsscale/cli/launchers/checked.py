@@ -1,4 +1,4 @@
-"""What all launchers do: every job of a sweep is checked before the first is started."""
+"""The base of all launchers: every job of a sweep is checked before the first is started."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = ["FAILED", "CheckedJob", "CheckedLauncher", "log_to_console", "run_els
 
 log = logging.getLogger("bsscale")
 
-# What a job gives back that was refused or failed, from whatever process.
+# The result of a job that was refused or failed, from any process.
 FAILED = "failed"
 
 
@@ -101,7 +101,7 @@ class CheckedLauncher(Launcher):
 
     @property
     def function(self) -> TaskFunction:
-        """What carries out a composed configuration."""
+        """The function that runs a composed configuration."""
         assert self._function is not None
         return self._function
 
@@ -137,14 +137,14 @@ class CheckedLauncher(Launcher):
         """Start the jobs and wait for them."""
 
     def devices(self, task: Task[Any]) -> Devices | None:
-        """What a job of such a task finds where it runs; None: what this machine has."""
+        """The devices of a job of such a task; None: those of this machine."""
         return None
 
     def check(self, job: CheckedJob) -> None:
         """Raise BsscaleError for a job that this launcher cannot start."""
 
     def describe(self, jobs: Sequence[CheckedJob]) -> Sequence[str]:
-        """How it would start the jobs: lines for a person."""
+        """A text on how it would start the jobs."""
         return []
 
     def lost(self, job: CheckedJob) -> JobReturn:

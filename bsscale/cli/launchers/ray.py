@@ -91,7 +91,7 @@ def _run_in_directory(directory: Path, task_function: TaskFunction, cfg: DictCon
 
 
 def _resources(job: CheckedJob) -> dict[str, int]:
-    """What the processes of a run need of one node."""
+    """The resources of one node that the processes of a run need."""
     if job.plan is None:
         return {"num_cpus": 1}
     needed = {"num_cpus": job.plan.processes * job.plan.config.executor.threads}

@@ -53,7 +53,7 @@ _CLUSTERS = {
         "slurm",
         defaults={
             "tasks_per_node": None,
-            # A job that ran out of time is queued again, and goes on.
+            # A job that ran out of time is queued again, and continues.
             "max_num_timeout": 100,
             "additional_parameters": {"requeue": True},
         },

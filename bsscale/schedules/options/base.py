@@ -54,18 +54,18 @@ class ScheduleContext:
 
 
 class Typed(Protocol):
-    """What makes options from values that have no types yet."""
+    """A function that creates typed options from untyped values."""
 
     def __call__(self, kind: type[OptionsT], values: Mapping[str, Any], where: str, /) -> OptionsT:
         """The options; raises ConfigError for an unknown one or a value of the wrong type."""
 
 
 class Reader(Protocol):
-    """What reads the files that options name: `bsscale.config.files`. Here nothing is read."""
+    """The reader of files that options name: `bsscale.config.files` implements it."""
 
     @property
     def typed(self) -> Typed:
-        """What makes options from what is read."""
+        """The function that creates typed options from the content of a file."""
 
     def read_yaml(self, option: str, path: str) -> dict[str, Any]:
         """The mapping in a YAML file that `option` names; raises ConfigError."""
@@ -82,7 +82,7 @@ class ScheduleConfig:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> ScheduleConfig:
-        """The options with these values; raises TypeError for one that it has not."""
+        """The options with these values; raises TypeError for an unknown one."""
         return cls(**values)
 
     @property

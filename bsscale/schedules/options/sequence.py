@@ -55,7 +55,7 @@ PARTS: dict[str, type[ScheduleConfig]] = {
 
 @dataclass
 class _LengthConfig:
-    """How long a part lasts."""
+    """The length of a part."""
 
     length_steps: int | None = None
     length_samples: int | None = None
@@ -63,7 +63,7 @@ class _LengthConfig:
 
 
 def _warmup_then_cosine() -> list[dict[str, Any]]:
-    """As long as linear_warmup takes by default, and then a whole cosine."""
+    """By default: a warm-up of the default length of linear_warmup, and then a whole cosine."""
     return [{"name": "linear_warmup", "length_fraction": 1 / 3}, {"name": "cosine"}]
 
 
@@ -107,7 +107,7 @@ class SequenceConfig(ScheduleConfig):
 
 
 def _split(part: Mapping[str, Any], typed: Typed) -> tuple[_LengthConfig, ScheduleConfig]:
-    """How long a part lasts, and its own options."""
+    """The length of a part, and its other options."""
     name = part.get("name")
     if not isinstance(name, str) or name not in PARTS:
         raise ConfigError(f"its name is {name!r}", f"give one of {', '.join(PARTS)}")

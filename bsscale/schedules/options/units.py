@@ -50,7 +50,7 @@ def peak(
 
 
 def scales_twice(what: str) -> ConfigError:
-    """What to raise where the schedule and a scaling rule both move the rate."""
+    """The error if the schedule and a scaling rule both change the rate."""
     return ConfigError(
         f"{what} and the scaling rule would both scale base_lr",
         "give one of them: scaling=none, or a schedule without a rule of its own (schedule=fixed, "
