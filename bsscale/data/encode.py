@@ -191,7 +191,7 @@ def _encode_numeric(
     with np.errstate(all="ignore"):
         scaler = StandardScaler().fit(values[train])
         standard = scaler.transform(values)
-        # The scaler treats a spread that is small compared with the mean as rounding; here it is real.
+        # The scaler treats a spread that is small beside the mean as rounding; here it is not.
         for index in np.flatnonzero((scaler.scale_ == 1.0) & (high > low)).tolist():
             shifted = values[:, index] - low[index]
             mean, std = np.nanmean(shifted[train]), np.nanstd(shifted[train])
