@@ -218,7 +218,7 @@ WRONG: list[tuple[type[nn.Module], tuple[str, ...], str]] = [
     (TwoColumns, (), r"gives an output of shape \(8, 2\) for 8 samples(.|\n)*\(n,\) or \(n, 1\)"),
     (Row, (), r"gives an output of shape \(1, 8\) for 8 samples"),
     (Mean, (), r"gives an output of shape \(\) for 8 samples"),
-    (TwoHeads, (), r"gives a tuple of 2 for 8 samples(.|\n)*one real number a sample"),
+    (TwoHeads, (), r"gives a tuple of 2 for 8 samples(.|\n)*one real number for each sample"),
     (HeadWhileTraining, (), r"gives a list of 3 for 8 samples"),
     (HeadWhileTraining, ("micro_batch=1",), r"gives a list of 3 for 1 sample\n"),
     (Named, (), r"gives a dict for 8 samples"),

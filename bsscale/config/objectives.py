@@ -1,4 +1,4 @@
-"""The objective that a configuration names, as a value."""
+"""From the options of an objective to an `Objective`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build_objective(config: Mapping[str, Any]) -> Objective:
     Raises
     ------
     ConfigError
-        If something of it cannot be imported, or is not what it should be.
+        If a part cannot be imported, or is not an objective or a metric.
     """
     name, target = str(config.get("name", "")), str(config.get("_target_"))
     make = checks.imported("objective._target_", target, "bsscale.objectives.Regression")
@@ -75,19 +75,19 @@ def build_objective(config: Mapping[str, Any]) -> Objective:
 
 
 def check_metrics(objective: Objective, label: Floats) -> None:
-    """Try every metric of the user's on labels, before a run depends on it.
+    """Try every metric of the user's own on labels, before a run uses it.
 
     Parameters
     ----------
     objective
-        With metrics of the user's.
+        The objective with its metrics.
     label
         Some labels, shape (n,).
 
     Raises
     ------
     ConfigError
-        If one of them fails or gives no number.
+        If one of them fails or does not return a number.
     """
     output = np.linspace(-1.0, 1.0, len(label))
     for metric in (*objective.own_metrics, *objective.added):
@@ -105,7 +105,7 @@ def check_metrics(objective: Objective, label: Floats) -> None:
 
 
 def _check_own(objective: Objective, target: str) -> None:
-    """What an objective of the user's has to have."""
+    """Raise ConfigError unless an objective of the user's own has all that a run needs."""
     own = {name for base in type(objective).__mro__ if _is_own(base) for name in vars(base)}
     if not callable(getattr(objective, "losses", None)) and (
         not isinstance(objective, Binary | Regression) or not own & _DEFINED_BY_USERS
@@ -117,7 +117,7 @@ def _check_own(objective: Objective, target: str) -> None:
     metrics = objective.metrics
     if objective.loss not in metrics:
         raise ConfigError(
-            f"objective._target_={target} has loss={objective.loss!r}, which is none of its "
+            f"objective._target_={target} has loss={objective.loss!r}, which is not one of its "
             f"metrics ({', '.join(metrics)})",
             "name the metric that is the validation loss",
         )

@@ -1,4 +1,4 @@
-"""A run's schedule and parameter groups, from its options and its scaling rule."""
+"""The schedule and the parameter groups of a run, computed from its options and scaling rule."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ def scaled_schedule_and_groups(
     config
         The run; its schedule's options are resolved.
     context
-        Its numbers, before any rule.
+        The numbers of the run, before the rule is applied.
 
     Raises
     ------
     ConfigError
-        If the rule moves what the schedule or the optimizer does not have or moves itself.
+        If the rule changes a value that the schedule or the optimizer does not have, or that the
+        schedule changes itself.
     """
     rule, options = config.scaling.build(), config.schedule
     if config.scaling.name != "none" and rule == ScalingRule(config.scaling.name):
@@ -64,9 +65,9 @@ def scaled_schedule_and_groups(
 def _check_schedule(
     config: Config, rule: ScalingRule, schedule: Schedule, context: ScheduleContext
 ) -> None:
-    """What the rule and the schedule say of the same thing.
+    """Raise ConfigError if the rule has no effect on the schedule, or both set the same value.
 
-    A schedule is a value: another factor that gives an equal one has no effect.
+    Schedules can be compared: if another factor gives an equal schedule, it has no effect.
     """
     options = config.schedule
     name = f"schedule={options.name}"

@@ -1,4 +1,4 @@
-"""What can be wrong with the directory of a run, as errors."""
+"""Errors about the directory of a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from pathlib import Path
 
 from bsscale.errors import RecordsError
 
-__all__ = ["busy", "cannot_go_on", "holds_records", "refuse_occupied", "unwritable"]
+__all__ = [
+    "busy_error",
+    "holds_records",
+    "records_unwritable",
+    "refuse_occupied",
+    "unwritable_error",
+]
 
 
 def holds_records(directory: Path) -> bool:
@@ -25,7 +31,7 @@ def refuse_occupied(directory: Path) -> None:
             )
 
 
-def busy(directory: Path) -> RecordsError:
+def busy_error(directory: Path) -> RecordsError:
     """The error for a directory that another process is writing to."""
     return RecordsError(
         f"another process is writing a run to {directory}",
@@ -33,7 +39,7 @@ def busy(directory: Path) -> RecordsError:
     )
 
 
-def unwritable(directory: Path, error: OSError) -> RecordsError:
+def unwritable_error(directory: Path, error: OSError) -> RecordsError:
     """The error for an output directory that cannot be written."""
     return RecordsError(
         f"the output directory {directory} cannot be written: {error.strerror or error}",
@@ -41,7 +47,7 @@ def unwritable(directory: Path, error: OSError) -> RecordsError:
     )
 
 
-def cannot_go_on(directory: Path, error: Exception) -> RecordsError:
+def records_unwritable(directory: Path, error: Exception) -> RecordsError:
     """The error for records that can no longer be written."""
     reason = getattr(error, "strerror", None) or error
     return RecordsError(

@@ -1,4 +1,4 @@
-"""What a study will do and what it costs at most, before anything is written."""
+"""The plan of a study and its maximum cost, before anything is written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check_study(config: Config, dataset: Dataset, devices: Devices) -> list[RunS
 
 
 def describe_study(config: Config, dataset: Dataset, devices: Devices) -> str:
-    """What a study would do, and what it would cost at most; nothing is written."""
+    """The plan of a study and its maximum cost; nothing is written."""
     plan = StudyPlan(config, dataset, devices)
     plan.first_runs()
     plan.check_rates()
@@ -135,7 +135,7 @@ class StudyPlan:
         ]
 
     def searched(self) -> tuple[float, float]:
-        """Between which learning rates a search begins; raises where nobody has said it."""
+        """The first range of a search for the learning rate; raises if it is not known."""
         low, high = self.task.lowest_lr, self.task.highest_lr
         if not low or not high:
             lowest, highest = self.config.optimizer.rates_to_search()
@@ -169,7 +169,7 @@ class StudyPlan:
         return sorted({arm.gpus for arm in self.arms if arm.preset})
 
     def description(self) -> str:
-        """What it would do, one fact a line."""
+        """The plan, with one fact on each line."""
         task = self.task
         rows = [
             ("study", str(self.directory)),
@@ -186,7 +186,7 @@ class StudyPlan:
         return "\n".join(f"{name:>13}  {value}" for name, value in rows)
 
     def stacks(self) -> list[dict[str, Any]]:
-        """Which runs will share a stack; rates and budget do not matter for it."""
+        """The stacks of the runs; they do not depend on rates and budgets."""
         seeds = range(self.task.first_seed, self.task.first_seed + self.task.seeds)
         labels, runs = [], []
         for arm in self.arms:

@@ -1,4 +1,4 @@
-"""What a study sets out to do, written down before its first run."""
+"""The registration of a study: its plan, written down before its first run."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def open_study(
     command: str,
     data_key: str | None = None,
 ) -> StudyRecord:
-    """Register a study, or go on with the one that is in the directory.
+    """Register a study, or continue the one in the directory.
 
     Parameters
     ----------
     directory
         The study's directory.
     config
-        What is asked for now.
+        The wanted study.
     arms
         Its arms.
     stacks
@@ -184,7 +184,7 @@ def _amend(directory: Path, study: StudyRecord, wanted: Registered) -> None:
     ]
     if changed:
         raise ConfigError(
-            f"{directory} holds a study of something else: {'; '.join(changed)}",
+            f"{directory} holds another study: {'; '.join(changed)}",
             "give another task.directory, or the options and the data that it was begun with; "
             "arms and seeds may be added",
         )

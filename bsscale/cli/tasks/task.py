@@ -1,4 +1,4 @@
-"""What every task has."""
+"""The base class of all tasks."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Options = TypeVar("Options", bound=TaskOptions)
 
 
 class Task(ABC, Generic[Options]):
-    """What a command does with the job that it describes.
+    """A task: what a command does.
 
-    The command line calls `check` first, whatever the task. With ``dry_run=true`` it then prints
-    what `describe` says, and ends; else it calls `run`.
+    The command line calls `check` first. With ``dry_run=true`` it then prints the result of
+    `describe` and ends; otherwise it calls `run`.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Task(ABC, Generic[Options]):
 
     @abstractmethod
     def check(self, job: Job) -> Plan | None:
-        """Raise BsscaleError for whatever the task refuses before it starts.
+        """Raise BsscaleError if the task cannot start.
 
         Returns
         -------
@@ -89,7 +89,7 @@ class Task(ABC, Generic[Options]):
 def refuse_replaced(task: Task[Any], name: str, overrides: Iterable[str]) -> None:
     """Raise ConfigError for an option that was typed and that the task sets itself.
 
-    What an experiment's file says may serve several tasks, and is left alone.
+    The file of an experiment may serve several tasks, so its options are not checked.
     """
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0].partition(".")[0]

@@ -119,7 +119,7 @@ def _convergence(criterion: Criterion, arms: Sequence[ArmSummary], mixed: bool) 
 
 
 def _cut(arms: Sequence[ArmSummary], targets: Sequence[float], longest: int, sign: int) -> float:
-    """Where the axis is cut off on its bad side, so that the first evaluations do not flatten all.
+    """The limit of the axis on its bad side, so that the first evaluations do not flatten the rest.
 
     It shows every arm from a twentieth of the samples on, but no more than half of the way from
     the untrained models to the best value: an arm that fails does not flatten the others.
@@ -182,7 +182,7 @@ def _schedule(
     rows: list[dict[str, Any]] = []
     names = []
     for arm in comparison.arms:
-        # A schedule does not depend on the seed: the run that went on longest shows most of it.
+        # Draw the longest run, because schedules do not depend on the seed.
         longest = max((run.evals for run in arm.runs), key=lambda evals: (
             evals[-1].samples if evals else -1
         ))  # fmt: skip
