@@ -78,11 +78,14 @@ def test_a_part_that_is_gone_is_named() -> None:
 @pytest.mark.parametrize(
     ("override", "fact"),
     [
-        ("base_lr=${nope}", "base_lr refers to what cannot be found"),
-        ("base_lr=${base_lr}", "base_lr refers to what cannot be found"),
-        ("gpus=${oc.env:NOPE_N}", "gpus refers to what cannot be found"),
-        ("dataset.split=${oc.env:NOPE_N}", "dataset.split refers to what cannot be found"),
-        ("schedule.name=${nope}", "schedule.name refers to what cannot be found"),
+        ("base_lr=${nope}", "base_lr refers to something that cannot be found"),
+        ("base_lr=${base_lr}", "base_lr refers to something that cannot be found"),
+        ("gpus=${oc.env:NOPE_N}", "gpus refers to something that cannot be found"),
+        (
+            "dataset.split=${oc.env:NOPE_N}",
+            "dataset.split refers to something that cannot be found",
+        ),
+        ("schedule.name=${nope}", "schedule.name refers to something that cannot be found"),
         ("+task.ramp.x=1", "there is no option task.ramp.x"),
         ("+executor.gpu=3", "there is no option executor.gpu"),
         ("+tracker.entity=me", "there is no option tracker.entity"),

@@ -298,7 +298,7 @@ def test_lists_that_are_all_alike_are_one_number() -> None:
         (
             "OneCycle",
             {"cycle_min_lr": 0.1, "cycle_max_lr": 0.8, "cycle_min_mom": [0.8, 0.9]},
-            "gives the parameter groups other momenta",
+            "gives the parameter groups different momenta",
         ),
         ("OneCycle", {"cycle_min_lr": [], "cycle_max_lr": 0.8}, r"cycle_min_lr is \[\]"),
         ("OneCycle", {"cycle_min_lr": ["a"], "cycle_max_lr": 0.8}, r"cycle_min_lr is \['a'\]"),

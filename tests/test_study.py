@@ -22,7 +22,12 @@ from bsscale.cli.jobs import Job
 from bsscale.cli.tasks import TASKS
 from bsscale.config import TrackerOptions
 from bsscale.errors import ConfigError, RecordsError
-from bsscale.records.directories import busy, cannot_go_on, of_study, unwritable
+from bsscale.records.directories import (
+    busy_error,
+    error_in_study,
+    records_unwritable,
+    unwritable_error,
+)
 from bsscale.study.arms import make_arms
 from bsscale.study.registration import open_study
 from bsscale.study.work import Work
@@ -264,13 +269,15 @@ def test_a_study_of_a_moved_file_is_the_same_and_of_other_data_another(
 
 def test_the_remedies_of_a_run_in_a_study_name_its_options() -> None:
     for error in (
-        busy(Path("x")),
-        unwritable(Path("x"), OSError()),
-        cannot_go_on(Path("x"), ValueError()),
+        busy_error(Path("x")),
+        unwritable_error(Path("x"), OSError()),
+        records_unwritable(Path("x"), ValueError()),
     ):
-        assert "hydra" in error.remedy and "hydra" not in of_study(error).remedy
-    assert of_study(busy(Path("x"))).remedy.endswith("give another directory (task.directory=PATH)")
-    again = of_study(cannot_go_on(Path("x"), OSError()))
+        assert "hydra" in error.remedy and "hydra" not in error_in_study(error).remedy
+    assert error_in_study(busy_error(Path("x"))).remedy.endswith(
+        "give another directory (task.directory=PATH)"
+    )
+    again = error_in_study(records_unwritable(Path("x"), OSError()))
     assert again.remedy == "make room; the same command goes on from the last checkpoint"
 
 

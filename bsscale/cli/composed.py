@@ -1,4 +1,4 @@
-"""What a composed configuration must be, wherever its values come from."""
+"""Checks of the composed configuration, from whatever source its values come."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bsscale.errors import ConfigError
 
 __all__ = ["check_composed"]
 
-# Parts with typed options, which a name stands for; and parts that a `_target_` makes.
+# Parts whose name selects typed options; and parts that a `_target_` creates.
 _TYPED = ("task", "optimizer", "schedule", "executor", "tracker")
 _MADE = ("dataset", "model", "objective")
 # Options that are paths, besides those of a data set.
@@ -23,9 +23,10 @@ _PATHS = ("schedule.preset", "schedule.config", "resume", "task.directory", "tas
 
 
 def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
-    """Raise ConfigError for a configuration that says one thing and would do another.
+    """Raise ConfigError for a configuration whose names and values contradict each other.
 
     A value may come from the command line, an experiment, a sweep or a file of the user's own.
+    If Hydra changes the working directory, relative paths in `cfg` become absolute.
 
     Parameters
     ----------
@@ -37,8 +38,8 @@ def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
     Raises
     ------
     ConfigError
-        For a part that is missing, an interpolation that cannot be resolved, a name that is not
-        that of the part, and a sweep whose jobs would change the working directory.
+        For a missing part, an interpolation that cannot be resolved, a name that is not the name of
+        its part, and a sweep whose jobs would change the working directory.
     """
     for group in (*_TYPED, *_MADE):
         if not isinstance(
@@ -71,7 +72,7 @@ def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
 
 
 def _make_absolute(cfg: DictConfig, typed_in: Path) -> None:
-    """Relative paths start where the command was typed, and not where Hydra has changed to."""
+    """Make relative paths absolute: they start where the command was typed."""
     keys = [f"dataset.{key}" for key in cfg.dataset if str(key).endswith("path")]
     for key in (*keys, *_PATHS):
         value = OmegaConf.select(cfg, key)
@@ -100,7 +101,7 @@ def _check_typed(group: str, node: DictConfig) -> None:
     name, kind = node.get("name"), OmegaConf.get_type(node)
     path = "executor/executor" if group == "executor" else f"{group}/{name}"
     if SCHEMAS.get(f"{group}/custom") is kind and name not in choices()[group]:
-        return  # (a label of the user's own; by default the import path)
+        return  # (a label; by default the import path)
     if SCHEMAS.get(path) is not kind:
         own = [each.rpartition("/")[2] for each in SCHEMAS if SCHEMAS[each] is kind]
         raise _wrong_name(group, name, own[0] if own else str(kind))

@@ -1,4 +1,4 @@
-"""What bsscale needs of Hydra that has no public name: this file alone imports it."""
+"""The private parts of Hydra that bsscale needs; only this file imports them."""
 
 from __future__ import annotations
 

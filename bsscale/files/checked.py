@@ -23,7 +23,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 class DamagedError(Exception):
-    """Why a file is not what was once written under its name."""
+    """A file is not what was written under its name; the message says why."""
 
 
 def write_checked(path: Path, arrays: Mapping[str, npt.NDArray[Any]], text: str) -> None:
@@ -48,7 +48,8 @@ def write_checked(path: Path, arrays: Mapping[str, npt.NDArray[Any]], text: str)
 
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     metadata = {"text": text, "sha256": _checksum(contiguous, text)}
-    # One writer at a time, so that what a killed one left under this name is overwritten.
+    # The temporary name is fixed because there is one writer at a time; so a leftover of a killed
+    # writer is overwritten.
     temporary = unfinished(path)
     try:
         mode = start_file(temporary)

@@ -11,7 +11,7 @@ from typing import Any
 __all__ = ["arm_hash", "arm_label", "differences"]
 
 # Fields that do not change the training of an arm.
-_NOT_OF_THE_ARM = (
+_EXCLUDED = (
     "seed",
     "tracker",
     "task",
@@ -40,7 +40,7 @@ def arm_label(schedule: str, gpus: int, overrides: Sequence[str] = ()) -> str:
         override
         for override in overrides
         if override.lstrip("+~").split("=")[0].split(".")[0]
-        not in (*_NOT_OF_THE_ARM, "schedule", "gpus", "hydra")
+        not in (*_EXCLUDED, "schedule", "gpus", "hydra")
         or override.lstrip("+~").startswith("schedule.")
     ]
     return " ".join([schedule, f"gpus={gpus}", *rest])
@@ -54,13 +54,13 @@ def arm_hash(config: Mapping[str, Any]) -> str:
     config
         The resolved configuration, plain containers.
     """
-    kept = {key: value for key, value in config.items() if key not in _NOT_OF_THE_ARM}
+    kept = {key: value for key, value in config.items() if key not in _EXCLUDED}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Where two configurations differ: the dotted key, and the value in each; None if it is absent.
+    """The differences of two configurations: the dotted key and both values; None if absent.
 
     Where both have the same ``data_key``, the data are the same, however the data set's options
     (the path of a file, for instance) have come to differ: of these only the name is compared.

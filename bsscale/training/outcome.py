@@ -1,4 +1,4 @@
-"""How a run ended, and the record of it."""
+"""The outcome of a run, and its record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """The outcome of a run.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Outcome:
     steps, samples_seen
         Updates made, and their samples.
     wall_s, eval_s
-        Seconds from the run's start to its end, and of them of evaluations.
+        Seconds from the start of the run to its end, and the part of them that evaluations took.
     """
 
     status: str

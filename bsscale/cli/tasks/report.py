@@ -20,7 +20,7 @@ log = logging.getLogger("bsscale")
 
 
 class ReportTask(Task[Options]):
-    """Reads records and writes a page; the rest of the configuration does not matter to it."""
+    """Reads records and writes a page; it does not use the rest of the configuration."""
 
     options = Options
     trains = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task, check_model, cost, log_data_notes
 from bsscale.errors import BsscaleError
-from bsscale.records.directories import of_study
+from bsscale.records.directories import error_in_study
 from bsscale.study.options import StudyOptions as Options
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class StudyTask(Task[Options]):
         "seed": "give task.first_seed, and task.seeds for their number",
         "stop_at_target": "leave it out: a run of a study stops at its target",
         "budget_passes": "give budget_samples, or task.budget_factor",
-        "resume": "leave it out: a study goes on where it was",
+        "resume": "leave it out: a study always continues",
     }
 
     def check(self, job: Job) -> Plan | None:
@@ -74,4 +74,4 @@ def _own_remedies() -> Iterator[None]:
     try:
         yield
     except BsscaleError as error:
-        raise of_study(error) from error.__cause__
+        raise error_in_study(error) from error.__cause__
