@@ -102,8 +102,8 @@ class Job:
 
     @property
     def devices_of_jobs(self) -> Devices:
-        """What its own jobs find where they run; without such jobs, what it finds itself."""
-        return self.devices if self.jobs is None else self.jobs.devices
+        """What its own jobs find where they run; without such jobs, what its runs share here."""
+        return replace(self.devices, shared=True) if self.jobs is None else self.jobs.devices
 
     @cached_property
     def plan(self) -> Plan:

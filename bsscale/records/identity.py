@@ -17,6 +17,7 @@ _NOT_OF_THE_ARM = (
     "dry_run",
     "resume",
     "checkpoint_interval_samples",
+    "workers",
 )
 
 

@@ -18,6 +18,7 @@ from bsscale.study.options import StudyOptions
 from bsscale.study.registration import check_registration
 from bsscale.study.specs import Specs
 from bsscale.training.spec import RunSpec
+from bsscale.workers import describe_workers
 
 __all__ = ["StudyPlan", "check_study", "describe_study", "most_samples", "spent_samples"]
 
@@ -33,11 +34,11 @@ def check_study(config: Config, dataset: Dataset, devices: Devices) -> list[RunS
     return runs
 
 
-def describe_study(config: Config, dataset: Dataset, devices: Devices) -> str:
+def describe_study(config: Config, dataset: Dataset, devices: Devices, here: bool = True) -> str:
     """What a study would do, and what it would cost at most; nothing is written."""
     plan = StudyPlan(config, dataset, devices)
     plan.first_runs()
-    return plan.description()
+    return plan.description(here)
 
 
 def most_samples(config: Config, dataset: Dataset, devices: Devices) -> int:
@@ -119,8 +120,12 @@ class StudyPlan:
             for arm in self.arms
         ]
 
-    def description(self) -> str:
-        """What it would do, one fact a line."""
+    def description(self, here: bool = True) -> str:
+        """What it would do, one fact a line; `here`: workers of this machine train."""
+        workers = None
+        if here:
+            plans = [run.plan for run in self.first_runs()] * self.task.seeds
+            workers = describe_workers(self.config.workers, plans, self.specs.devices)
         task = self.task
         searches = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
         tests = {arm.gpus for arm in self.arms if arm.preset}
@@ -136,6 +141,7 @@ class StudyPlan:
             ),
             ("range tests", ", ".join(f"gpus={n}" for n in sorted(tests)) or "none"),
             ("runs", f"{len(self.arms) * task.seeds} of the arms"),
+            *([] if workers is None else [("workers", workers)]),
             ("cost", f"at most {self.most_samples_from(2):,.0f} samples in all"),
         ]
         return "\n".join(f"{name:>13}  {value}" for name, value in rows)

@@ -15,6 +15,7 @@ from bsscale.records.schema import read_object
 from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
 from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.study.range_test import range_test
+from bsscale.workers import Workers
 
 __all__ = ["range_test_of_study", "suggested"]
 
@@ -37,7 +38,12 @@ def suggested(config: Config, study: Path, gpus: int) -> OneCycleConfig | None:
 
 
 def range_test_of_study(
-    config: Config, dataset: Dataset, study: Path, gpus: int, logs: Mapping[str, Any] | None
+    config: Config,
+    dataset: Dataset,
+    study: Path,
+    gpus: int,
+    logs: Mapping[str, Any] | None,
+    workers: Workers,
 ) -> None:
     """Make a range test, unless it is made.
 
@@ -53,6 +59,8 @@ def range_test_of_study(
         At how many GPUs.
     logs
         The logging configuration, for processes that a run starts.
+    workers
+        What trains.
     """
     if suggested(config, study, gpus) is not None:
         return
@@ -66,7 +74,7 @@ def range_test_of_study(
     tested = replace(
         config, task=task, gpus=gpus, base_lr=None, budget_samples=None, budget_passes=None
     )
-    range_test(tested, dataset, directory, logs)
+    range_test(tested, dataset, directory, logs, workers)
 
 
 def _where(config: Config, study: Path, gpus: int) -> Path:

@@ -29,7 +29,7 @@ from bsscale.errors import RankError
 from bsscale.planning.plan import Plan
 from bsscale.planning.world import World
 
-__all__ = ["Ranks", "broadcast", "join", "launch", "lost_a_peer"]
+__all__ = ["STOP_S", "Ranks", "broadcast", "ctrl_c_is_ours", "join", "launch", "lost_a_peer"]
 
 # A rank that waits this long for another one gives up. Peers notice a dead process at once by
 # its closed connection; this bounds the wait for one that hangs.
@@ -83,7 +83,7 @@ def launch(function: Callable[[World, Any], None], argument: Any, plan: Plan) ->
     """
     # A fork server that has torch loaded starts eight ranks in about a second; spawn takes ten.
     mp.set_forkserver_preload(["torch", "bsscale.training.ranks"])
-    with _ctrl_c_is_ours():
+    with ctrl_c_is_ours():
         forkserver.ensure_running()
     with tempfile.TemporaryDirectory(prefix="bsscale-ranks-") as errors, _loopback() as listening:
         store = TCPStore(
@@ -123,7 +123,7 @@ def launch(function: Callable[[World, Any], None], argument: Any, plan: Plan) ->
 
 
 @contextmanager
-def _ctrl_c_is_ours() -> Iterator[None]:
+def ctrl_c_is_ours() -> Iterator[None]:
     """What is started meanwhile never sees a Ctrl-C, which a terminal sends to all."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

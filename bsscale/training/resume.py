@@ -27,6 +27,7 @@ _NOT_OF_THE_TRAINING = (
     "dry_run",
     "resume",
     "checkpoint_interval_samples",
+    "workers",
 )
 
 
