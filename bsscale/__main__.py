@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from contextlib import suppress
 
 
 def main() -> None:
@@ -21,9 +22,19 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
+        with suppress(OSError):  # (what nobody reads any more is no error)
+            _flush()
         # Python itself ends after this. Without a handler a Ctrl-C there prints no traceback.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _flush() -> None:
+    from bsscale.terminal.console import flushed
+
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            flushed(stream)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from pathlib import Path
 import altair as alt
 import polars as pl
 
+from bsscale.objectives import Criterion
 from bsscale.report.figures import colors
 
 work = Path(tempfile.mkdtemp(prefix="bsscale-"))
@@ -69,19 +70,20 @@ printed = bsscale(
 
 # %%
 study = json.loads((work / "study/study.json").read_text())
+report = json.loads((work / "study/report/report.json").read_text())
+metric = Criterion(report["arms"][0]["metric"], report["arms"][0]["direction"])
 print("registered as", study["hash"])
 print("base_lr      ", f"{study['base_lr']:.3g}")
-print("target       ", f"AUC {study['target']:.4f}")
+print("target       ", f"{metric.title} {study['target']:.4f}")
 
 # %% [markdown]
 # ## Model convergence
 #
-# The lines are the median AUC of each arm over samples, and the bands are the middle half of its
+# The lines are the median of each arm over samples, and the bands are the middle half of its
 # seeds. The dashed line is the target. The result of an arm is the point where its curve crosses
 # it.
 
 # %%
-report = json.loads((work / "study/report/report.json").read_text())
 arms = [arm["arm"] for arm in report["arms"]]
 color = alt.Color(
     "arm",
@@ -93,15 +95,15 @@ curves = pl.concat(
     pl.DataFrame(curve).with_columns(arm=pl.lit(arm)) for arm, curve in report["curves"].items()
 )
 samples = alt.X("samples", title="samples", axis=alt.Axis(format="~s"))
-auc = alt.Scale(domain=[study["target"] - 0.06, study["target"] + 0.01])
+worse, better = (study["target"] + metric.sign * each for each in (-0.06, 0.01))
+scale = alt.Scale(domain=sorted([worse, better]))
 base = alt.Chart(curves).encode(x=samples, color=color)
 median = base.mark_line(strokeWidth=3, clip=True).encode(
-    y=alt.Y("median_auc", title="validation AUC", scale=auc)
+    y=alt.Y("median", title=f"validation {metric.title}", scale=scale)
 )
-band = base.mark_area(opacity=0.18, clip=True).encode(y=alt.Y("low", scale=auc), y2="high")
-target = (
-    alt.Chart(pl.DataFrame({"auc": [study["target"]]})).mark_rule(strokeDash=[6, 4]).encode(y="auc")
-)
+band = base.mark_area(opacity=0.18, clip=True).encode(y=alt.Y("low", scale=scale), y2="high")
+goal = pl.DataFrame({"median": [study["target"]]})
+target = alt.Chart(goal).mark_rule(strokeDash=[6, 4]).encode(y="median")
 
 
 def for_a_talk(chart: alt.LayerChart | alt.Chart, width: int = 620, height: int = 320):

@@ -29,6 +29,8 @@ from pathlib import Path
 import altair as alt
 import polars as pl
 
+from bsscale.objectives import Criterion
+
 work = Path(tempfile.mkdtemp(prefix="bsscale-"))
 os.environ.pop("FORCE_COLOR", None)  # Jupyter sets it: output would be full of escapes
 
@@ -91,9 +93,10 @@ print(records[-1]["environment"]["packages"])
 # point. These figures show the AUC and the learning rate over samples.
 
 # %%
+metric = Criterion(records[0]["metric"], records[0]["direction"])
 evals = pl.concat(
     pl.read_ndjson(path.with_name("evals.jsonl"), infer_schema_length=None)
-    .select("samples", pl.col("auc", "lr", "train_loss").cast(pl.Float64))
+    .select("samples", pl.col(metric.name, "lr", "train_loss").cast(pl.Float64))
     .with_columns(schedule=pl.lit(record["schedule"]), seed=pl.lit(record["seed"]))
     for path, record in zip(paths, records, strict=True)
 )
@@ -117,7 +120,7 @@ lines = alt.Chart(evals.filter(pl.col("samples") > 0)).encode(
 )
 for_a_talk(
     lines.mark_line(strokeWidth=2).encode(
-        y=alt.Y("auc", title="validation AUC", scale=alt.Scale(zero=False))
+        y=alt.Y(metric.name, title=f"validation {metric.title}", scale=alt.Scale(zero=False))
     )
 )
 

@@ -29,6 +29,8 @@ import altair as alt
 import numpy as np
 import polars as pl
 
+from bsscale.objectives import Criterion
+
 work = Path(tempfile.mkdtemp(prefix="bsscale-"))
 os.environ.pop("FORCE_COLOR", None)  # Jupyter sets it: output would be full of escapes
 
@@ -99,14 +101,15 @@ printed = bsscale("task=range_test", *mine, "base_lr=0.1", "hydra.run.dir=range"
 print(printed[printed.index("reading ") : printed.index("as a preset")])
 
 # %%
+tested = json.loads((work / "range/range_test.json").read_text())
+metric = Criterion(tested["metric"], tested["direction"])
 ramps = pl.concat(
     pl.read_ndjson(path, infer_schema_length=None)
-    .select(pl.col("lr", "log_loss", "auc").cast(pl.Float64))
+    .select(pl.col("lr", metric.name).cast(pl.Float64))
     .with_columns(seed=pl.lit(path.parent.name))
     for path in sorted(work.glob("range/seed-*/evals.jsonl"))
 ).drop_nulls()
-suggestion = json.loads((work / "range/range_test.json").read_text())["suggestion"]
-peak = pl.DataFrame({"lr": [suggestion["cycle_max_lr"]], "text": ["suggested peak"]})
+peak = pl.DataFrame({"lr": [tested["suggestion"]["cycle_max_lr"]], "text": ["suggested peak"]})
 
 
 def for_a_talk(chart, width: int = 620, height: int = 300):
@@ -125,7 +128,7 @@ ramp = (
     .mark_line(strokeWidth=2.5)
     .encode(
         x=alt.X("lr", title="learning rate", scale=alt.Scale(type="log")),
-        y=alt.Y("auc", title="validation AUC", scale=alt.Scale(zero=False)),
+        y=alt.Y(metric.name, title=f"validation {metric.title}", scale=alt.Scale(zero=False)),
         color=alt.Color("seed", title=None, scale=alt.Scale(scheme="dark2")),
     )
 )

@@ -120,4 +120,4 @@ def test_only_the_command_line_knows_hydra(module: str) -> None:
     used = {name for name, _ in imports(MODULES[module]) if name.split(".")[0] == "hydra"}
     assert used <= {"hydra", "hydra.utils", "hydra.errors"}
     if used:
-        assert room(module) in ("config", "data", "models")
+        assert room(module) in ("data", "models")

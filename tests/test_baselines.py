@@ -37,11 +37,11 @@ def test_what_ships(dataset: str, model: str, optimizer: str) -> None:
     found = find(composed(*overrides))
     assert found.baseline is not None and found.target is not None
     entry = found.baseline
-    assert 0.5 < found.target < 1 and entry.base_lr > 0 and len(entry.best_auc) >= 5
+    assert 0.5 < found.target < 1 and entry.base_lr > 0 and len(entry.best_value) >= 5
     # The rate is the best of its sweep, inside it, and the seeds that judge it did not choose it.
     rates = [row["base_lr"] for row in entry.tuning]
     assert rates[0] < entry.base_lr < rates[-1]
-    best = max(entry.tuning, key=lambda row: float(row["median_best_auc"]))
+    best = max(entry.tuning, key=lambda row: float(row["median_best_value"]))
     assert best["base_lr"] == entry.base_lr
     tuning, report = entry.commands
     assert all(word in tuning and word in report for word in overrides)
@@ -56,7 +56,7 @@ def test_what_ships(dataset: str, model: str, optimizer: str) -> None:
 def test_the_target_is_that_of_the_default_optimizer() -> None:
     sgd = find(composed("optimizer=sgd"))
     assert sgd.baseline is not None
-    assert sgd.target == default_target(sgd.baseline.best_auc)
+    assert sgd.target == default_target(sgd.baseline.best_value)
     assert find(composed("optimizer=adagrad")).target == sgd.target
     assert find(composed("optimizer=adagrad")).baseline is None
 
@@ -128,7 +128,7 @@ def test_two_multiruns_make_an_entry(
     assert baselines.main(arguments) == 0
     assert "base_lr=0.1" in capsys.readouterr().out
     [entry] = baselines._load.__wrapped__()
-    assert entry.base_lr == 0.1 and len(entry.best_auc) == 2
+    assert entry.base_lr == 0.1 and len(entry.best_value) == 2
     assert entry.commands[0].startswith("python -m bsscale -m dataset=synthetic")
     assert "base_lr=0.001,0.1,1e3" in entry.commands[0]
     assert "clip_grad_norm=1" in entry.commands[0]

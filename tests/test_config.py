@@ -16,7 +16,17 @@ from tests.composing import hydra, typed
 __all__ = ["hydra"]
 pytestmark = pytest.mark.usefixtures("hydra")
 
-GROUPS = ("task", "dataset", "model", "optimizer", "schedule", "executor", "tracker")
+GROUPS = (
+    "task",
+    "dataset",
+    "model",
+    "objective",
+    "optimizer",
+    "schedule",
+    "scaling",
+    "executor",
+    "tracker",
+)
 CHOICES = [
     (path.parent.name, path.stem)
     for path in sorted(CONFIG_DIRECTORY.glob("*/*.yaml"))
@@ -26,6 +36,9 @@ REQUIRED = {
     ("dataset", "table"): ["dataset.path=x.csv", "dataset.label=y"],
     ("dataset", "custom"): ["dataset._target_=my.load"],
     ("model", "custom"): ["model._target_=my.Net"],
+    ("objective", "custom"): ["objective._target_=my.Own"],
+    ("optimizer", "custom"): ["optimizer._target_=my.Own"],
+    ("schedule", "custom"): ["schedule._target_=my.Own"],
 }
 
 
@@ -34,7 +47,8 @@ def test_every_choice_composes_to_a_typed_configuration(group: str, choice: str)
     config = typed(f"{group}={choice}", *REQUIRED.get((group, choice), []))
     part = getattr(config, group)
     name = part["name"] if isinstance(part, dict) else part.name
-    assert name == (choice if choice != "custom" else part["_target_"])
+    of_target = choice == "custom" and group not in ("schedule", "scaling")
+    assert name == (REQUIRED[group, choice][0].partition("=")[2] if of_target else choice)
 
 
 def test_the_files_cover_every_group() -> None:

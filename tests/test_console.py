@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from bsscale.records.run_record import read_run
 from bsscale.report.figures import draw_lines
-from bsscale.terminal.console import print_anything
+from bsscale.terminal.console import LogFileHandler, print_anything
 from bsscale.terminal.progress import Progress
 from bsscale.terminal.tables import render_table
 from tests.conftest import SMALL
@@ -118,3 +119,17 @@ def test_ctrl_c_while_modules_are_imported_is_one_word(tmp_path: Path) -> None:
         text=True,
     )
     assert (done.returncode, done.stderr, done.stdout) == (130, "interrupted\n", "")
+
+
+def test_a_log_that_cannot_be_written_is_said_once(capfd: pytest.CaptureFixture[str]) -> None:
+    handler = LogFileHandler("/dev/full", delay=True)
+    logger = logging.getLogger("tests.full")
+    logger.addHandler(handler)
+    try:
+        for _ in range(3):
+            logger.warning("a message")
+    finally:
+        logger.removeHandler(handler)
+    out, err = capfd.readouterr()
+    assert out.count("the log /dev/full cannot be written: No space left on device") == 1
+    assert "Traceback" not in out + err

@@ -12,16 +12,18 @@ from typing import Any
 import pytest
 
 from bsscale.errors import ConfigError
+from bsscale.objectives import Criterion
 from bsscale.tracking.dashboard import build_dashboard
 from bsscale.tracking.options import DashboardOptions
 from tests.conftest import Finished
 
 GOLDEN = Path(__file__).with_name("golden") / "dashboard.json"
+AUC = Criterion("auc", "max")
 
 
-def contents() -> dict[str, Any]:
+def contents(criterion: Criterion = AUC, loss: str = "log_loss") -> dict[str, Any]:
     """Sections, filters and panels of both, less layouts and identifiers."""
-    made = build_dashboard("entity", "project").specifications()
+    made = build_dashboard("entity", "project", criterion, loss).specifications()
     workspace = made["workspace"]["section"]
     grids = [b["metadata"] for b in made["report"]["blocks"] if b["type"] == "panel-grid"]
     titles = [b["children"][0]["text"] for b in made["report"]["blocks"] if b["type"] == "heading"]
@@ -96,12 +98,32 @@ def test_both_show_every_question() -> None:
         assert every["Median AUC over samples, every arm of one comparison"]["useMetricRegex"]
 
 
+@pytest.mark.parametrize(
+    ("criterion", "loss", "curves"),
+    [
+        (Criterion("log_loss", "min"), "log_loss", {"Log loss": ["log_loss", "target"]}),
+        (Criterion("r2", "max"), "mse", {"R2": ["r2", "target"], "Validation loss": ["mse"]}),
+    ],
+)
+def test_its_panels_are_those_of_the_metric(
+    criterion: Criterion, loss: str, curves: dict[str, list[str]]
+) -> None:
+    sections = contents(criterion, loss)["workspace"]["sections"]
+    shown = {p["chartTitle"].split(" over")[0]: p["metrics"] for p in sections["Convergence"]}
+    assert shown == curves
+    [median] = [p for p in sections["Comparison"] if p.get("useMetricRegex")]
+    assert median["chartTitle"].startswith(f"Median {criterion.title} over samples")
+    assert median["metricRegex"] == f"{criterion.name}/.*"
+    made = build_dashboard("entity", "project", criterion, loss).specifications()
+    assert "auc" not in json.dumps(made).lower()
+
+
 def test_the_task_writes_both_and_needs_no_network(
     bsscale: Callable[..., Finished], tmp_path: Path
 ) -> None:
     done = bsscale("task=dashboard", "hydra.run.dir=made")
     assert done.code == 0, done.text
-    built = build_dashboard("", "bsscale").specifications()
+    built = build_dashboard("", "bsscale", AUC, "log_loss").specifications()
     for name in ("workspace", "report"):
         assert json.loads((tmp_path / "made" / f"{name}.json").read_text()) == built[name]
 
@@ -111,7 +133,7 @@ def test_without_wandb_workspaces_the_command_is_said(monkeypatch: pytest.Monkey
     with pytest.raises(
         ConfigError, match=r"pip install 'bsscale\[dashboard\]', .* -e '\.\[dashboard\]'"
     ):
-        build_dashboard("", "bsscale")
+        build_dashboard("", "bsscale", AUC, "log_loss")
 
 
 @pytest.mark.parametrize("wrong", ["x", "x/", "/x", "a/b/c", ""])
@@ -124,7 +146,7 @@ def test_a_destination_is_an_entity_and_a_project(wrong: str) -> None:
 def test_what_keeps_it_from_being_sent_is_an_error_in_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made = build_dashboard("entity", "project")
+    made = build_dashboard("entity", "project", AUC, "log_loss")
 
     def save(self: object) -> None:
         raise ConnectionError("no route\nto host")

@@ -21,7 +21,9 @@ import pytest
 from bsscale.data import Samples, load_dataset
 from bsscale.errors import ConfigError
 from bsscale.files.checked import Arrays
+from bsscale.objectives import Binary, Criterion
 from bsscale.objectives.divergence import DivergenceDetector
+from bsscale.objectives.target import Crossing, crossing
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import Plan, make_plan
 from bsscale.records.checkpoints import Checkpoint
@@ -31,16 +33,18 @@ from bsscale.records.study_record import Registered, RegisteredArm, StudyRecord
 from bsscale.report.comparison import ArmSummary
 from bsscale.report.read import FoundRun, FoundStudy, Sources
 from bsscale.report.summarize import summarize
+from bsscale.report.tables import arms_table, headline
 from bsscale.schedules.options import OneCycleConfig
 from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.study.plan import describe_study
-from bsscale.study.rules import budget_samples, in_intervals, target_value
+from bsscale.study.rules import budget_samples, in_intervals
 from bsscale.study.tuning import Search, Trial, search
 from bsscale.training.loop import train
 from bsscale.training.outcome import Outcome
 from tests.helpers import Watched, small_config
 
 INF = math.inf
+AUC, LOG_LOSS = Criterion("auc", "max"), Criterion("log_loss", "min")
 
 # --- When a run has diverged ----------------------------------------------------------------------
 
@@ -49,8 +53,13 @@ ENTROPY, CHANCE = 0.5, 0.51
 
 def first_reason(*evaluations: tuple[float, float | None, float | None]) -> int | None:
     """The number of the first evaluation (loss, train_loss, auc) at which a run has diverged."""
-    detector = DivergenceDetector(ENTROPY, CHANCE)
-    found = [detector.reason(*evaluation) for evaluation in evaluations]
+    detector = DivergenceDetector(
+        "log_loss", ENTROPY, "the label's entropy", ("auc", CHANCE, "AUC")
+    )
+    found = [
+        detector.reason({"log_loss": loss, "auc": auc}, train_loss)
+        for loss, train_loss, auc in evaluations
+    ]
     return next((number for number, reason in enumerate(found) if reason is not None), None)
 
 
@@ -302,8 +311,25 @@ def test_the_defaults_of_a_plan() -> None:
 # --- What a study settles -------------------------------------------------------------------------
 
 
+def test_the_target_of_a_loss_is_the_median_and_the_margin_above_it() -> None:
+    assert LOG_LOSS.target([0.50, 0.44, 0.46], 0.005) == pytest.approx(0.465)
+    # A fiftieth of the way from the median to the label's entropy, which is log 2 here.
+    margin = Binary().metric("log_loss").default_margin([0.50, 0.44, 0.46], LABEL)
+    assert margin == pytest.approx(0.02 * (math.log(2) - 0.46))
+    assert LOG_LOSS.reaches(0.465, 0.465) and LOG_LOSS.reaches(0.46, 0.465)
+    assert not LOG_LOSS.reaches(0.4651, 0.465)
+
+
+def test_a_loss_crosses_its_target_downwards() -> None:
+    found = crossing([0, 10, 20, 30], [0.7, 0.6, 0.4, 0.3], 0.5, "min")
+    assert found == Crossing((10, 20), 15.0)
+    # Above the target again at the next evaluation: no hit. Equal is one.
+    assert crossing([0, 10, 20, 30], [0.7, 0.4, 0.6, 0.5], 0.5, "min") is None
+    assert crossing([0, 10, 20], [0.7, 0.5, 0.5], 0.5, "min") == Crossing((0, 10), 10.0)
+
+
 def test_the_target_is_the_median_less_the_margin() -> None:
-    assert target_value([0.80, 0.90, 0.78], 0.005) == pytest.approx(0.795)
+    assert AUC.target([0.80, 0.90, 0.78], 0.005) == pytest.approx(0.795)
 
 
 @pytest.mark.parametrize(
@@ -410,6 +436,39 @@ def test_fewer_samples_rank_before_a_higher_auc() -> None:
     assert best((0.8, 400), (0.9, 400)) == 1
     assert best((0.8, INF), (0.9, INF)) == 1
     assert best((0.8, None), (0.9, None)) == 1
+
+
+def losses_of(*values: float | None, samples: float | None = None) -> list[RunRecord]:
+    """Runs that are judged by a loss."""
+    target = None if samples is None else 0.5
+    return [
+        reached_at(samples, metric="log_loss", direction="min", best_value=value, target=target)
+        for value in values
+    ]
+
+
+def test_a_lower_loss_is_better() -> None:
+    def best(*trials: Trial) -> int:
+        return trials.index(max(trials, key=lambda trial: trial.rank))
+
+    # A run without a value is at chance, here a loss of 0.6: the median of 0.4, 0.5 and 0.6.
+    trial = Trial.of(0.1, losses_of(0.4, None, 0.5), chance=0.6)
+    assert (trial.best_value, trial.sign) == (0.5, -1)
+    lower = Trial.of(0.2, losses_of(0.45), chance=0.6)
+    assert best(trial, lower) == 1 and best(lower, trial) == 0
+    # Of equal losses, neither is better.
+    assert trial.rank == Trial.of(0.2, losses_of(0.5), chance=0.6).rank
+    # Samples come first.
+    slow = Trial.of(0.1, losses_of(0.4, samples=500), chance=0.6)
+    fast = Trial.of(0.1, losses_of(0.5, samples=400), chance=0.6)
+    assert best(slow, fast) == 1
+
+
+def test_a_run_without_a_value_is_worst_where_chance_is_not_known() -> None:
+    unknown = Trial.of(0.1, losses_of(None), chance=None)
+    assert unknown.best_value == INF and unknown.record().best_value is None
+    assert unknown.rank < Trial.of(0.1, losses_of(1e9), chance=None).rank
+    assert Trial.of(0.1, [record_of(best_value=None)], chance=None).best_value == -INF
 
 
 class Asked:
@@ -623,7 +682,41 @@ def test_a_failed_run_says_nothing_of_its_arm() -> None:
     runs[2] = changed(runs[2], status="failed", best_value=0.1)
     arm = compared(runs)["a"]
     assert arm.samples_to_target is not None and arm.samples_to_target.n == 2
-    assert (arm.trained, arm.median_best_auc) == (2, 0.7)
+    assert (arm.trained, arm.median_best_value) == (2, 0.7)
+
+
+def losses(label: str, *values: float | None, metric: str = "log_loss", **fields: Any) -> Any:
+    """Runs of an arm without a target, judged by a loss."""
+    direction = "max" if metric == "auc" else "min"
+    return [
+        changed(run, metric=metric, direction=direction, target=None, best_value=value, **fields)
+        for run, value in zip(runs_of(label, [None] * len(values)), values, strict=True)
+    ]
+
+
+def test_without_a_target_the_lowest_median_loss_is_the_best() -> None:
+    runs = [*losses("a", 0.5, 0.52), *losses("b", 0.45, 0.46), *losses("c", None)]
+    says = headline(summarize(Sources(runs=runs)))
+    assert "the lowest median log loss, 0.4550, is that of b." in says
+    assert "AUC" not in says
+    assert arms_table(summarize(Sources(runs=runs))).header[-1] == "best log loss"
+
+
+def test_arms_of_several_metrics_name_each_its_own() -> None:
+    runs = [*losses("a", 0.9), *losses("b", 0.85), *losses("c", 0.7, metric="auc")]
+    comparison = summarize(Sources(runs=runs))
+    says = headline(comparison)
+    assert "the lowest median log loss, 0.8500, is that of b, and" in says
+    assert "the highest median AUC, 0.7000, is that of c." in says
+    table = arms_table(comparison)
+    assert table.header[-1] == "best value"
+    assert [row[-1] for row in table.rows] == ["log loss 0.9000", "log loss 0.8500", "AUC 0.7000"]
+    assert [arm["metric"] for arm in comparison.as_dict()["arms"]] == [*["log_loss"] * 2, "auc"]
+    # One arm that was trained twice, for another metric: the labels say so.
+    runs = [*losses("a", 0.5), *losses("a", 0.7, metric="auc")]
+    assert [arm.arm for arm in summarize(Sources(runs=runs)).arms] == [
+        "a (metric=log_loss)", "a (metric=auc)",
+    ]  # fmt: skip
 
 
 def with_curve(run: FoundRun, *points: tuple[int, float]) -> FoundRun:

@@ -25,6 +25,7 @@ from bsscale.schedules import (
     WarmupDecayLR,
     WarmupLR,
     from_deepspeed,
+    groups_from_deepspeed,
     to_deepspeed,
 )
 
@@ -197,11 +198,14 @@ def test_a_beginning_is_the_only_place_to_start() -> None:
         (section("WarmupDecayLR"), "WarmupDecayLR has no total_num_steps"),
         (section("WarmupLR"), "warms up to the optimizer's learning rate.*give base_lr"),
         (section("WarmupCosineLR", total_num_steps=9), "scales the optimizer.*give base_lr"),
-        (section("WarmupLR", warmup_max_lr="auto"), "warmup_max_lr is 'auto', which is not a num"),
-        (section("WarmupLR", warmup_max_lr=[1]), r"warmup_max_lr is \[1\], which is not a num"),
+        (section("WarmupLR", warmup_max_lr="auto"), '"auto" in the params of WarmupLR: warmup_max'),
+        (section("WarmupLR", warmup_max_lr=[1, 2]), "other rates for 2 parameter groups"),
         (section("WarmupLR", warmup_max_lr=1, warmup_type="exp"), "'exp'.*'log' or 'linear'"),
         (section("WarmupLR", warmup_max_lr=1, warmup_min_lr=2), "warmup_min_lr is 2, above"),
-        (section("WarmupLR", warmup_max_lr=1, warmup_num_steps=0), "warmup_num_steps is 0, below"),
+        (
+            section("WarmupLR", warmup_max_lr=1, warmup_num_steps=-1),
+            "warmup_num_steps is -1, below",
+        ),
         (section(**CYCLE, decay_step_size=1, decay_lr_rate=-1), "decay_lr_rate is -1, below 0"),
         (section(**(CYCLE | {"cycle_first_step_size": 0.5})), "0.5, which is not a whole number"),
         (section(**(CYCLE | {"cycle_min_lr": 2})), "cycle_min_lr is 2, above cycle_max_lr"),
@@ -239,3 +243,86 @@ def test_a_total_within_the_warmup_is_noted(total: int) -> None:
         (note,) = schedule.notes()
         assert f"total_num_steps is {total}, not above the warmup's 10 steps" in note
         assert replace(schedule, total_num_steps=11).notes() == ()
+
+
+# --- Lists: a rate for each parameter group ---
+
+
+@pytest.mark.parametrize(
+    ("schedule", "rates"),
+    [
+        (OneCycle(0.1, 0.8, 10), {"cycle_min_lr": [0.1, 0.025], "cycle_max_lr": [0.8, 0.2]}),
+        (RangeTest(0.1, 5), {"lr_range_test_min_lr": [0.1, 0.025]}),
+        (
+            WarmupLR(warmup_max_lr=0.4, warmup_min_lr=0.0),
+            {"warmup_min_lr": [0.0, 0.0], "warmup_max_lr": [0.4, 0.1]},
+        ),
+    ],
+)
+def test_lists_out_and_in(schedule: Schedule, rates: dict[str, list[float]]) -> None:
+    written = json.loads(json.dumps(to_deepspeed(schedule, ratios=[1.0, 0.25])))
+    assert {key: written["params"][key] for key in rates} == rates
+    assert groups_from_deepspeed(written) == (schedule, (1.0, 0.25))
+    with pytest.raises(ConfigError, match="other rates for 2 parameter groups") as error:
+        from_deepspeed(written)
+    assert "scaling.embeddings.lr" in error.value.remedy
+
+
+def test_lists_that_are_all_alike_are_one_number() -> None:
+    params = {
+        "cycle_min_lr": [0.1, 0.1], "cycle_max_lr": [0.8, 0.8], "cycle_max_mom": [0.95, 0.95],
+    }  # fmt: skip
+    section = {"type": "OneCycle", "params": params}
+    cycle = OneCycle(0.1, 0.8, 2000, cycle_max_mom=0.95)
+    assert from_deepspeed(section) == cycle
+    assert groups_from_deepspeed(section) == (cycle, (1.0, 1.0))
+    assert groups_from_deepspeed(to_deepspeed(cycle)) == (cycle, (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        (
+            "OneCycle",
+            {"cycle_min_lr": [0.1, 0.2], "cycle_max_lr": [0.8, 0.8]},
+            r"not proportional \(cycle_min_lr=\[0.1, 0.2\] and cycle_max_lr=\[0.8, 0.8\]\)",
+        ),
+        ("OneCycle", {"cycle_min_lr": 0.1, "cycle_max_lr": [0.8, 0.4]}, "not proportional"),
+        ("OneCycle", {"cycle_min_lr": [0.0, 0.1], "cycle_max_lr": [0.8, 0.4]}, "not proportional"),
+        ("WarmupLR", {"warmup_min_lr": [0.1, 0.2]}, "not proportional"),
+        (
+            "OneCycle",
+            {"cycle_min_lr": [0.1], "cycle_max_lr": [0.8, 0.4]},
+            "not of one length: 1 numbers in cycle_min_lr, 2 numbers in cycle_max_lr",
+        ),
+        (
+            "OneCycle",
+            {"cycle_min_lr": 0.1, "cycle_max_lr": 0.8, "cycle_min_mom": [0.8, 0.9]},
+            "gives the parameter groups other momenta",
+        ),
+        ("OneCycle", {"cycle_min_lr": [], "cycle_max_lr": 0.8}, r"cycle_min_lr is \[\]"),
+        ("OneCycle", {"cycle_min_lr": ["a"], "cycle_max_lr": 0.8}, r"cycle_min_lr is \['a'\]"),
+        ("WarmupLR", {"warmup_num_steps": [5, 5]}, r"warmup_num_steps is \[5, 5\]"),
+        ("WarmupCosineLR", {"warmup_min_ratio": [0.1, 0.1]}, "takes lists, of numbers, for none"),
+    ],
+)
+def test_lists_that_are_no_schedule(name: str, params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        groups_from_deepspeed({"type": name, "params": params}, base_lr=0.1)
+    assert error.value.remedy
+
+
+def test_groups_that_cannot_be_written() -> None:
+    cosine = WarmupCosineLR(base_lr=0.1, total_num_steps=100)
+    with pytest.raises(ConfigError, match="WarmupCosineLR has no rate to make a list of"):
+        to_deepspeed(cosine, ratios=[1.0, 0.5])
+    with pytest.raises(ConfigError, match="a group is scaled by 0"):
+        to_deepspeed(OneCycle(0.1, 0.8, 10), ratios=[1.0, 0.0])
+
+
+def test_a_warmup_of_0_steps_is_one_of_2_as_in_deepspeed() -> None:
+    none, two = (
+        from_deepspeed(section("WarmupLR", warmup_max_lr=1.0, warmup_num_steps=steps))
+        for steps in (0, 2)
+    )
+    assert [none.lr(step) for step in range(5)] == [two.lr(step) for step in range(5)]

@@ -17,6 +17,8 @@ Bsscale = Callable[..., Finished]
 # (A range test and a study have a budget of their own.)
 NO_BUDGET = tuple(word for word in SMALL if not word.startswith("budget"))
 STUDY = ("task=study", "task.directory=study", "task.seeds=2", "task.trials=3", "gpus=4")
+# (A range test and a study have seeds of their own.)
+AXIS = "checkpoint_interval_samples=10000,20000"
 FACTS = {
     "train": [
         "global batch  32 samples",
@@ -70,7 +72,7 @@ def test_of_a_single_command(bsscale: Bsscale, tmp_path: Path, task: str) -> Non
 )
 def test_of_a_sweep(bsscale: Bsscale, tmp_path: Path, task: str, launcher: str) -> None:
     done = bsscale(
-        "-m", *ARGUMENTS[task], "dry_run=true", "seed=0,1", f"hydra/launcher={launcher}",
+        "-m", *ARGUMENTS[task], "dry_run=true", AXIS, f"hydra/launcher={launcher}",
         "hydra.sweep.dir=sweep",
     )  # fmt: skip
     assert done.code == 0, done.text
@@ -146,7 +148,7 @@ def test_what_is_wrong_is_found_before_anything_is_trained(
 ) -> None:
     for arguments in (
         [*ARGUMENTS[task], *wrong, "hydra.run.dir=run"],
-        ["-m", *ARGUMENTS[task], *wrong, "seed=0,1", "hydra.sweep.dir=sweep"],
+        ["-m", *ARGUMENTS[task], *wrong, AXIS, "hydra.sweep.dir=sweep"],
     ):
         done = bsscale(*arguments)
         assert done.code == 1, done.text

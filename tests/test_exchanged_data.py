@@ -29,6 +29,8 @@ RUN = (
     "eval_interval_samples=1024",
     "checkpoint_interval_samples=2048",
 )
+# (A range test has an evaluation grid of its own.)
+RANGE = tuple(word for word in RUN if not word.startswith("eval_interval"))
 
 OTHER_ARMS = (
     "fixed",
@@ -133,7 +135,7 @@ def test_a_multirun_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: P
 
 def test_a_range_test_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: Path) -> None:
     write_clicks(tmp_path, seed=0)
-    arguments = ("task=range_test", *RUN, "task.seeds=2", "task.evaluations=10")
+    arguments = ("task=range_test", *RANGE, "task.seeds=2", "task.evaluations=10")
     assert bsscale(*arguments, "hydra.run.dir=range").code == 0
     before = files_below(tmp_path / "range")
     write_clicks(tmp_path, seed=1)
@@ -186,7 +188,7 @@ def test_a_report_keeps_runs_of_different_data_apart(bsscale: Bsscale, tmp_path:
 
 def test_another_range_test_is_refused_where_one_is(bsscale: Bsscale, tmp_path: Path) -> None:
     write_clicks(tmp_path, seed=0)
-    arguments = ("task=range_test", *RUN, "task.evaluations=10", "hydra.run.dir=range")
+    arguments = ("task=range_test", *RANGE, "task.evaluations=10", "hydra.run.dir=range")
     assert bsscale(*arguments, "task.seeds=2").code == 0
     before = files_below(tmp_path / "range")
     for change, fact in (

@@ -22,6 +22,7 @@ import pytest
 
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import read_run
+from bsscale.training.processes import _end_after
 from tests.conftest import SMALL, Finished
 from tests.test_resume import assert_same
 
@@ -108,8 +109,10 @@ def undisturbed(
     [
         ("virtual", signal.SIGTERM, 143),
         ("virtual", signal.SIGINT, 130),
+        ("virtual", signal.SIGHUP, 129),
         pytest.param("ddp", signal.SIGTERM, 143, marks=pytest.mark.slow),
         pytest.param("ddp", signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param("ddp", signal.SIGHUP, 129, marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_ends_a_run_after_a_checkpoint(
@@ -117,8 +120,8 @@ def test_a_signal_ends_a_run_after_a_checkpoint(
 ) -> None:
     with start(tmp_path, *RUNS[executor]) as process:
         wait_for(process, lambda: has_checkpoint(tmp_path))
-        # A terminal's Ctrl-C reaches every process; kill and SLURM reach the one that was started.
-        if number == signal.SIGINT:
+        # A terminal's Ctrl-C and hangup reach every process; kill and SLURM reach the first one.
+        if number in (signal.SIGINT, signal.SIGHUP):
             os.killpg(process.pid, number)
         else:
             process.send_signal(number)
@@ -246,3 +249,36 @@ def test_no_key_reaches_the_records(bsscale: Bsscale, tmp_path: Path) -> None:
     assert len(files) > 5
     for path in files:
         assert key.encode() not in path.read_bytes(), path
+
+
+def test_ranks_take_their_folder_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that made it was killed, and removes nothing."""
+    left = tmp_path / "bsscale-ranks-x"
+    left.mkdir()
+    (left / "0.json").write_text("{}")
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    _end_after(lambda: None, left)
+    assert ended == [1] and not left.exists()
+
+
+def test_a_deleted_working_directory_is_named(tmp_path: Path) -> None:
+    script = f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -m bsscale dry_run=true"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the working directory is gone") and "->" in done.stderr
+
+
+@pytest.mark.parametrize("streams", [">&- 2>&-", "> /dev/full 2> /dev/full"])
+def test_a_run_to_which_nobody_listens_is_recorded(tmp_path: Path, streams: str) -> None:
+    words = " ".join([*SMALL, "budget_samples=4096", "budget_passes=null", "hydra.run.dir=run"])
+    done = subprocess.run(
+        ["bash", "-c", f"exec {sys.executable} -m bsscale {words} {streams}"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert read_run(tmp_path / "run").status == "exhausted"
+    assert "Traceback" not in (tmp_path / "run" / "bsscale.log").read_text()

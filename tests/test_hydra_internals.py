@@ -14,8 +14,9 @@ PRIVATE = {
     "bsscale/cli/hydra_internals.py": {
         # A study's launcher has the callbacks that Hydra gives to the launcher of a sweep.
         "hydra._internal.callbacks.Callbacks",
-        # bsscale reads the flags of the command line before Hydra does.
-        "hydra._internal.utils.get_args_parser",
+        # bsscale reads the flags of the command line before Hydra does, and reports the errors
+        # that Hydra would report.
+        "hydra._internal.utils",
     },
 }
 

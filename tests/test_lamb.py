@@ -60,12 +60,12 @@ def stacked(case: dict[str, Any], start: Values, gradients: Values) -> Values:
     """The middle slot's; its neighbours have other parameters, gradients and rates."""
     factors = torch.tensor([[-3.0], [1.0], [0.5]], dtype=torch.float64)
     parameters = factors * torch.tensor(start).flatten()
-    updates = Updates(config_of(case), [parameters], {}, clipped=False)
+    updates = Updates([config_of(case)], [parameters], [0], {}, clipped=False)
     lr, beta1 = rates(case)
     numbers = np.arange(len(lr))
-    coefficients = updates.optimizer.coefficients(
-        np.stack([2 * lr, lr, 0 * lr], axis=1),
-        np.stack([beta1 / 2, beta1, 0 * beta1], axis=1),
+    coefficients = updates.coefficients(
+        np.stack([2 * lr, lr, 0 * lr], axis=1)[np.newaxis],
+        np.stack([beta1 / 2, beta1, 0 * beta1], axis=1)[np.newaxis],
         np.stack([numbers + 7, numbers, 0 * numbers], axis=1),
     )
     trace = []

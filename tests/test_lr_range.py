@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import median_filter
 
-from bsscale.stats.range_test import Curve, Edge, Estimates, estimates, find_edge, suggest
+from bsscale.objectives import Criterion
+from bsscale.stats.range_test import Chance, Curve, Edge, Estimates, estimates, find_edge, suggest
 from bsscale.stats.readings import minimum_tenth, steepest, valley
 
-ENTROPY, CHANCE = 0.6, 0.51
+CHANCE = Chance(0.6, "the label's entropy", 0.51, Criterion("auc", "max"))
 LR = np.geomspace(1e-3, 10, 81)
 
 
@@ -31,7 +32,7 @@ def curve(noise: float = 0.002, rise_at: float = 1.0, slope: float = 0.3, seed: 
 
 
 def edge(made: Curve) -> Edge:
-    return find_edge(made, ENTROPY, CHANCE)
+    return find_edge(made, CHANCE)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -58,7 +59,7 @@ def test_noise_is_no_divergence(seed: int) -> None:
 def test_a_spike_that_comes_back_is_no_divergence() -> None:
     made = curve(rise_at=1e9)
     made.loss[50] = 2.0
-    made.auc[50] = 0.4
+    made.values[50] = 0.4
     assert not edge(made).diverged
 
 
@@ -122,11 +123,26 @@ def test_what_was_good_once_is_lost_at_the_next_evaluation() -> None:
 
 def test_a_loss_back_above_the_entropy_and_an_auc_back_at_chance() -> None:
     made = curve(rise_at=1e9)
-    made.auc[40:] = 0.5
+    made.values[40:] = 0.5
     assert edge(made) == Edge(LR[39], True, "the AUC back at chance")
     made = curve(rise_at=1e9)
     made.loss[30:] = 0.7
     assert edge(made).lr == LR[29] and "entropy" in edge(made).reason
+
+
+def test_a_metric_of_which_lower_values_are_better_is_back_at_chance() -> None:
+    chance = replace(CHANCE, value=0.9, criterion=Criterion("log_loss", "min"))
+    made = curve(rise_at=1e9)
+    made.values[40:] = 0.9  # (at chance: not better)
+    assert find_edge(made, chance) == Edge(LR[39], True, "the log loss back at chance")
+    made.values[40:] = 0.89
+    assert not find_edge(made, chance).diverged
+
+
+def test_a_metric_whose_value_at_chance_is_not_known_is_no_sign() -> None:
+    made = curve(rise_at=1e9)
+    made.values[40:] = -100.0
+    assert not find_edge(made, replace(CHANCE, value=None)).diverged
 
 
 def test_what_was_never_good_cannot_be_lost() -> None:
@@ -198,7 +214,7 @@ def test_a_valley_wherever_it_is(values: list[int]) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_they_read_running_medians_up_to_the_edge(seed: int) -> None:
     made = curve(seed=seed)
-    read = estimates(made, ENTROPY, CHANCE)
+    read = estimates(made, CHANCE)
     assert read.edge.diverged
     below = made.lr <= read.edge.lr
     lr, loss = LR[below], median_filter(made.loss[below], 5, mode="nearest")
@@ -211,7 +227,7 @@ def test_they_read_running_medians_up_to_the_edge(seed: int) -> None:
 def test_stairs_are_read_at_their_ends() -> None:
     stairs = np.repeat(LR[::4], 4)[: len(LR)]
     made = curve(noise=0.0)
-    read = estimates(Curve(stairs, made.loss, made.auc), ENTROPY, CHANCE)
+    read = estimates(Curve(stairs, made.loss, made.values), CHANCE)
     readings = [read.steepest, read.valley, 10 * read.minimum_tenth]
     assert all(np.isclose(stairs, rate, rtol=1e-12).any() for rate in readings)
 
@@ -260,15 +276,15 @@ def test_more_seeds_can_only_lower_the_peak() -> None:
 
 def test_three_evaluations_are_a_curve_and_two_are_none() -> None:
     # Running medians of five, the ends repeated, are 0.5, 0.4 and 0.2: steepest from the second on.
-    read = estimates(curve_of(0.5, 0.4, 0.2, math.nan), ENTROPY, CHANCE)
+    read = estimates(curve_of(0.5, 0.4, 0.2, math.nan), CHANCE)
     assert (read.steepest, read.valley, read.minimum_tenth) == (2.0, 1.0, 0.4)
-    read = estimates(curve_of(0.5, 0.4, math.nan), ENTROPY, CHANCE)
+    read = estimates(curve_of(0.5, 0.4, math.nan), CHANCE)
     assert (read.steepest, read.valley, read.minimum_tenth) == (2.0, 2.0, 0.2)
 
 
 def test_a_curve_that_diverges_at_once_still_gives_a_reading() -> None:
     made = curve(rise_at=1e9)
     made.loss[1:] = math.nan
-    read = estimates(made, ENTROPY, CHANCE)
+    read = estimates(made, CHANCE)
     assert read.edge.lr == LR[0] and read.edge.diverged
     assert replace(read).minimum_tenth == LR[0] / 10

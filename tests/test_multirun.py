@@ -130,3 +130,29 @@ def test_a_sweep_directory_that_cannot_be_written(bsscale: Bsscale, sweep: str) 
     done = bsscale("-m", *SMALL, f"hydra.sweep.dir={sweep}", "seed=0,1")
     assert done.code == 1
     assert "cannot be written" in done.text and "Traceback" not in done.text
+
+
+def test_a_sweep_that_starts_nothing_leaves_the_saved_configuration(
+    bsscale: Bsscale, tmp_path: Path
+) -> None:
+    small = (*SMALL, "budget_passes=null", "budget_samples=4096", *SWEEP)
+    assert bsscale("-m", *small, "seed=0,1").code == 0
+    before = (tmp_path / "sweep" / "multirun.yaml").read_bytes()
+    refused = bsscale("-m", *small, "seed=0,1", "gpus=2")
+    assert refused.code == 1 and "hydra.sweep.dir=PATH" in refused.text, refused.text
+    assert "hydra.run.dir" not in refused.text
+    assert bsscale("-m", *small, "seed=0,1,2", "dry_run=true").code == 0
+    assert (tmp_path / "sweep" / "multirun.yaml").read_bytes() == before
+
+
+def test_a_sweep_with_a_failed_job_ends_with_1_whatever_its_task(
+    bsscale: Bsscale, tmp_path: Path
+) -> None:
+    small = [each for each in SMALL if not each.startswith("budget")]
+    ramp = ("task.ramp.lr_range_test_min_lr=1e5", "task.ramp.lr_range_test_max_lr=1e6")
+    done = bsscale(
+        "-m", *small, *SWEEP, "task=range_test", "task.seeds=1", "task.evaluations=10", *ramp
+    )
+    assert done.code == 1, done.text
+    assert "diverged within" in done.text and "try lower ones" in done.text
+    assert not list((tmp_path / "sweep").rglob("preset.yaml"))

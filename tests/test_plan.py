@@ -197,3 +197,27 @@ def test_stairs_that_a_half_has_no_steps_for_are_warned_of() -> None:
 def test_without_a_baseline_base_lr_must_be_given_and_the_error_says_how_to_find_it() -> None:
     with pytest.raises(ConfigError, match="-m schedule=fixed gpus=1"):
         plan(base_lr=None, micro_batch=7)
+
+
+def test_a_target_that_no_evaluation_can_confirm_is_warned_of() -> None:
+    two = {"target": 0.6, "eval_interval_samples": 2048, "budget_samples": 4096}
+    assert plan(**two).warnings == ()
+    for fewer in ({"budget_samples": 2048}, {"eval_interval_samples": 4096}):
+        [warning] = plan(**two | fewer).warnings
+        assert "cannot be reached" in warning and "eval_interval_samples=" in warning
+        assert plan(**two | fewer).with_target(None, "none").warnings == ()
+
+
+def test_a_budget_that_is_rounded_up_by_much_is_warned_of() -> None:
+    small = {"samples_per_pass": 20_000, "eval_interval_samples": 2048, "budget_samples": None}
+    [warning] = plan(**small, budget_passes=0.01).warnings
+    assert "budget_passes=0.01 is 200 samples, and the budget is 2,048" in warning
+    assert plan(**small, budget_passes=1.0).warnings == ()
+
+
+@pytest.mark.parametrize("count", ["gpus", "micro_batch", "budget_samples", "grad_accum"])
+def test_numbers_that_no_training_has(count: str) -> None:
+    with pytest.raises(ConfigError, match="is above 9e"):
+        plan(**{count: 10**400})
+    with pytest.raises(ConfigError, match="budget_passes"):
+        plan(budget_samples=None, budget_passes=1e308)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from bsscale.errors import ConfigError
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import read_run
 from bsscale.schedules.options import RangeTestConfig
+from bsscale.stats.range_test import Curve
 from bsscale.study.options import RangeTestOptions
 from bsscale.study.range_test import range_test
 from tests.conftest import SMALL, Finished
@@ -136,3 +138,26 @@ def test_training_after_a_test_is_training_without_one(tmp_path: Path) -> None:
     range_test(replace(config, budget_samples=None), dataset, tmp_path)
     after = trained()
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_rates_that_are_all_too_high_suggest_nothing(tmp_path: Path) -> None:
+    ramp = replace(EXPONENTIAL, lr_range_test_min_lr=1e5, lr_range_test_max_lr=1e6)
+    refused(tmp_path, ramp, "diverged within 1 evaluations of the lowest rate")
+
+
+def test_a_test_that_learns_nothing_suggests_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flat = Curve(np.geomspace(0.1, 1, 10), np.full(10, 2.0), np.full(10, 0.5))
+    monkeypatch.setattr("bsscale.study.range_test._curve", lambda _: flat)
+    refused(tmp_path, EXPONENTIAL, "no evaluation was better than chance")
+
+
+def refused(directory: Path, ramp: RangeTestConfig, fact: str) -> None:
+    task = RangeTestOptions(ramp=ramp, seeds=1, evaluations=10)
+    config = small_config(task=task, base_lr=None, budget_samples=None)
+    with pytest.raises(ConfigError, match=fact) as caught:
+        range_test(config, load_dataset(config.dataset), directory)
+    assert "try lower ones" in caught.value.remedy
+    assert not (directory / "preset.yaml").exists()
+    assert not (directory / "range_test.json").exists()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from bsscale.errors import RecordsError
+from bsscale.files.checked import write_checked
 from bsscale.files.replace import write_json
 from bsscale.records.environment import describe_environment
 from bsscale.records.evaluation import EvalPoint, encode, read_evals
@@ -199,3 +202,35 @@ def test_the_environment_names_the_commit_of_the_checkout() -> None:
     git = ["git", "-C", str(root), "rev-parse", "HEAD"]
     head = subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
     assert describe_environment("cpu")["git_commit"] == head
+
+
+def test_files_follow_the_umask(tmp_path: Path) -> None:
+    for mask in (0o022, 0o077):
+        before = os.umask(mask)
+        try:
+            directory = tmp_path / oct(mask)
+            with Records(directory) as records:
+                records.finish(RUN)
+            arrays = {"a": np.zeros(3)}
+            write_checked(directory / "a.safetensors", arrays, "")
+            write_checked(directory / "a.safetensors", arrays, "")
+        finally:
+            os.umask(before)
+        files = [each for each in directory.iterdir() if each.is_file()]
+        assert len(files) == 3
+        assert {each.stat().st_mode & 0o777 for each in files} == {0o666 & ~mask}
+
+
+def test_what_a_killed_start_was_writing_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    left = [
+        tmp_path / ".run.json.0a1b2c3d.part",
+        tmp_path / ".model.safetensors.part",
+        tmp_path / "checkpoints" / ".step-000000100.safetensors.part",
+    ]
+    for path in left:
+        path.write_text("half of it")
+    (tmp_path / "mine.part").write_text("not a file of ours")
+    Records(tmp_path).close()
+    assert not any(path.exists() for path in left)
+    assert (tmp_path / "mine.part").exists()

@@ -33,7 +33,9 @@ from bsscale.records.run_record import RunRecord
 from bsscale.schedules.options import LinearScalingConfig, OneCycleConfig
 from bsscale.terminal.progress import Progress
 from bsscale.training.loop import train
+from bsscale.training.outcome import record_failure
 from bsscale.training.recorded_run import RunSpec
+from bsscale.training.resume import find_start
 from bsscale.training.run import run, run_together
 from tests.engines.runs import DEFAULTS
 from tests.helpers import MODELS, Bomb, Watched, damaged, prepare, small_config
@@ -413,3 +415,14 @@ def test_weights_of_another_model_do_not_fit(tmp_path: Path) -> None:
     )
     with pytest.raises(BsscaleError, match="does not fit the model"):
         carried_out(CONFIG, tmp_path)
+
+
+def test_a_failed_run_without_evaluations_is_not_replaced_by_another_one(tmp_path: Path) -> None:
+    plan, dataset = prepare(small_config())
+    record_failure(RunSpec(plan, tmp_path, arm="fixed"), "it broke", dataset)
+    before = (tmp_path / "run.json").read_bytes()
+    assert find_start(tmp_path, plan).checkpoint is None  # the same run begins again
+    other, _ = prepare(small_config(base_lr=0.2))
+    with pytest.raises(ConfigError, match="holds a failed run of another configuration"):
+        find_start(tmp_path, other)
+    assert (tmp_path / "run.json").read_bytes() == before

@@ -84,6 +84,7 @@ def test_every_schedule_has_a_file_that_builds_it(hydra: None) -> None:
     extra = {
         "scaled": ["schedule.factor=4"],
         "deepspeed": ["schedule.config={type: WarmupLR, params: {}}"],
+        "custom": ["schedule._target_=tests.own_parts.Wave"],
     }
     for name, config_type in SCHEDULES.items():
         config = configured(f"schedule={name}", *extra.get(name, []))

@@ -19,7 +19,10 @@ from filelock import FileLock
 
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks import TASKS
-from bsscale.errors import ConfigError
+from bsscale.config import TrackerOptions
+from bsscale.errors import ConfigError, RecordsError
+from bsscale.study.arms import make_arms
+from bsscale.study.work import Work
 from tests.composing import composed, hydra
 from tests.conftest import Finished
 from tests.helpers import require_slurm
@@ -210,6 +213,13 @@ def test_a_run_that_cannot_be_read_is_never_deleted(
         ("task.arms.fixed.schedule.name=cycle", "is no schedule"),
         ("+task.arms.fixed.preset=true", "preset=true with schedule fixed"),
         ("+task.arms.fixed.colour=red", "colour"),
+        ("+task.arms.fixed.gpus=true", "gpus in task.arms.fixed"),
+        ("+task.arms.fixed.preset=perhaps", "preset in task.arms.fixed"),
+        ("task.arms.fixed=3", "is no arm"),
+        ("+task.arms={../../x:{schedule:{name:fixed}}}", "has the name '../../x'"),
+        ("+task.arms={.hidden:{schedule:{name:fixed}}}", "has the name '.hidden'"),
+        ("task.budget_factor=inf", "task.budget_factor=inf"),
+        ("task.lowest_lr=0", "task.lowest_lr=0"),
         ("+task.arms.fixed.schedule.colour=red", "colour"),
     ],
 )
@@ -221,6 +231,24 @@ def test_what_cannot_be_studied_is_refused_before_training(
     with pytest.raises(ConfigError, match=re.escape(fact)):
         TASKS["study"].check(Job(cfg, None))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_boolean_of_an_arm_is_one_however_it_is_written(hydra: None) -> None:
+    for word, preset in (("no", False), ("false", False), ("yes", True)):
+        cfg = composed(*STUDY, f"task.arms.onecycle.preset={word}")
+        [arm] = [
+            each
+            for each in make_arms(Job(cfg, None).config.task, 4)  # type: ignore[arg-type]
+            if each.name == "onecycle"
+        ]
+        assert arm.preset is preset
+
+
+def test_a_work_of_a_study_stays_in_its_directory() -> None:
+    run = {"where": "../../x", "arm": "a", "schedule": {"name": "fixed"}, "tracked": False}
+    work = Work(study=None, runs=[run])
+    with pytest.raises(RecordsError, match="outside its study"):
+        work.specs(None, TrackerOptions("none"))  # type: ignore[arg-type]
 
 
 def test_two_processes_do_not_carry_out_one_study(bsscale: Bsscale, tmp_path: Path) -> None:

@@ -119,11 +119,51 @@ def test_a_rate_that_is_a_tensor_stays_that_tensor() -> None:
     assert float(own) == 0.125
     apply_rates(optimizer, 0.25, None)
     assert optimizer.param_groups[0]["lr"] is own
-    scheduler.load_state_dict(scheduler.state_dict() | {"last_epoch": 2})
+    scheduler.load_state_dict(scheduler.state_dict() | {"last_epoch": 2, "_last_lr": [0.25]})
     assert float(own) == 0.25
 
 
+def test_the_state_of_another_schedule_is_refused() -> None:
+    saved = attach(one_group(), OneCycle(0.1, 0.8, 10))
+    for _ in range(3):
+        saved.optimizer.step()
+        saved.step()
+    other = attach(one_group(), OneCycle(0.1, 0.4, 10))
+    with pytest.raises(ConfigError, match="the state is that of another schedule: after 3 updates"):
+        other.load_state_dict(saved.state_dict())
+    assert other.last_epoch == 0 and other.get_last_lr() == [0.1]
+
+
 # --- Parameter groups ---
+
+
+def one_group() -> Optimizer:
+    return SGD(model_of(0).parameters(), lr=0.1, momentum=0.9)
+
+
+def test_a_group_that_is_added_later_follows_the_schedule() -> None:
+    optimizer = one_group()
+    scheduler = attach(optimizer, CYCLE)
+    optimizer.add_param_group({"params": model_of(1).parameters(), "lr": 0.5})
+    optimizer.step()
+    scheduler.step()
+    assert [group["lr"] for group in optimizer.param_groups] == [CYCLE.lr(1)] * 2
+    assert [group["momentum"] for group in optimizer.param_groups] == [CYCLE.momentum(1)] * 2
+    assert scheduler.get_last_lr() == [CYCLE.lr(1)] * 2
+
+
+def test_a_group_that_is_added_where_groups_are_scaled_has_a_remedy_that_works() -> None:
+    optimizer = one_group()
+    scheduler = attach(optimizer, CYCLE, ratios=[4.0])
+    optimizer.step()
+    scheduler.step()
+    optimizer.add_param_group({"params": model_of(1).parameters(), "lr": 0.5})
+    with pytest.raises(ConfigError, match="1 parameter groups more") as caught:
+        scheduler.step()
+    assert "attach the schedule again" in caught.value.remedy
+    again = attach(optimizer, CYCLE, ratios=[4.0, 1.0])
+    again.load_state_dict(scheduler.state_dict() | {"last_epoch": 1})
+    assert again.get_last_lr() == [4 * CYCLE.lr(1), CYCLE.lr(1)]
 
 
 def two_groups() -> Optimizer:

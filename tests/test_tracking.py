@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,10 @@ from typing import Any
 import pytest
 
 from bsscale.config import TrackerOptions
+from bsscale.errors import ConfigError
 from bsscale.files.replace import write_json
+from bsscale.objectives import Criterion
+from bsscale.planning.checks import check_config
 from bsscale.records.evaluation import EvalPoint, encode, read_evals
 from bsscale.records.run_record import RunRecord, read_run, write_run
 from bsscale.records.writer import Records
@@ -24,6 +28,7 @@ from bsscale.tracking import tracker as tracking
 from bsscale.tracking.options import WandbOptions
 from bsscale.tracking.tracker import Mirror, NoTracker, WandbTracker, make_tracker
 from tests.conftest import SMALL, Finished
+from tests.helpers import small_config
 from tests.report_records import write_run_of
 from tests.test_records import RUN
 
@@ -145,7 +150,7 @@ def test_every_job_of_a_multirun_is_a_run_of_its_own_and_one_compares(
     for arm, curve in written["curves"].items():
         key = f"auc/{arm}"
         rows = [(row["samples"], row[key]) for row in history(comparison) if key in row]
-        assert rows == [(point["samples"], point["median_auc"]) for point in curve]
+        assert rows == [(point["samples"], point["median"]) for point in curve]
     assert all(list(row)[-1] == "samples" or "samples" in row for row in history(comparison))
     [table] = sweep.glob("wandb/offline-run-*/files/media/table/arms_*.table.json")
     content = json.loads(table.read_text())
@@ -170,7 +175,10 @@ def test_no_tracker_is_none(tmp_path: Path) -> None:
 
 
 def test_training_goes_on_if_wandb_cannot_start(bsscale: Bsscale, tmp_path: Path) -> None:
-    done = bsscale(*ON, "hydra.run.dir=run", "tracker.mode=sideways")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "wandb.py").write_text("raise ImportError('it is broken')")
+    path = os.pathsep.join([str(Path(__file__).parent.parent), str(tmp_path / "broken")])
+    done = bsscale(*ON, "hydra.run.dir=run", PYTHONPATH=path)
     assert done.code == 0, done.text
     assert read_run(tmp_path / "run").status == "exhausted"
     assert done.text.count("W&B failed") == 1
@@ -213,15 +221,16 @@ class Run:
     def __init__(self, id):
         self.id, self.summary = id, {}
         self.starting_step = int(os.environ.get("FAKE_STARTING_STEP", "0"))
-    def define_metric(self, *_, **__): pass
+    def define_metric(self, metric, **told): _do("define_metric", metric=metric, **told)
     def log(self, row, step, commit=False):
-        _do("log", step=step, samples=row.get("samples"))
+        _do("log", step=step, samples=row.get("samples"), keys=list(row))
     def log_artifact(self, _): _do("artifact")
     def finish(self, exit_code=0):
         _do("finish", exit_code=exit_code, summary=self.summary, id=self.id)
 
 def init(id, mode, resume, **_):
-    _do("init", id=id, mode=mode, resume=resume)
+    agent = [name for name in os.environ if name in ("WANDB_RUN_ID", "WANDB_SWEEP_ID")]
+    _do("init", id=id, mode=mode, resume=resume, agent=sorted(agent))
     if mode == "online":
         _do("online")
     return Run(id)
@@ -248,10 +257,13 @@ class Fake:
         self.processes.append(Mirror())
         return self.processes[-1]
 
-    def tracker(self, process: Mirror, directory: Path, **config: Any) -> WandbTracker:
+    def tracker(
+        self, process: Mirror, directory: Path, criterion: Criterion | None = None, **config: Any
+    ) -> WandbTracker:
         return WandbTracker(
-            WandbOptions(**config), directory, name="x", group=None, job_type="y", process=process
-        )
+            WandbOptions(**config), directory, name="x", group=None, job_type="y",
+            criterion=criterion, process=process,
+        )  # fmt: skip
 
     def calls(self, name: str) -> list[dict[str, Any]]:
         path = self._directory / "calls.jsonl"
@@ -299,6 +311,32 @@ def test_every_evaluation_is_sent_once_and_in_order(fake: Fake, tmp_path: Path) 
     once = [(number, 100 * number) for number in range(50)]
     assert sorted(logged, key=str) == sorted([*once, (49, None)] * 2, key=str)  # None: the table
     assert [call["exit_code"] for call in fake.calls("finish")] == [0, 0]
+
+
+def test_the_summary_has_the_best_value_in_the_direction_of_the_metric(
+    fake: Fake, tmp_path: Path
+) -> None:
+    write_records(tmp_path / "run", range(3))
+    fake.tracker(fake.process(), tmp_path / "run", Criterion("log_loss", "min")).finish()
+    [told] = [call for call in fake.calls("define_metric") if call["metric"] == "log_loss"]
+    assert (told["summary"], told["step_metric"]) == ("min", "samples")
+    assert "auc" not in {call["metric"] for call in fake.calls("define_metric")}
+
+
+def test_a_comparison_names_each_curve_after_the_metric_of_its_arm(
+    fake: Fake, tmp_path: Path
+) -> None:
+    write_run_of(tmp_path / "a", "by AUC", 0, 200_000)
+    write_run_of(
+        tmp_path / "b", "by loss", 0, 300_000, metric="log_loss", direction="min", target=0.5
+    )
+    write_json(tmp_path / "comparison.json", compare([tmp_path / "a", tmp_path / "b"]).as_dict())
+    WandbTracker(
+        WandbOptions(), tmp_path, name="comparison", group=str(tmp_path), job_type="comparison",
+        comparison=tmp_path / "comparison.json", process=fake.process(),
+    ).finish()  # fmt: skip
+    keys = {key for call in fake.calls("log") for key in call["keys"]}
+    assert keys == {"samples", "auc/by AUC", "log_loss/by loss", "arms"}
 
 
 def test_a_comparison_shows_curves_and_ratios_whichever_arm_is_first(
@@ -457,3 +495,65 @@ def test_offline_means_that_no_network_is_even_asked_for(tmp_path: Path) -> None
     calls = trace.read_text()
     assert "AF_UNIX" in calls  # W&B's own process
     assert "AF_INET" not in calls
+
+
+@pytest.mark.parametrize("group", [None, "multirun"])
+def test_only_a_single_run_is_the_one_that_an_agent_has_started(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: str | None
+) -> None:
+    monkeypatch.setenv("WANDB_RUN_ID", "agents")
+    monkeypatch.setenv("WANDB_SWEEP_ID", "a-sweep")
+    fake.does("nothing")
+    process = fake.process()
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_records(tmp_path / name, range(2))
+        WandbTracker(
+            WandbOptions(), tmp_path / name, name="x", group=group, job_type="y", process=process
+        ).finish()
+    begun = fake.calls("init")
+    if group is None:
+        assert begun[0]["id"] == "agents" and begun[0]["agent"]
+    else:
+        assert len({call["id"] for call in begun} | {"agents"}) == 3
+        assert not any(call["agent"] for call in begun)
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "mode"),
+    [
+        (None, None, "offline"),
+        (None, "", "offline"),
+        (None, "online", "online"),
+        (None, "dryrun", "offline"),
+        ("online", "", "online"),
+        ("online", "disabled", "disabled"),
+    ],
+)
+def test_the_mode(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, environment: str | None, mode: str
+) -> None:
+    if environment is not None:
+        monkeypatch.setenv("WANDB_MODE", environment)
+    options = WandbOptions(mode=given)
+    options.check()
+    assert options.mode_now == mode
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "fact"),
+    [
+        (WandbOptions(mode="onlin"), "", "tracker.mode=onlin"),
+        (WandbOptions(), "onlin", "WANDB_MODE=onlin"),
+        (WandbOptions(project="team/ctr"), "", "contains '/'"),
+        (WandbOptions(project=""), "", "0 characters"),
+        (WandbOptions(project="x" * 129), "", "129 characters"),
+    ],
+)
+def test_what_wandb_would_refuse_is_refused_before_training(
+    monkeypatch: pytest.MonkeyPatch, options: WandbOptions, environment: str, fact: str
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", environment)
+    with pytest.raises(ConfigError, match=re.escape(fact)) as caught:
+        check_config(small_config(tracker=options))
+    assert caught.value.remedy

@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import io
+from argparse import Namespace
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, Override
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, QuotedString
 from hydra.errors import HydraException
 
 from bsscale.cli.hydra_internals import flags_parser
+from bsscale.cli.words import HELP, suggested
 from bsscale.config import Config
 from bsscale.errors import ConfigError
 
-__all__ = ["CommandLine", "check_arguments"]
+__all__ = ["CommandLine", "check_arguments", "ordered"]
 
-# What an option is called elsewhere.
-_ELSEWHERE = {
-    "batch_size": "micro_batch",
-    "device": "executor.device",
-    "epochs": "budget_passes",
-    "learning_rate": "base_lr",
-    "lr": "base_lr",
-    "wandb": "tracker",
-}
-
-
-# Groups where the name is what the code looks a part up by; elsewhere it is a label.
-_NAMED = ("task", "schedule", "optimizer", "executor", "tracker")
+# Groups of which every run has one.
+_MADE = ("dataset", "model", "objective")
+_GROUPS = (*_MADE, "task", "optimizer", "schedule", "executor", "tracker")
+# What may be removed: arms of a study, and arguments of a data set or a model.
+_REMOVABLE = ("task.arms.", "dataset.", "model.", "objective.", "hydra.")
+# What of Hydra's own may be added to: plugins, callbacks, logging and environment variables.
+_HYDRA_TAKES = tuple(
+    f"hydra.{each}"
+    for each in ("launcher", "sweeper", "callbacks", "hydra_logging", "job_logging", "job.", "env")
+)
 
 
 @dataclass(frozen=True)
@@ -72,19 +70,12 @@ def check_arguments(
         For a flag that does not exist, an argument that is not key=value, an option or a choice
         that is misspelt, and several values without -m. Hydra reports the rest.
     """
-    parser = flags_parser()
-    with redirect_stderr(io.StringIO()) as said:
-        try:
-            flags, unknown = parser.parse_known_args(list(arguments))
-        except SystemExit as end:
-            if not end.code:  # --version, which has answered
-                raise
-            fact = said.getvalue().strip().splitlines()[-1].partition("error: ")[2]
-            raise ConfigError(fact, "python -m bsscale --help lists the options") from None
+    flags, unknown = _parsed_flags(arguments)
     if unknown:
         raise _unknown_flag(unknown[0], list(arguments))
     if flags.shell_completion:
         return CommandLine(False, [], [])
+    _check_flags(flags)
     overrides = [_parsed(word, choices) for word in flags.overrides]
     folders = [] if flags.config_dir is None else [Path(flags.config_dir)]
     command = CommandLine(flags.help, _chosen(overrides), folders)
@@ -104,6 +95,37 @@ def check_arguments(
             f"sweep over them: python -m bsscale -m {several[0]} ..., or give one value of {key}",
         )
     return command
+
+
+def ordered(arguments: Sequence[str]) -> list[str]:
+    """The same command line with its options before its flags, as Hydra reads them."""
+    flags = list(arguments)
+    overrides: list[str] = _parsed_flags(arguments)[0].overrides
+    for each in overrides:
+        flags.remove(each)
+    return [*overrides, *flags]
+
+
+def _parsed_flags(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
+    """Hydra's flags, wherever they stand, and what is no flag of Hydra's."""
+    with redirect_stderr(io.StringIO()) as said:
+        try:
+            return flags_parser().parse_known_intermixed_args(list(arguments))
+        except SystemExit as end:
+            if not end.code:  # --version, which has answered
+                raise
+            fact = said.getvalue().strip().splitlines()[-1].partition("error: ")[2]
+            raise ConfigError(fact, HELP) from None
+
+
+def _check_flags(flags: Namespace) -> None:
+    modes = [name for name in ("run", "multirun", "cfg", "info") if getattr(flags, name)]
+    if len(modes) > 1:
+        raise ConfigError(
+            f"--{modes[0]} and --{modes[1]} ask for two things", f"leave --{modes[1]} out"
+        )
+    if flags.resolve and not flags.cfg:
+        raise ConfigError("--resolve without --cfg does nothing", "write --cfg job --resolve")
 
 
 def _unknown_flag(flag: str, arguments: list[str]) -> ConfigError:
@@ -126,7 +148,7 @@ def _parsed(word: str, choices: Mapping[str, Collection[str]]) -> Override:
         raise ConfigError(f"{word!r} is not key=value", remedy)
     try:
         return OverridesParser.create().parse_override(word)
-    except HydraException:
+    except (HydraException, ValueError):  # (numbers of more than 4300 digits)
         key, _, value = word.partition("=")
         quoted = value.replace('"', '\\"')
         raise ConfigError(
@@ -145,23 +167,64 @@ def _check(override: Override, choices: Mapping[str, Collection[str]]) -> None:
             raise ConfigError(
                 f"{override.input_line} lacks a plus sign", f"write +{override.input_line}"
             )
-        raise ConfigError(
-            f"there is no option {group}",
-            _suggested(group, options) + "python -m bsscale --help lists the options",
-        )
+        raise ConfigError(f"there is no option {group}", suggested(group, options) + HELP)
+    if override.is_delete():
+        _check_deletion(override, choices)
+        return
     owner, _, option = group.rpartition(".")
-    if option == "name" and owner in _NAMED:
+    if option == "name" and owner in _GROUPS and owner not in _MADE:
         raise ConfigError(
             f"{override.input_line} would change the name of the {owner}, and not the {owner}",
             f"write {owner}=NAME; there are {', '.join(sorted(choices[owner]))}",
         )
+    if isinstance(override.value(), IntervalSweep):
+        raise ConfigError(
+            f"{override.input_line} names an interval, and a sweep takes single values",
+            f"list them: {group}=A,B,C, or {group}=range(FIRST,LAST,STEP)",
+        )
+    if override.is_add() and group in (*_GROUPS, "experiment"):
+        raise ConfigError(
+            f"{override.input_line} would add a second {group}",
+            f"write it without the plus: {(override.input_line or '').lstrip('+')}",
+        )
+    if override.is_add() and group.startswith("hydra.") and not group.startswith(_HYDRA_TAKES):
+        raise ConfigError(f"{override.input_line} adds an option to Hydra that it has not", HELP)
     for each in _values(override):
+        if isinstance(each, int) and abs(each) > 10**300:
+            raise ConfigError(
+                f"{group} is a number of {len(str(abs(each)))} digits", "give a smaller one"
+            )
+        chooses = group in _GROUPS or (group == "experiment" and each is not None)
+        if chooses and not isinstance(each, str | QuotedString):
+            raise ConfigError(
+                f"{override.input_line} chooses no {group}", _choose(group, choices[group])
+            )
         if group in choices and isinstance(each, str) and each not in choices[group]:
             raise ConfigError(
                 f"there is no {group}={each}",
-                _suggested(each, choices[group], f"{group}=")
+                suggested(each, choices[group], f"{group}=")
                 + f"there are {', '.join(sorted(choices[group]))}",
             )
+
+
+def _check_deletion(override: Override, choices: Mapping[str, Collection[str]]) -> None:
+    """An option that is taken away leaves nothing in its place."""
+    group = override.key_or_group
+    if group in _GROUPS:
+        raise ConfigError(
+            f"{override.input_line}: no run is without a {group}", _choose(group, choices[group])
+        )
+    if not group.startswith(_REMOVABLE):
+        raise ConfigError(
+            f"{override.input_line} cannot be removed",
+            f"leave it out for its default; ~task.arms.NAME removes an arm of a study; {HELP}",
+        )
+
+
+def _choose(group: str, known: Collection[str]) -> str:
+    if group == "tracker":
+        return "write tracker=none to mirror nothing"
+    return f"write {group}=NAME; there are {', '.join(sorted(known))}"
 
 
 def _values(override: Override) -> Sequence[object]:
@@ -176,10 +239,3 @@ def _chosen(overrides: Sequence[Override]) -> list[tuple[str, str]]:
         for value in _values(override)
         if isinstance(value, str) and "." not in override.key_or_group
     ]
-
-
-def _suggested(word: str, known: Collection[str], before: str = "") -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    if not before and word in _ELSEWHERE:
-        close = [_ELSEWHERE[word]]
-    return f"did you mean {before}{close[0]}? " if close else ""

@@ -13,10 +13,13 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from bsscale.cli.jobs import keep_saved_configuration
+from bsscale.cli.launchers.checked import CheckedLauncher
+from bsscale.cli.saved import SavedSweep
 from bsscale.cli.study_jobs import IN_THIS_PROCESS
 from bsscale.cli.tasks import TASKS
 from bsscale.errors import BsscaleError
 from bsscale.planning.world import World
+from bsscale.terminal.console import say_error
 
 if TYPE_CHECKING:
     from bsscale.config import TrackerOptions
@@ -36,11 +39,11 @@ class Around(Callback):
         """Refuse a launcher that has nothing to start, and a directory that cannot be written."""
         HydraConfig.instance().set_config(config)
         launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
-        if launcher not in IN_THIS_PROCESS and not TASKS[config.task.name].starts_jobs:
-            print(
-                f"error: hydra/launcher={launcher} starts a sweep's runs, and this is one run\n"
-                "  -> add -m (a sweep may be of one run), or leave hydra/launcher out",
-                file=sys.stderr,
+        name = OmegaConf.select(config, "task.name", throw_on_resolution_failure=False)
+        if launcher not in IN_THIS_PROCESS and name in TASKS and not TASKS[name].starts_jobs:
+            say_error(
+                f"hydra/launcher={launcher} starts a sweep's runs, and this is one run\n"
+                "  -> add -m (a sweep may be of one run), or leave hydra/launcher out"
             )
             sys.exit(1)
         world = World.here()
@@ -52,6 +55,7 @@ class Around(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse a sweep directory that cannot be written."""
         _try_directory(Path(config.hydra.sweep.dir))
+        SavedSweep.remember(Path(config.hydra.sweep.dir))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Let the task conclude the sweep; exit with 1 if a job failed."""
@@ -63,7 +67,7 @@ class Around(Callback):
         except BsscaleError as error:
             log.error("error: %s", error)
             good = False
-        if not good:
+        if not good or CheckedLauncher.any_failed:
             sys.exit(1)
 
 
@@ -75,5 +79,5 @@ def _try_directory(directory: Path) -> None:
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        print(f"error: {unwritable(directory, error)}", file=sys.stderr)
+        say_error(str(unwritable(directory, error)))
         sys.exit(1)

@@ -10,19 +10,25 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 import bsscale
-from bsscale.cli.arguments import check_arguments
+from bsscale.cli.arguments import check_arguments, ordered
+from bsscale.cli.composed import check_composed
+from bsscale.cli.explain import explained
 from bsscale.cli.help import help_text
+from bsscale.cli.hydra_internals import report_errors_by
 from bsscale.cli.jobs import Job
+from bsscale.cli.launchers.checked import FAILED
 from bsscale.cli.launchers.register import LAUNCHERS, register_launchers
 from bsscale.cli.processes import own_overrides
 from bsscale.cli.store import CONFIG_DIRECTORY, SWEEPS_DIRECTORY, choices, register_schemas
 from bsscale.cli.tasks import TASKS
+from bsscale.cli.tasks.task import refuse_replaced
 from bsscale.errors import BsscaleError, ConfigError
 from bsscale.planning.world import World
-from bsscale.terminal.console import print_anything
+from bsscale.terminal.console import flushed, nobody_listens, print_anything, say_error
 
 __all__ = ["carry_out", "main"]
 
@@ -42,29 +48,39 @@ def main() -> None:
             try:
                 print(help_text(folders, SWEEPS_DIRECTORY, LAUNCHERS, command.chosen), flush=True)
             except BrokenPipeError:  # the reader has seen enough
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                nobody_listens(sys.stdout)
             return
-        sys.argv[1:] = own_overrides(sys.argv[1:], World.here())
+        here = _working_directory()
+        sys.argv[1:] = ordered(own_overrides(sys.argv[1:], World.here()))
     except BsscaleError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say_error(str(error))
         sys.exit(1)
     register_schemas()
     register_launchers()
+    report_errors_by(_report)
     # As `python -m` does: the user's own modules lie where the command is typed.
-    if (here := str(Path.cwd())) not in sys.path:
+    if here not in sys.path:
         sys.path.insert(0, here)
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _terminated)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) == signal.SIG_DFL:  # (nohup ignores a hangup)
+            signal.signal(ending, _terminated)
     hydra.main(version_base="1.3", config_path=str(CONFIG_DIRECTORY), config_name="config")(
         carry_out
     )()
 
 
-def carry_out(cfg: DictConfig) -> None:
-    """Carry out one composed job; what Hydra and its launchers call."""
-    job = Job(cfg, HydraConfig.get(), function=carry_out)
-    world = World.here()
+def carry_out(cfg: DictConfig) -> str | None:
+    """Carry out one composed job; what Hydra and its launchers call.
+
+    Returns
+    -------
+    `FAILED` for a job of a sweep that was refused or failed; the sweep goes on, and ends with 1.
+    """
+    hydra_config, world = HydraConfig.get(), World.here()
+    sweep = hydra_config.mode == RunMode.MULTIRUN
     try:
+        check_composed(cfg, hydra_config)
+        job = Job(cfg, hydra_config, function=carry_out)
         name = job.options.name
         task = TASKS[name]
         if world is not None and world.size > 1 and not task.one_run:
@@ -72,26 +88,48 @@ def carry_out(cfg: DictConfig) -> None:
                 f"task={name} in {world.size} processes that {world.source} has started",
                 f"start it once: python -m bsscale task={name} ...",
             )
+        refuse_replaced(task, name, hydra_config.overrides.task)
         task.check(job)
         if job.dry_run:
             log.info("%s\n", task.describe(job))
         else:
             task.run(job)
     except Exception as error:
-        own_fault = isinstance(error, BsscaleError)
+        known = explained(error)
+        own_fault = known is not None
         if own_fault:
-            log.error("error: %s", error)
+            log.error("error: %s", known)
         # A failing job of a multirun must not end the others; the comparison lists it. The error
         # of a rank above 0 is raised: the launcher reports it, its directory does not.
-        if job.sweep is not None and (world is None or world.rank == 0):
+        if sweep and (world is None or world.rank == 0):
             if not own_fault:
                 log.exception("the job failed")
-        elif own_fault and job.sweep is None:
+            return FAILED
+        if own_fault and not sweep:
             sys.exit(1)
-        else:
-            raise
+        raise
+    return None
 
 
-def _terminated(*_: object) -> None:
-    """SIGTERM, where nobody else handles it: the exit code that a shell gives it."""
-    sys.exit(128 + signal.SIGTERM)
+def _working_directory() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError as error:
+        raise ConfigError(
+            f"the working directory is gone: {error.strerror}", "change to one that exists: cd PATH"
+        ) from error
+
+
+def _report(error: Exception) -> None:
+    """Print what a user can act on; what else there is, Hydra prints with its traceback."""
+    if isinstance(error, BrokenPipeError) and not flushed(sys.stdout):
+        sys.exit(1)  # ``--cfg job | head``
+    known = explained(error)
+    if known is not None and os.environ.get("HYDRA_FULL_ERROR") != "1":
+        say_error(str(known))
+        sys.exit(1)
+
+
+def _terminated(number: int, _: object) -> None:
+    """A signal that nobody else handles: the exit code that a shell gives it."""
+    sys.exit(128 + number)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hydra._internal import utils
 from hydra._internal.callbacks import Callbacks
-from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
@@ -14,13 +14,36 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
-__all__ = ["flags_parser", "launcher_of_sweep", "register_launcher"]
+__all__ = ["flags_parser", "launcher_of_sweep", "register_launcher", "report_errors_by"]
 
 # Hydra instantiates a launcher only under a name in hydra_plugins, the namespace that it scans for
 # installed plugins. A class can be registered under such a name without a package of that name.
 _NAMESPACE = "hydra_plugins.bsscale."
 
-flags_parser = get_args_parser
+flags_parser = utils.get_args_parser
+
+
+def report_errors_by(report: Callable[[Exception], None]) -> None:
+    """Let `report` see every error that Hydra is about to report, for the rest of this process.
+
+    Parameters
+    ----------
+    report
+        Ends the process if it has reported the error; returns to leave it to Hydra.
+    """
+    hydras_own = utils.run_and_report
+
+    def run_and_report(func: Any) -> Any:
+        def reported() -> Any:
+            try:
+                return func()
+            except Exception as error:
+                report(error)
+                raise
+
+        return hydras_own(reported)
+
+    utils.run_and_report = run_and_report
 
 
 def register_launcher(

@@ -12,10 +12,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from bsscale.cli.study_jobs import LaunchedJobs, jobs_of
+from bsscale.cli.words import HELP, suggested
 from bsscale.config import Config, TaskOptions
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
+from bsscale.optimizers import CustomConfig
 from bsscale.records.identity import arm_label
+from bsscale.schedules.checks import joined
+from bsscale.schedules.options import CustomScheduleConfig
 
 if TYPE_CHECKING:
     from bsscale.data import Dataset
@@ -164,9 +168,7 @@ def typed_config(cfg: DictConfig) -> Config:
     """
     given: dict[str, Any] = {str(key): cfg[key] for key in cfg if key != "hydra"}
     if unknown := sorted(given.keys() - {field.name for field in fields(Config)}):
-        raise _no_option(
-            unknown[0], given[unknown[0]], "python -m bsscale --help lists the options"
-        )
+        raise _no_option(unknown[0], given[unknown[0]], HELP)
     for key, value in given.items():
         if OmegaConf.is_config(value):
             given[key] = _typed(key, value)
@@ -176,20 +178,35 @@ def typed_config(cfg: DictConfig) -> Config:
 def _typed(group: str, node: Any) -> Any:
     """The options of a group; raises ConfigError for one that was added and does nothing."""
     options = OmegaConf.to_object(node)
-    if is_dataclass(options):
+    if isinstance(options, CustomConfig | CustomScheduleConfig):
         known = {field.name for field in fields(options)}
-        if unknown := sorted(str(key) for key in node if key not in known):
-            name, key = getattr(options, "name", group), unknown[0]
-            raise _no_option(
-                f"{group}.{key}",
-                node[key],
-                f"python -m bsscale {group}={name} --help lists the options of {group}={name}",
-            )
+        own = {str(key): getattr(options, str(key)) for key in node if key not in known}
+        return replace(options, options=joined(group, options.options, own))
+    name = getattr(options, "name", group)
+    _refuse_added(
+        group, options, node, f"python -m bsscale {group}={name} --help lists the options of "
+        f"{group}={name}",
+    )  # fmt: skip
     return options
 
 
+def _refuse_added(where: str, options: Any, node: Any, remedy: str) -> None:
+    if not is_dataclass(options):
+        return
+    known = {field.name for field in fields(options)}
+    for key in node:
+        if key not in known:
+            raise _no_option(f"{where}.{key}", node[key], remedy)
+        if OmegaConf.is_config(node[key]):
+            _refuse_added(f"{where}.{key}", getattr(options, key), node[key], remedy)
+
+
 def _no_option(key: str, value: Any, remedy: str) -> ConfigError:
-    return ConfigError(f"+{key}={value}: there is no option {key}, so that it does nothing", remedy)
+    top = [field.name for field in fields(Config)]
+    guess = suggested(key.rpartition(".")[2], (), top=top)
+    return ConfigError(
+        f"+{key}={value}: there is no option {key}, so that it does nothing", guess + remedy
+    )
 
 
 def keep_saved_configuration(cfg: DictConfig, directory: Path) -> None:

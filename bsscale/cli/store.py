@@ -10,8 +10,9 @@ from omegaconf import OmegaConf
 
 from bsscale import config
 from bsscale.cli.tasks import TASKS
-from bsscale.optimizers import OPTIMIZERS
-from bsscale.schedules.options import SCHEDULES
+from bsscale.optimizers import OPTIMIZERS, CustomConfig
+from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig
+from bsscale.schedules.options.scaling import SCALINGS
 from bsscale.tracking.options import WandbOptions
 
 __all__ = ["CONFIG_DIRECTORY", "SWEEPS_DIRECTORY", "choices", "register_schemas"]
@@ -28,9 +29,13 @@ SCHEMAS: dict[str, Any] = {
     "tracker/none": config.TrackerOptions,
     "tracker/wandb": WandbOptions,
     **{f"optimizer/{name}": options for name, options in OPTIMIZERS.items()},
+    "optimizer/custom": CustomConfig,
     **{f"task/{name}": task.options for name, task in TASKS.items()},
     **{f"schedule/{name}": options for name, options in SCHEDULES.items()},
+    **{f"scaling/{name}": options for name, options in SCALINGS.items()},
 }
+# What takes options of the user's own, beside those that it declares.
+ANY_OPTION = (CustomConfig, CustomScheduleConfig)
 
 
 def register_schemas() -> None:
@@ -41,6 +46,8 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     for path, node in SCHEMAS.items():
         group, _, name = path.rpartition("/")
+        if node in ANY_OPTION:
+            node = OmegaConf.structured(node, flags={"struct": False})
         store.store(group="_schema/" + group if group else "_schema", name=name, node=node)
     # (A second entry on Hydra's search path would make every folder beside sweeps/ a group.)
     for sweep in sorted(SWEEPS_DIRECTORY.glob("*.yaml")):

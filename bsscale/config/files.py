@@ -8,9 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from bsscale.errors import ConfigError
 from bsscale.schedules import checks
@@ -38,21 +38,48 @@ def read_yaml(option: str, path: str) -> dict[str, Any]:
     ConfigError
         If there is no such file, or no mapping in it.
     """
+    text = _read(option, path)
+    remedy = "give a YAML file of plain keys and values"
     try:
+        # A few lines of aliases of aliases would grow without bound.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise ConfigError(f"{option}={path} holds YAML aliases (*NAME)", remedy)
         # OmegaConf reads 1e-3 as a number; plain YAML 1.1 wants 1.0e-3.
-        content = OmegaConf.to_container(OmegaConf.create(_read(option, path)))
-    except (YAMLError, OmegaConfBaseException, AssertionError) as error:
-        raise ConfigError(f"{option}={path} is not YAML: {error}", "give a YAML file") from None
-    return _mapping(option, path, content)
+        content = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+    except (yaml.YAMLError, OmegaConfBaseException, AssertionError, ValueError) as error:
+        raise ConfigError(f"{option}={path} is not YAML: {error}", remedy) from None
+    except RecursionError:
+        raise ConfigError(f"{option}={path} is nested too deeply", remedy) from None
+    values = _mapping(option, path, content)
+    if not values:
+        raise ConfigError(
+            f"{option}={path} holds no options",
+            "give a file of keys with values; a file may be empty because what wrote it was ended",
+        )
+    _refuse_interpolations(values, f"{option}={path}")
+    return values
 
 
 def read_json(option: str, path: str) -> dict[str, Any]:
     """The object in a JSON file. Takes and raises what `read_yaml` does."""
+    remedy = "give a JSON file"
     try:
-        content = json.loads(_read(option, path))
+        content = json.loads(_read(option, path), object_pairs_hook=_unique)
     except ValueError as error:
-        raise ConfigError(f"{option}={path} is not JSON: {error}", "give a JSON file") from None
+        raise ConfigError(f"{option}={path} is not JSON: {error}", remedy) from None
+    except RecursionError:
+        raise ConfigError(f"{option}={path} is nested too deeply", remedy) from None
     return _mapping(option, path, content)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose keys are all different: of two values, one would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} is given twice")
+    return found
 
 
 def typed(config: type[C], values: Mapping[str, Any], where: str) -> C:
@@ -63,21 +90,33 @@ def typed(config: type[C], values: Mapping[str, Any], where: str) -> C:
     ConfigError
         For an unknown option or a value of the wrong type.
     """
+    _refuse_interpolations(values, where)
     checks.keys(values, [field.name for field in fields(config)], where)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(config), dict(values))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, OverflowError, RecursionError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"in {where}: {reason}", "give a value of that type") from None
+        key = getattr(error, "full_key", None) or "a value"
+        raise ConfigError(f"{key} in {where}: {reason}", "give a value of that type") from None
     made = OmegaConf.to_object(merged)
     assert isinstance(made, config)
     return made
 
 
+def _refuse_interpolations(values: Mapping[str, Any], where: str) -> None:
+    """They could read the environment, secrets included, into the records."""
+    for key, value in values.items():
+        if "${" in f"{key}{value}":
+            raise ConfigError(
+                f"{where} refers to something else: {key}: {value}",
+                "give plain values: what is read from a file is not resolved",
+            )
+
+
 def _read(option: str, path: str) -> str:
     try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return Path(path).expanduser().read_text(encoding="utf-8-sig")  # (with a BOM or without)
+    except (OSError, ValueError, RuntimeError) as error:  # (no such user's ~)
         raise ConfigError(
             f"{option}={path} cannot be read: {error}",
             f"give a file; relative paths start from {Path.cwd()}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 from bsscale.errors import BsscaleError, ConfigError
 from bsscale.objectives import Metric, Objective
 from bsscale.objectives.metric import Floats
+from bsscale.schedules import checks
 
 __all__ = ["build_objective", "check_metrics"]
 
@@ -38,7 +39,7 @@ def build_objective(config: Mapping[str, Any]) -> Objective:
         If something of it cannot be imported, or is not what it should be.
     """
     name, target = str(config.get("name", "")), str(config.get("_target_"))
-    make = _imported("objective._target_", target)
+    make = checks.imported("objective._target_", target, "bsscale.objectives.Regression")
     options = {k: v for k, v in config.items() if k not in ("name", "_target_", "metrics")}
     try:
         objective = make(**options)
@@ -47,7 +48,8 @@ def build_objective(config: Mapping[str, Any]) -> Objective:
     except Exception as error:
         raise ConfigError(
             f"objective._target_={target} cannot be made: {error}",
-            f"its options are: {_parameters(make)}",
+            "its options are: "
+            + ", ".join(n for n in checks.parameters_of(make) if n not in ("name", "added")),
         ) from error
     if not isinstance(objective, Objective):
         raise ConfigError(
@@ -142,7 +144,11 @@ def _metric(name: str, config: Any) -> Metric:
     for key, value in numbers.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ConfigError(f"{where}.{key}={value!r} is not a number", "give a number")
-    function = _imported(f"{where}._target_", config.get("_target_"))
+    function = checks.imported(
+        f"{where}._target_",
+        str(config.get("_target_", "")),
+        "sklearn.metrics.average_precision_score",
+    )
     options = {key: value for key, value in config.items() if key not in _METRIC_OPTIONS}
     chance = numbers["at_chance"]
     return Metric(
@@ -164,30 +170,6 @@ def _check_name(name: str) -> None:
             f"{name!r} cannot be the name of a metric",
             f"give a name of letters, digits and _ that is none of {', '.join(_RESERVED)}",
         )
-
-
-def _imported(option: str, target: Any) -> Callable[..., Any]:
-    from hydra.utils import get_object
-
-    try:
-        found = get_object(target)
-    except Exception as error:
-        raise ConfigError(
-            f"{option}={target} cannot be imported: {_line(error)}",
-            "check the path; your own module must be importable (installed, or on PYTHONPATH)",
-        ) from error
-    if not callable(found):
-        raise ConfigError(f"{option}={target} cannot be called", "name a class or a function")
-    made: Callable[..., Any] = found
-    return made
-
-
-def _parameters(function: Callable[..., Any]) -> str:
-    try:
-        names = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return "unknown"
-    return ", ".join(name for name in names if name not in ("name", "added")) or "none"
 
 
 def _line(error: Exception) -> str:

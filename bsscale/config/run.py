@@ -13,6 +13,7 @@ from omegaconf import MISSING
 
 from bsscale.optimizers import OptimizerConfig
 from bsscale.schedules.options import ScheduleConfig
+from bsscale.schedules.options.scaling import ScalingConfig
 
 __all__ = ["Config", "ExecutorOptions", "TaskOptions", "TrackerOptions"]
 
@@ -46,6 +47,9 @@ class TrackerOptions:
 
     name: str = MISSING
 
+    def check(self) -> None:
+        """Raise ConfigError for values with which nothing could be mirrored."""
+
 
 @dataclass
 class Config:
@@ -57,6 +61,7 @@ class Config:
     objective: dict[str, Any] = field(default_factory=lambda: dict(BINARY))
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    scaling: ScalingConfig = field(default_factory=ScalingConfig)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
     tracker: TrackerOptions = field(default_factory=TrackerOptions)
     gpus: int | None = None

@@ -8,10 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 from bsscale.data.checks import check_dataset
-from bsscale.data.dataset import ArrayStream, Dataset, Samples, Schema, TrainStream
+from bsscale.data.dataset import ArrayStream, ColumnFacts, Dataset, Samples, Schema, TrainStream
 from bsscale.errors import BsscaleError, DataError
 
-__all__ = ["ArrayStream", "Dataset", "Samples", "Schema", "TrainStream", "load_dataset"]
+__all__ = [
+    "ArrayStream",
+    "ColumnFacts",
+    "Dataset",
+    "Samples",
+    "Schema",
+    "TrainStream",
+    "load_dataset",
+]
 
 
 def load_dataset(config: Mapping[str, Any]) -> Dataset:

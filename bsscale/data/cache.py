@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 
 from bsscale.data.checks import check_dataset
-from bsscale.data.dataset import ArrayStream, Dataset, Samples, Schema
+from bsscale.data.dataset import ArrayStream, ColumnFacts, Dataset, Samples, Schema
 from bsscale.errors import BsscaleError
 from bsscale.files.checked import Arrays, DamagedError, read_checked, write_checked
 
 __all__ = ["PREPARATION_VERSION", "cache_directory", "cached", "content_key"]
 
 # Raise it whenever the same source and parameters come to give other arrays.
-PREPARATION_VERSION = 1
+PREPARATION_VERSION = 2
 
-_FORMAT_VERSION = 3
+_FORMAT_VERSION = 4
 _SPLITS = ("train", "validation", "test")
 # Name within a split -> element type and number of dimensions.
 _ARRAYS = {"categorical": (np.int32, 2), "numeric": (np.float32, 2), "label": (np.float32, 1)}
@@ -130,6 +130,7 @@ def _write(path: Path, key: str, dataset: Dataset) -> None:
         "data_key": dataset.key,
         "schema": vars(dataset.schema),
         "notes": dataset.notes,
+        "columns": [vars(column) for column in dataset.columns],
         "best_possible": dataset.best_possible,
     }
     write_checked(path, arrays, json.dumps(described))
@@ -178,5 +179,6 @@ def _decode(arrays: Arrays, described: dict[str, Any], key: str) -> Dataset:
         test,
         best_possible=described["best_possible"],
         notes=tuple(described["notes"]),
+        columns=tuple(ColumnFacts(**column) for column in described["columns"]),
         prepared_key=str(described["data_key"]),
     )

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from bsscale.data.order import SampleOrder
 from bsscale.errors import DataError
 
-__all__ = ["ArrayStream", "Dataset", "Samples", "Schema", "TrainStream"]
+__all__ = ["ArrayStream", "ColumnFacts", "Dataset", "Samples", "Schema", "TrainStream"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,34 @@ class Schema:
                 "the data set has no feature column",
                 "name at least one categorical or numeric column",
             )
+
+
+@dataclass(frozen=True)
+class ColumnFacts:
+    """What is known of a column of the source, for people; no part of the data's identity.
+
+    Attributes
+    ----------
+    name
+        As in the source.
+    role
+        categorical, numeric, label, time or unused.
+    type
+        Of its values in the source, such as text, integer, float or a type of Parquet.
+    cardinality
+        Number of ids of a categorical field, the unknown one included; None for others.
+    missing_share
+        Share of the rows without a value.
+    note
+        What a reader should look at, such as "row number"; empty for most.
+    """
+
+    name: str
+    role: str
+    type: str
+    cardinality: int | None = None
+    missing_share: float = 0.0
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,6 +168,8 @@ class Dataset:
         The metric on the validation split of the process that made the labels, where it is known.
     notes
         What a reader should know, one sentence each ("9,430 of 336,776 flights have no …").
+    columns
+        The columns of the source, where the loader describes them.
     arguments
         What a stream was made with: part of its identity, since its samples have no end.
     prepared_key
@@ -152,6 +182,7 @@ class Dataset:
     test: Samples
     best_possible: float | None = None
     notes: tuple[str, ...] = ()
+    columns: tuple[ColumnFacts, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     prepared_key: str | None = None
 

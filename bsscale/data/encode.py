@@ -116,7 +116,13 @@ def encode(
     Dataset
         Categorical ids follow the sort order of the categories from 1; 0 is unknown: missing,
         unseen in training or rare. Numeric columns have mean 0 and standard deviation 1 over the
-        training rows (a constant column is 0); a missing, infinite or NaN value is 0, the mean.
+        training rows (a column that is constant there is 0); a missing, infinite or NaN value is
+        0, the mean.
+
+    Raises
+    ------
+    DataError
+        A number is so far from the others that float32 cannot hold its standardized value.
     """
     schema_ids = [
         _encode_categorical(frame[name], rows.train, min_count=min_count) for name in categorical
@@ -177,9 +183,27 @@ def _encode_numeric(
     for index, column in enumerate(columns):
         values[:, index] = column.cast(pl.Float64).to_numpy()
     values[~np.isfinite(values)] = np.nan
-    # A column without any training value has no statistics: it is missing everywhere.
-    values[:, np.isnan(values[train]).all(axis=0)] = 0.0
+    # A column without any training value has no statistics: it is missing everywhere. One of a
+    # single value would keep no more than the rounding of its mean.
+    unknown = np.isnan(values[train]).all(axis=0)
+    values[:, unknown] = 0.0
+    low, high = np.nanmin(values[train], axis=0), np.nanmax(values[train], axis=0)
     with np.errstate(all="ignore"):
-        standard = StandardScaler().fit(values[train]).transform(values).astype(np.float32)
-    # Not finite: missing, or so far out that float32 cannot hold it.
-    return np.where(np.isfinite(standard), standard, np.float32(0.0))
+        scaler = StandardScaler().fit(values[train])
+        standard = scaler.transform(values)
+        # The scaler takes a spread that is small beside the mean for rounding: here it is none.
+        for index in np.flatnonzero((scaler.scale_ == 1.0) & (high > low)).tolist():
+            shifted = values[:, index] - low[index]
+            mean, std = np.nanmean(shifted[train]), np.nanstd(shifted[train])
+            standard[:, index] = (shifted - mean) / std
+        standard[:, low == high] = np.where(np.isnan(values[:, low == high]), np.nan, 0.0)
+        narrow = standard.astype(np.float32)
+    lost = np.argwhere(np.isfinite(values) & ~np.isfinite(narrow))
+    if len(lost):
+        row, column_index = lost[0]
+        raise DataError(
+            f"column {columns[column_index].name!r} has {values[row, column_index]:g}, too far "
+            "from the training rows' values to be standardized",
+            "give a smaller number, or none: the value counts as missing then",
+        )
+    return np.where(np.isnan(narrow), np.float32(0.0), narrow)

@@ -24,6 +24,8 @@ from bsscale.engines.checkpointed import (
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
 from bsscale.objectives.torch_form import losses_of
+from bsscale.optimizers.groups import torch_optimizer
+from bsscale.optimizers.state import OptimizerState
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.schedules.torch_form import apply_rates
@@ -88,7 +90,9 @@ class EagerEngine:
         self._module.to(self.device, self.dtype)
         if self.rank > 0:  # ranks draw dropout masks of their own
             torch.manual_seed((plan.config.seed + self.rank * 0x9E3779B97F4A7C15) % 2**63)
-        self.optimizer = config.optimizer.torch_optimizer(self._module.parameters())
+        self.optimizer, self._lr_ratios = torch_optimizer(self._module, plan.groups)
+        named = dict(self._module.named_parameters())
+        self._optimizer_state = OptimizerState(self.optimizer, named)
         self._forward: nn.Module = self._module
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._loss_count = 0
@@ -104,10 +108,7 @@ class EagerEngine:
         if self.rank > 0:
             return {}
         arrays = {MODEL + name: _array(tensor) for name, tensor in self._named_tensors().items()}
-        for name, parameter in self._module.named_parameters():
-            for key, value in self.optimizer.state[parameter].items():
-                if isinstance(value, Tensor):
-                    arrays[f"{OPTIMIZER}{name}.{key}"] = _array(value)
+        arrays |= {OPTIMIZER + name: array for name, array in self._optimizer_state.save().items()}
         for rank, (_, *random) in enumerate(ranks):
             for device, state in zip(("cpu", "cuda"), random, strict=False):
                 arrays[f"{RANDOM}{device}.{rank}"] = state
@@ -121,8 +122,9 @@ class EagerEngine:
     def advance(self, updates: int) -> None:
         """Take that many updates."""
         for _ in range(updates):
-            schedule = self.plan.schedule
-            apply_rates(self.optimizer, schedule.lr(self._step), schedule.momentum(self._step))
+            schedule, step = self.plan.schedule, self._step
+            lr, momentum = schedule.lr(step), schedule.momentum(step)
+            apply_rates(self.optimizer, lr, momentum, self._lr_ratios)
             self._update(self._step)
             self._step += 1
 
@@ -152,15 +154,15 @@ class EagerEngine:
         constant = {name for name, _ in self._module.named_buffers()}  # in stacked runs
         for name, tensor in self._named_tensors().items():
             restore(tensor, arrays, MODEL + name, optional=name in constant)
-        for name, parameter in self._module.named_parameters():
-            prefix = f"{OPTIMIZER}{name}."
-            state = self.optimizer.state[parameter]
-            for key in [key.removeprefix(prefix) for key in arrays if key.startswith(prefix)]:
-                # (torch counts the updates of a parameter on the CPU)
-                state[key] = torch.empty(()) if key == "step" else torch.empty_like(parameter)
-                restore(state[key], arrays, prefix + key)
-            if state and "momentum_buffer" not in state and prefix + "step" not in arrays:
-                state["step"] = torch.tensor(float(checkpoint.step))  # stacked runs count for all
+        own = {
+            key.removeprefix(OPTIMIZER): arrays[key] for key in arrays if key.startswith(OPTIMIZER)
+        }
+        self._optimizer_state.load(own)
+        if self.plan.config.optimizer.stackable:
+            for name, parameter in self._module.named_parameters():
+                state = self.optimizer.state[parameter]
+                if state and "momentum_buffer" not in state and f"{name}.step" not in own:
+                    state["step"] = torch.tensor(float(checkpoint.step))  # stacks count for all
         sums = arrays[LOSS_SUM]
         own = sums[self.rank] if len(sums) == self.plan.processes else sums.mean()
         self._loss_sum.fill_(float(own))

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bsscale.files.replace import start_file
+
 __all__ = ["Arrays", "DamagedError", "read_checked", "write_checked"]
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -49,7 +51,9 @@ def write_checked(path: Path, arrays: Mapping[str, npt.NDArray[Any]], text: str)
     # One writer at a time, so that what a killed one left under this name is overwritten.
     temporary = path.with_name(f".{path.name}.part")
     try:
+        mode = start_file(temporary)
         safetensors.numpy.save_file(contiguous, temporary, metadata)
+        temporary.chmod(mode)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

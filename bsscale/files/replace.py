@@ -5,27 +5,46 @@ from __future__ import annotations
 import json
 import math
 import os
-import tempfile
+import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["plain", "replace_text", "write_json"]
+__all__ = ["plain", "remove_unfinished", "replace_text", "start_file", "write_json"]
+
+# Of a file that is being written; what a killed process left under such a name is no file yet.
+_UNFINISHED = ".*.part"
 
 
 def replace_text(path: Path, text: str) -> None:
     """Replace `path` atomically by `text`; its directory must exist."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with temporary.open("x", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def start_file(path: Path) -> int:
+    """Begin a file anew; gives its mode as the umask has it.
+
+    For writers that make files of a mode of their own, which is to be set to this one afterwards.
+    """
+    path.unlink(missing_ok=True)
+    path.touch()
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Remove what killed processes were writing in `directory`, where nobody else is writing."""
+    for path in directory.glob(_UNFINISHED):
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Any) -> None:

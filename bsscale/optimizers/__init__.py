@@ -2,6 +2,7 @@
 
 from bsscale.optimizers.adagrad import AdagradConfig
 from bsscale.optimizers.adam import AdamConfig, AdamWConfig
+from bsscale.optimizers.custom import CustomConfig
 from bsscale.optimizers.lamb import LambConfig
 from bsscale.optimizers.optimizer import OptimizerConfig
 from bsscale.optimizers.sgd import SGDConfig
@@ -11,12 +12,13 @@ __all__ = [
     "AdagradConfig",
     "AdamConfig",
     "AdamWConfig",
+    "CustomConfig",
     "LambConfig",
     "OptimizerConfig",
     "SGDConfig",
 ]
 
-# By the name of their file in conf/optimizer.
+# Those with a rule of their own here, by the name of their file in conf/optimizer.
 OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
     "sgd": SGDConfig,
     "adam": AdamConfig,

@@ -28,6 +28,10 @@ class AdagradConfig(OptimizerConfig):
     search_range = (3e-3, 3.0)
     range_test_range = (1e-3, 30.0)
 
+    @property
+    def zero_gradients_change_nothing(self) -> bool:
+        return self.weight_decay == 0
+
     def check(self) -> None:
         super().check()
         if not self.eps > 0:

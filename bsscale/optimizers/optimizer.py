@@ -22,6 +22,8 @@ Ints = npt.NDArray[np.int64]
 
 # Where finding the touched rows starts to cost less than updating all of them.
 SPARSE_ROWS = 20_000
+# What the rule over stacked runs consists of.
+_STACKED = ("states", "coefficients", "update")
 
 
 @dataclass
@@ -42,7 +44,7 @@ class OptimizerConfig:
         The option that a schedule's momentum replaces; None where there is none.
     search_range, range_test_range
         Where a search for the learning rate begins (a study), and between which rates a range test
-        grows it.
+        grows it; asked for by `rates_to_search` and `rates_to_test`.
     """
 
     name: str = "???"  # (missing, as OmegaConf spells it)
@@ -64,6 +66,11 @@ class OptimizerConfig:
         momentum: float = getattr(self, self.momentum_option)
         return momentum
 
+    @property
+    def follows_lr(self) -> bool:
+        """Whether every update depends on the learning rate that is set for it."""
+        return True
+
     def momentum_gain(self, momentum: float) -> float:
         """How much higher the learning rate may be at another momentum than the configured one.
 
@@ -75,11 +82,49 @@ class OptimizerConfig:
         """Whether an embedding table of so many rows is updated only where a batch touched it."""
         if isinstance(self.sparse, bool):
             return self.sparse
-        exact = self.elementwise and self.momentum_now is None and self.weight_decay == 0
-        return exact and rows >= SPARSE_ROWS
+        return self.elementwise and self._knows_touched_rows() and rows >= SPARSE_ROWS
+
+    @property
+    def zero_gradients_change_nothing(self) -> bool:
+        """Whether an element whose gradient is zero keeps its value and its state, to the bit.
+
+        To be said by the class that has the rule; of another one it is not believed.
+        """
+        return False
+
+    def _knows_touched_rows(self) -> bool:
+        of_property, of_rule = (
+            _owner(type(self), (name,)) for name in ("zero_gradients_change_nothing", "update")
+        )
+        return issubclass(of_property, of_rule) and self.zero_gradients_change_nothing
+
+    @property
+    def stackable(self) -> bool:
+        """Whether many runs can be trained by `update`: the rule of its own `torch_optimizer`.
+
+        A class that changes torch's form of another one, and not its stacked rule, has none.
+        """
+        return issubclass(_owner(type(self), _STACKED), _owner(type(self), ("torch_optimizer",)))
+
+    def rates_to_search(self) -> tuple[float, float]:
+        """Between which learning rates a search begins."""
+        return self.search_range
+
+    def rates_to_test(self) -> tuple[float, float]:
+        """Between which learning rates a range test grows them."""
+        return self.range_test_range
 
     def check(self) -> None:
         """Raise ConfigError for values that torch would refuse or that cannot train."""
+        of_torch, of_stacks = (
+            _owner(type(self), names) for names in (("torch_optimizer",), _STACKED)
+        )
+        if not issubclass(of_torch, of_stacks):
+            raise ConfigError(
+                f"{of_stacks.__name__} has a stacked rule of its own and the torch_optimizer of "
+                f"{of_torch.__name__}: one run would be trained by another rule",
+                f"write {of_stacks.__name__}.torch_optimizer",
+            )
         if not isinstance(self.sparse, bool) and self.sparse != "auto":
             raise ConfigError(
                 f"optimizer.sparse={self.sparse} is not one of its values",
@@ -161,3 +206,8 @@ class OptimizerConfig:
     def open_state(self, state: Tensor, c: Sequence[Tensor]) -> None:
         """Prepare the first state before gradients are added to it."""
         raise NotImplementedError
+
+
+def _owner(kind: type, names: Sequence[str]) -> type:
+    """The most derived class that defines one of `names`."""
+    return next(each for each in kind.__mro__ if any(name in vars(each) for name in names))

@@ -41,6 +41,10 @@ class SGDConfig(OptimizerConfig):
         """SGD moves the weights by lr / (1 − momentum) in the long run."""
         return (1 - momentum) / (1 - self.momentum)
 
+    @property
+    def zero_gradients_change_nothing(self) -> bool:
+        return self.momentum == 0 and self.weight_decay == 0
+
     def check(self) -> None:
         super().check()
         if self.nesterov and self.momentum == 0:

@@ -16,6 +16,10 @@ __all__ = ["check_config", "check_labels"]
 STREAM_SAMPLES = 4096
 
 
+# Up to here every integer is a float; no training has so many samples.
+MOST = 2**53
+
+
 def check_config(config: Config) -> None:
     """Raise ConfigError for values that no data set or machine could make right."""
     for key, count in (
@@ -29,6 +33,8 @@ def check_config(config: Config) -> None:
     ):
         if count is not None and count < 1:
             raise ConfigError(f"{key}={count} is below 1", f"give {key}=1 or more")
+        if count is not None and count > MOST:
+            raise ConfigError(f"{key}={count} is above {MOST:.0e}", "give a smaller number")
     if isinstance(config.workers, bool) or not (
         config.workers == "auto" or (isinstance(config.workers, int) and config.workers >= 1)
     ):
@@ -56,8 +62,10 @@ def check_config(config: Config) -> None:
             f"budget_samples={config.budget_samples} and budget_passes={passes} name one length",
             "give one of them",
         )
-    if passes is not None and not 0 < passes < math.inf:
-        raise ConfigError(f"budget_passes={passes} is not a positive number", "8 is the default")
+    if passes is not None and not 0 < passes <= MOST:
+        raise ConfigError(
+            f"budget_passes={passes} is not a number of passes", "give a positive one, such as 8"
+        )
     _check_choice("precision", config.precision, ("fp32", "fp64", "bf16"))
     _check_choice("executor", config.executor.name, ("auto", "virtual", "ddp"))
     _check_choice("executor.device", config.executor.device, ("auto", "cpu", "cuda"))
@@ -67,6 +75,7 @@ def check_config(config: Config) -> None:
             "give auto, true or false",
         )
     config.optimizer.check()
+    config.tracker.check()
 
 
 def check_labels(config: Config, dataset: Dataset) -> None:

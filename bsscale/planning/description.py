@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+
 import numpy as np
 import numpy.typing as npt
 
-from bsscale.data import Dataset
+from bsscale.data import ColumnFacts, Dataset
+from bsscale.optimizers import OptimizerConfig
 from bsscale.planning.plan import Plan
 from bsscale.schedules import OneCycle
+from bsscale.terminal.numbers import metric_number
 
 __all__ = ["describe_plan"]
+
+# From so many on, only the columns with a note are listed.
+_MANY_COLUMNS = 50
 
 
 def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
@@ -22,7 +31,7 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
         executor += f", {plan.processes} processes x {plan.replicas_per_device} replicas"
     target = plan.target_source
     if plan.config.target is not None:
-        target = f"{plan.metric.title} {plan.config.target:.4f} ({plan.target_source})"
+        target = f"{plan.metric.title} {metric_number(plan.config.target)} ({plan.target_source})"
     rows = [
         ("run", f"{arm}, seed {plan.config.seed}"),
         ("executor", executor),
@@ -40,14 +49,61 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
         ),
         ("objective", _describe_objective(plan)),
         ("base_lr", f"{plan.base_lr:g} ({plan.base_lr_source})"),
+        ("scaling", _describe_scaling(plan)),
         ("schedule", _describe_rates(plan)),
         *((name, value) for name, value in _describe_phases(plan)),
         ("target", target),
     ]
     lines = [f"{name:>13}  {value}" for name, value in rows]
+    lines += [f"{name:>13}  {text}" for name, text in _describe_columns(dataset.columns)]
     lines += [f"{'note':>13}  {note}" for note in dataset.notes]
     lines += [f"{'warning':>13}  {warning}" for warning in plan.warnings]
     return "\n".join(lines)
+
+
+def _describe_columns(columns: Sequence[ColumnFacts]) -> list[tuple[str, str]]:
+    """One row a column: name, role, type, ids, missing share, note; of many, those with a note."""
+    shown = columns
+    rows = []
+    if len(columns) >= _MANY_COLUMNS:
+        shown = [column for column in columns if column.note]
+        counts = Counter(column.role for column in columns)
+        rows.append(", ".join(f"{count:,} {role}" for role, count in counts.items()))
+        if len(shown) > _MANY_COLUMNS:
+            rows.append(f"{len(shown):,} have notes; the first {_MANY_COLUMNS}:")
+            shown = shown[:_MANY_COLUMNS]
+    width = min(max((len(column.name) for column in shown), default=0), 30)
+    kind = max((len(column.type) for column in shown), default=0)
+    for column in shown:
+        ids = "" if column.cardinality is None else f"{column.cardinality:,} ids"
+        missing = f"{100 * column.missing_share:.2g}% missing" if column.missing_share else ""
+        note = f"<- {column.note}" if column.note else ""
+        name = column.name or repr(column.name)
+        parts = f"{name:<{width}}  {column.role:<11}  {column.type:<{kind}}  {ids:>11}"
+        rows.append(f"{parts}  {missing:<13}  {note}".rstrip())
+    return [("columns" if at == 0 else "", row) for at, row in enumerate(rows)]
+
+
+def _describe_scaling(plan: Plan) -> str:
+    """What the scaling rule multiplies the rate with, and which options it moves, by group."""
+    options = plan.config.scaling
+    if options.name == "none":
+        own = plan.config.schedule.scaling_rule
+        return "none" if own in (None, "none") else f"none; {own}, by the schedule"
+    rule, ratio = options.build(), float(plan.gpus)
+    dense, *others = plan.groups
+    parts = [f"rate x {rule.dense.lr_factor(ratio):.4g}"] if rule.dense.lr else []
+    parts += _changed_options(plan.config.optimizer, dense.optimizer)
+    for group in others:
+        factor = group.lr_ratio * rule.dense.lr_factor(ratio)
+        own_options = _changed_options(plan.config.optimizer, group.optimizer)
+        parts.append(f"{group.name}: {', '.join([f'rate x {factor:.4g}', *own_options])}")
+    return f"{options.name}: {'; '.join(parts)}" if parts else options.name
+
+
+def _changed_options(before: OptimizerConfig, after: OptimizerConfig) -> list[str]:
+    options = [(key, value, getattr(after, key)) for key, value in asdict(before).items()]
+    return [f"{key} {a:.4g} -> {b:.4g}" for key, a, b in options if a != b]
 
 
 def _describe_objective(plan: Plan) -> str:

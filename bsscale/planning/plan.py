@@ -11,16 +11,20 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
+import numpy as np
+
 from bsscale.config import Config
 from bsscale.config.objectives import build_objective
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.files.replace import plain
 from bsscale.objectives import Metric, Objective
+from bsscale.optimizers.groups import ParameterGroup
 from bsscale.planning import baselines
 from bsscale.planning.checks import check_config
 from bsscale.planning.devices import Devices
 from bsscale.planning.executor import choose_executor
+from bsscale.planning.scaling import scaled_schedule_and_groups
 from bsscale.planning.training_step import choose_training_step
 from bsscale.schedules import Schedule
 from bsscale.schedules.options import ScheduleContext
@@ -69,12 +73,13 @@ class Plan:
         Where base_lr comes from.
     schedule
         Learning rate and momentum of each update.
+    groups
+        The parameter groups: one, or dense and embeddings. Their options are those of the
+        configuration after the scaling rule.
     target_source
         Where the target comes from, or why there is none.
     checkpoint_interval_samples
         Samples between checkpoints.
-    warnings
-        What the user should know before training.
     """
 
     config: Config
@@ -94,9 +99,9 @@ class Plan:
     eval_interval_samples: int
     base_lr_source: str
     schedule: Schedule
+    groups: tuple[ParameterGroup, ...]
     target_source: str
     checkpoint_interval_samples: int
-    warnings: tuple[str, ...] = ()
 
     @property
     def gpus(self) -> int:
@@ -109,6 +114,33 @@ class Plan:
         """Best fixed learning rate at one GPU."""
         assert self.config.base_lr is not None  # (filled in)
         return self.config.base_lr
+
+    @property
+    def scaling(self) -> str | None:
+        """Name of the rule by which rates move with the batch: the run's, or its schedule's."""
+        config = self.config
+        return (
+            config.schedule.scaling_rule if config.scaling.name == "none" else config.scaling.name
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know before training."""
+        found = list(self.schedule.notes())
+        passes = self.config.budget_passes
+        if passes is not None and self.budget_samples > 1.1 * passes * self.samples_per_pass:
+            found.append(
+                f"budget_passes={passes:g} is {passes * self.samples_per_pass:,.0f} samples, and "
+                f"the budget is {self.budget_samples:,}: it ends with a whole evaluation interval; "
+                "budget_samples is taken as it stands"
+            )
+        if self.config.target is not None and self.next_evaluation(0) >= self.steps:
+            found.append(
+                "the budget ends with the first evaluation, and a target counts when the next one "
+                "confirms it, so that it cannot be reached: evaluate more often "
+                f"(eval_interval_samples={max(1, self.budget_samples // 10)}), or train for longer"
+            )
+        return tuple(found)
 
     @property
     def metric(self) -> Metric:
@@ -137,7 +169,8 @@ class Plan:
                 "model": config.model,
                 "objective": config.objective,
                 "metric": config.metric,
-                "optimizer": asdict(config.optimizer),
+                "optimizer": asdict(self.groups[0].optimizer),
+                **{group.name: asdict(group) for group in self.groups[1:]},
                 "schedule": schedule,
                 "clip_grad_norm": config.clip_grad_norm,
                 "precision": config.precision,
@@ -227,14 +260,15 @@ def make_plan(
     tuned = baselines.find(config)
     base_lr, base_lr_source = _base_lr(config, tuned)
     target, target_source = _target(config, metric, tuned)
-    schedule = config.schedule.build(
+    schedule, groups = scaled_schedule_and_groups(
+        config,
         ScheduleContext(
             base_lr=base_lr,
             gpus=gpus,
             global_batch=global_batch,
             samples_per_pass=samples_per_pass,
             momentum=config.optimizer.momentum_now,
-        )
+        ),
     )
     _check_schedule(config, schedule, steps, global_batch)
     return Plan(
@@ -255,9 +289,9 @@ def make_plan(
         eval_interval_samples=eval_interval,
         base_lr_source=base_lr_source,
         schedule=schedule,
+        groups=groups,
         target_source=target_source,
         checkpoint_interval_samples=config.checkpoint_interval_samples or samples_per_pass,
-        warnings=schedule.notes(),
     )
 
 
@@ -286,6 +320,12 @@ def _check_schedule(config: Config, schedule: Schedule, steps: int, global_batch
             f"train for longer: budget_samples={schedule.length * global_batch} or more",
         )
     schedule.check(steps)
+    if not config.optimizer.follows_lr and np.ptp(schedule.lr(np.arange(steps))) > 0:
+        raise ConfigError(
+            f"schedule={config.schedule.name} changes the learning rate, and optimizer="
+            f"{config.optimizer.name} as configured reads it at its first update only",
+            "give a constant rate (schedule=fixed), or another optimizer",
+        )
 
 
 def _base_lr(config: Config, tuned: baselines.Lookup) -> tuple[float, str]:

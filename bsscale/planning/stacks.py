@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
+from bsscale.optimizers import OptimizerConfig
 from bsscale.planning.plan import Plan
 from bsscale.planning.training_step import choose_training_step
 
@@ -180,16 +181,13 @@ def _width(runs: int, plan: Plan) -> int:
 def _what_they_share(plan: Plan) -> Any:
     """What has to be equal for runs to share a step."""
     config = plan.config
-    optimizer = asdict(config.optimizer)
-    moved = config.optimizer.momentum_option
-    if moved is not None and config.optimizer.momentum_now is not None:  # each run has its own
-        del optimizer[moved]
     return repr(
         (
             config.dataset,
             config.model,
             config.objective,
-            optimizer,
+            type(config.optimizer),  # (a class of its own may have the same options)
+            [_rule_of(group.optimizer) for group in plan.groups],
             plan.global_batch,
             config.precision,
             config.clip_grad_norm,
@@ -198,3 +196,11 @@ def _what_they_share(plan: Plan) -> Any:
             config.executor.compile,
         )
     )
+
+
+def _rule_of(optimizer: OptimizerConfig) -> dict[str, Any]:
+    """An optimizer's options, less the momentum: each run has its own, as it has its rates."""
+    options = asdict(optimizer)
+    if optimizer.momentum_option is not None and optimizer.momentum_now is not None:
+        del options[optimizer.momentum_option]
+    return options

@@ -57,6 +57,14 @@ def choose_training_step(
                 "executor.compile=true with executor=ddp", "only executor=virtual compiles its step"
             )
         step, reason = "eager", "ddp"
+    elif not config.optimizer.stackable:
+        rule = f"optimizer={config.optimizer.name}"
+        if wanted is True:
+            raise ConfigError(
+                f"executor.compile=true with {rule}, which has its own step() alone",
+                "give executor.compile=auto: it is trained run by run; or an optimizer that ships",
+            )
+        step, reason = "eager", f"{rule} has its own step() alone, run by run"
     elif config.precision == "bf16":
         if wanted is True:
             raise ConfigError(

@@ -22,6 +22,7 @@ from bsscale.records.evaluation import EvalPoint, encode, eval_point
 from bsscale.records.schema import FORMAT_VERSION, read_object, version_of
 
 __all__ = [
+    "FOLDER",
     "Checkpoint",
     "newest_checkpoint",
     "read_checkpoint",

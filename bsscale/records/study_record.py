@@ -9,6 +9,7 @@ import msgspec
 
 from bsscale.errors import RecordsError
 from bsscale.files.replace import write_json
+from bsscale.objectives import Criterion
 from bsscale.records.schema import FORMAT_VERSION, read_record
 from bsscale.records.version_1 import study_of_version_1
 
@@ -25,7 +26,7 @@ __all__ = [
 ]
 
 
-class RegisteredArm(msgspec.Struct, frozen=True, kw_only=True):
+class RegisteredArm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An arm as it was registered: see `bsscale.study.options.StudyArm`."""
 
     name: str
@@ -34,6 +35,7 @@ class RegisteredArm(msgspec.Struct, frozen=True, kw_only=True):
     rate: str
     preset: bool
     schedule: dict[str, Any]
+    scaling: dict[str, Any] | None = None
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,6 +59,11 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     direction: Literal["max", "min"] = "max"
     sampler_seed: int = 0
     data_key: str | None = None
+
+    @property
+    def criterion(self) -> Criterion:
+        """What the runs are judged by."""
+        return Criterion(self.metric, self.direction)
 
 
 class Amendment(msgspec.Struct, frozen=True):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Self
 
 from bsscale.files.locks import hold
-from bsscale.files.replace import replace_text
+from bsscale.files.replace import remove_unfinished, replace_text
+from bsscale.records.checkpoints import FOLDER
 from bsscale.records.directories import busy, cannot_go_on, refuse_occupied, unwritable
 from bsscale.records.evaluation import EvalPoint, encode
 from bsscale.records.run_record import RunRecord, write_run
@@ -44,6 +45,8 @@ class Records:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._lock = hold(directory / LOCK, busy(directory))
+            for each in (directory, directory / FOLDER):
+                remove_unfinished(each)
             (directory / "run.json").unlink(missing_ok=True)
             replace_text(directory / "evals.jsonl", "".join(_line(point) for point in kept or ()))
             self._evals = (directory / "evals.jsonl").open("ab", buffering=0)

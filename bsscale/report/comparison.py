@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bsscale.objectives import Criterion
 from bsscale.records.run_record import RunRecord
 from bsscale.report.read import FoundRun, LeftOut
 from bsscale.stats import (
@@ -31,7 +32,7 @@ class SeedResult:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """An arm's AUC after so many samples: the median of its runs, and the band around it."""
+    """An arm's metric after so many samples: the median of its runs, and the band around it."""
 
     samples: int
     median: float
@@ -50,7 +51,7 @@ class ArmSummary:
     study, role
         The study it is of, and what it is there: baseline, arm or control.
     gpus, target
-        Replicas, and the AUC that its runs were to reach.
+        Replicas, and the value of the metric that its runs were to reach.
     counts
         Runs by status.
     seeds
@@ -69,11 +70,11 @@ class ArmSummary:
         The same in words; None for a baseline.
     seeds_needed
         Estimate of the seeds that would tell the two apart; None where nothing can be said.
-    median_best_auc
-        Over the runs that trained.
+    median_best_value
+        Of the metric, over the runs that trained.
     curve
-        AUC over samples. A run that has stopped keeps its last AUC, or an arm's late curve would
-        be that of its slow runs alone.
+        The metric over samples. A run that has stopped keeps its last value, or an arm's late curve
+        would be that of its slow runs alone.
     runs
         All its runs, the failed ones too.
     """
@@ -94,7 +95,7 @@ class ArmSummary:
     ratio: RatioEstimate | None
     verdict: str | None
     seeds_needed: int | None
-    median_best_auc: float | None
+    median_best_value: float | None
     curve: tuple[CurvePoint, ...]
     runs: tuple[FoundRun, ...]
 
@@ -112,6 +113,11 @@ class ArmSummary:
     def record(self) -> RunRecord:
         """That of its first run."""
         return self.runs[0].record
+
+    @property
+    def criterion(self) -> Criterion:
+        """What its runs are judged by."""
+        return self.record.criterion
 
     def as_dict(self) -> dict[str, Any]:
         """Plain containers; censored numbers are None."""
@@ -134,7 +140,9 @@ class ArmSummary:
             "ratio_to_baseline": None if self.ratio is None else asdict(self.ratio),
             "verdict": self.verdict,
             "seeds_needed": self.seeds_needed,
-            "median_best_auc": self.median_best_auc,
+            "median_best_value": self.median_best_value,
+            "metric": self.criterion.name,
+            "direction": self.criterion.direction,
             "seeds": [asdict(result) for result in self.seeds],
         }
 
@@ -163,8 +171,13 @@ class Comparison:
         return self.failed + self.set_aside
 
     @property
+    def criteria(self) -> Sequence[Criterion]:
+        """What the arms are judged by, each once, in the order of the arms."""
+        return list(dict.fromkeys(arm.criterion for arm in self.arms))
+
+    @property
     def curves(self) -> Mapping[str, Sequence[tuple[int, float]]]:
-        """For each arm's label, samples and median AUC."""
+        """For each arm's label, samples and the median of the metric."""
         return {
             arm.arm: [(point.samples, point.median) for point in arm.curve] for arm in self.arms
         }
@@ -177,7 +190,7 @@ class Comparison:
             "set_aside": [asdict(each) for each in self.set_aside],
             "curves": {
                 arm.arm: [
-                    {"samples": p.samples, "median_auc": p.median, "low": p.low, "high": p.high}
+                    {"samples": p.samples, "median": p.median, "low": p.low, "high": p.high}
                     for p in arm.curve
                 ]
                 for arm in self.arms

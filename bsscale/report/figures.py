@@ -139,7 +139,7 @@ def schedule_chart(points: Points) -> alt.VConcatChart:
 
 
 def range_test_chart(
-    curves: Mapping[int, Curve], suggestion: Suggestion, criterion: Criterion
+    curves: Mapping[int, Curve], suggestion: Suggestion, criterion: Criterion, loss: str
 ) -> alt.VConcatChart:
     """Loss and metric over the learning rate (log), a line a seed, the suggestion marked.
 
@@ -149,15 +149,15 @@ def range_test_chart(
         For each seed, its evaluations.
     suggestion
         What follows from them.
-    criterion
-        The metric.
+    criterion, loss
+        The metric, and the name of the metric that is the validation loss.
     """
     import altair as alt
 
     rows = [
-        {"seed": str(seed), "lr": lr, "loss": loss, "value": value}
+        {"seed": str(seed), "lr": lr, "loss": each, "value": value}
         for seed, curve in curves.items()
-        for lr, loss, value in zip(
+        for lr, each, value in zip(
             curve.lr.tolist(), curve.loss.tolist(), curve.values.tolist(), strict=True
         )
     ]
@@ -166,14 +166,16 @@ def range_test_chart(
         "cycle_max_lr": suggestion.cycle_max_lr,
         "lowest edge": suggestion.spread["edge"][0],
     }
-    layers = range_test_layers(rows, marks, criterion)
-    return alt.vconcat(*(layer.properties(width=560, height=220) for layer in layers))
+    layers = range_test_layers(rows, marks, criterion, loss)
+    return alt.vconcat(
+        *(chart.properties(width=560, height=220) for _, chart in reversed(layers.values()))
+    )
 
 
 def range_test_layers(
-    rows: Points, marks: Mapping[str, float], criterion: Criterion
-) -> tuple[alt.LayerChart, alt.LayerChart]:
-    """The two parts of `range_test_chart`.
+    rows: Points, marks: Mapping[str, float], criterion: Criterion, loss: str
+) -> dict[str, tuple[str, alt.LayerChart]]:
+    """The parts of `range_test_chart`.
 
     Parameters
     ----------
@@ -181,12 +183,13 @@ def range_test_layers(
         ``seed`` (text), ``lr``, ``loss`` and ``value``; None or not finite where not defined.
     marks
         Learning rates to mark, by name.
-    criterion
-        The metric.
+    criterion, loss
+        The metric, and the name of the metric that is the validation loss.
 
     Returns
     -------
-    Loss, and metric, over the learning rate.
+    Metric, and loss, over the learning rate: a title and a chart for each name. One part, with the
+    metric's name, where the metric is the loss.
     """
     import altair as alt
 
@@ -195,12 +198,7 @@ def range_test_layers(
         for row in rows
         if row["lr"] is not None and row["lr"] > 0
     ]
-    # A diverging loss would flatten all that came before it, and one of 1e30 is not drawn at all.
-    finite = [point["loss"] for point in points if point["loss"] is not None]
-    highest = min(3 * min(finite, default=1.0), max(finite, default=1.0))
-    for point in points:
-        if point["loss"] is not None:
-            point["loss"] = min(point["loss"], 2 * highest)
+    cuts = {"loss": _cut(points, "loss", -1), "value": _cut(points, "value", criterion.sign)}
     seeds = list(dict.fromkeys(point["seed"] for point in points))
     legend = alt.Legend(
         orient="bottom", columns=1, title="seed", symbolType="stroke", symbolSize=700
@@ -219,7 +217,12 @@ def range_test_layers(
         strokeDash=alt.StrokeDash(
             "seed:N", scale=alt.Scale(domain=seeds, range=dashes(seeds)), legend=legend
         ),
-        tooltip=["seed:N", "lr:Q", "loss:Q", alt.Tooltip("value:Q", title=criterion.title)],
+        tooltip=[
+            "seed:N",
+            "lr:Q",
+            *([] if criterion.name == loss else ["loss:Q"]),
+            alt.Tooltip("value:Q", title=criterion.title),
+        ],
     )
     # What is suggested is named at the top, what was seen at the bottom: they may coincide.
     marked = [{"lr": lr, "mark": mark} for mark, lr in marks.items()]
@@ -236,17 +239,36 @@ def range_test_layers(
         below.encode(x="lr:Q", y=alt.value("height"), text="mark:N"),
     )
     rules = alt.Chart(inline(marked)).mark_rule(color=GREY, strokeDash=[2, 2]).encode(x="lr:Q")
-    loss = base.mark_line(clip=True).encode(
-        y=alt.Y(
-            "loss:Q",
-            title="validation loss",
-            scale=alt.Scale(zero=False, domainMax=highest),
-        )
-    )
-    value = base.mark_line(clip=True).encode(
-        y=alt.Y("value:Q", title=f"validation {criterion.title}", scale=alt.Scale(zero=False))
-    )
-    return alt.LayerChart(layer=[loss, rules, *names]), alt.LayerChart(layer=[value, rules, *names])
+
+    def part(field: str, title: str) -> tuple[str, alt.LayerChart]:
+        scale = alt.Scale(zero=False, **cuts[field])
+        y = alt.Y(f"{field}:Q", title=f"validation {title}", scale=scale)
+        line = base.mark_line(clip=True).encode(y=y)
+        return title, alt.LayerChart(layer=[line, rules, *names])
+
+    parts = {criterion.name: part("value", criterion.title)}
+    return parts if criterion.name == loss else {**parts, "loss": part("loss", "loss")}
+
+
+def _cut(points: Sequence[dict[str, Any]], key: str, sign: int) -> dict[str, Any]:
+    """Where the axis of a quantity is cut off on its bad side; the points are moved to near it.
+
+    A diverging loss would flatten all that came before it, and one of 1e30 is not drawn at all.
+    """
+    known = [point for point in points if point[key] is not None]
+    if not known:
+        return {}
+    values = [sign * point[key] for point in known]
+    first = {point["seed"]: sign * point[key] for point in reversed(known)}
+    best, worst, start = max(values), min(values), min(first.values())
+    # Of what is 0 or more and falls, three times the lowest is far off; else twice the way down.
+    cut = min(3 * best, start) if sign < 0 else start - 2 * (best - start)
+    cut = max(cut, worst) if cut < best else worst
+    for point in known:
+        point[key] = sign * max(sign * point[key], 2 * cut - best)
+    if sign > 0 and cut == worst:
+        return {}
+    return {"domainMin" if sign > 0 else "domainMax": sign * cut}
 
 
 def inline(rows: Points) -> alt.Data:

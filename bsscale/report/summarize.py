@@ -113,12 +113,15 @@ def _labels(
         full[key] = label
     for label, times in Counter(full.values()).items():
         same = [key for key, each in full.items() if each == label] if times > 1 else []
-        targets, data = {key[2] for key in same}, {key[3] for key in same}
+        targets, judged = {key[2] for key in same}, {key[3] for key in same}
+        metrics = {each.split()[0] for each in judged}
         for position, key in enumerate(same):
             own = key[1][:6]
-            if len(targets) == len(same):
+            if len(metrics) == len(same):
+                own = f"metric={key[3].split()[0]}"
+            elif len(targets) == len(same):
                 own = f"target={key[2]}"
-            elif len(data) == len(same):  # (the metric, and eight digits of the data's key)
+            elif len(judged) == len(same):  # (the metric, and eight digits of the data's key)
                 own = f"data={key[3].split()[-1][:8]}"
             full[key] = f"{label} ({own})" if position or own != key[1][:6] else label
     words = [label.split() for label in full.values()]
@@ -147,7 +150,7 @@ def _labels(
 def _arm(runs: Sequence[FoundRun], label: str, short: str) -> ArmSummary:
     record, study = runs[0].record, runs[0].study
     trained = [run for run in runs if run.record.status != "failed"]
-    best_aucs = [run.record.best_value for run in trained if run.record.best_value is not None]
+    best_values = [run.record.best_value for run in trained if run.record.best_value is not None]
     judged = sorted(
         (run for run in trained if run.record.target is not None), key=lambda run: run.record.seed
     )
@@ -178,7 +181,7 @@ def _arm(runs: Sequence[FoundRun], label: str, short: str) -> ArmSummary:
         ratio=None,
         verdict=None,
         seeds_needed=None,
-        median_best_auc=statistics.median(best_aucs) if best_aucs else None,
+        median_best_value=statistics.median(best_values) if best_values else None,
         curve=_curve([run for run in trained if run.evals]),
         runs=tuple(runs),
     )
@@ -207,12 +210,12 @@ def _curve(runs: Sequence[FoundRun]) -> tuple[CurvePoint, ...]:
             if (value := p.metrics.get(run.record.metric)) is not None
         ]
         if points:
-            curves.append(([samples for samples, _ in points], [auc for _, auc in points]))
+            curves.append(([samples for samples, _ in points], [value for _, value in points]))
     made = []
     for samples in sorted({each for grid, _ in curves for each in grid}):
         known = [
-            aucs[position - 1]
-            for grid, aucs in curves
+            values[position - 1]
+            for grid, values in curves
             if (position := bisect.bisect_right(grid, samples))
         ]
         low, high = min(known), max(known)

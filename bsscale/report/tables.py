@@ -13,12 +13,23 @@ from typing import Any
 
 import msgspec
 
+from bsscale.objectives import Criterion
 from bsscale.records.study_record import Amendment, Registered, TuningRecord
 from bsscale.report.comparison import ArmSummary, Comparison
 from bsscale.report.read import FoundRangeTest, FoundRun, FoundStudy
+from bsscale.terminal.numbers import metric_number as number
 from bsscale.terminal.tables import render_table
 
-__all__ = ["Table", "arms_csv", "arms_table", "headline", "number", "samples", "times"]
+__all__ = [
+    "Table",
+    "arms_csv",
+    "arms_table",
+    "best_value",
+    "headline",
+    "number",
+    "samples",
+    "times",
+]
 
 
 @dataclass(frozen=True)
@@ -53,12 +64,19 @@ def arms_table(comparison: Comparison) -> Table:
         "median samples to target",
         "range",
         f"ratio to {reference}",
-        "best AUC",
+        best_value(comparison.criteria),
     )
-    return Table("Samples to target", header, [_arm_row(arm) for arm in comparison.arms])
+    mixed = len(comparison.criteria) > 1
+    return Table("Samples to target", header, [_arm_row(arm, mixed) for arm in comparison.arms])
 
 
-def _arm_row(arm: ArmSummary) -> list[str]:
+def best_value(criteria: Sequence[Criterion]) -> str:
+    """What the best value of a run is called where runs are judged by these metrics."""
+    return f"best {criteria[0].title}" if len(criteria) == 1 else "best value"
+
+
+def _arm_row(arm: ArmSummary, mixed: bool) -> list[str]:
+    best = number(arm.median_best_value)
     spread, n = arm.samples_to_target, arm.trained
     return [
         arm.short,
@@ -67,7 +85,7 @@ def _arm_row(arm: ArmSummary) -> list[str]:
         "-" if spread is None else samples(spread.median),
         "-" if spread is None else f"{samples(spread.low)} - {samples(spread.high)}",
         _ratio(arm),
-        number(arm.median_best_auc),
+        f"{arm.criterion.title} {best}" if mixed and arm.median_best_value is not None else best,
     ]
 
 
@@ -132,19 +150,33 @@ def headline(comparison: Comparison) -> str:
     judged = [arm for arm in arms if arm.samples_to_target is not None]
     if judged:
         [arm] = judged[:1]
-        assert arm.samples_to_target is not None and arm.target is not None
+        assert arm.samples_to_target is not None
         median = arm.samples_to_target.median
         says = (
-            f"needs {samples(median)} samples (median) to reach AUC {arm.target:.4g}"
+            f"needs {samples(median)} samples (median) to reach {_target(arm)}"
             if math.isfinite(median)
-            else f"does not reach AUC {arm.target:.4g} in half of its runs"
+            else f"does not reach {_target(arm)} in half of its runs"
         )
         return f"{arm.short} {says}; {_reached(arm)}. There is no other arm to compare it with."
-    best = max(arms, key=lambda arm: arm.median_best_auc or -1)
+    said = [_best_of(comparison, criterion) for criterion in comparison.criteria]
+    return f"No target was set, so no samples-to-target can be compared; {', and '.join(said)}."
+
+
+def _best_of(comparison: Comparison, criterion: Criterion) -> str:
+    """Which of the arms that are judged by a metric has the best value."""
+    arms = [arm for arm in comparison.arms if arm.criterion == criterion]
+    value = criterion.best(arm.median_best_value for arm in arms)
+    if value is None:
+        return f"no run has a value of {criterion.title}"
+    best = next(arm for arm in arms if arm.median_best_value == value)
     return (
-        "No target was set, so no samples-to-target can be compared; the highest median AUC, "
-        f"{number(best.median_best_auc)}, is that of {best.short}."
+        f"the {criterion.best_word} median {criterion.title}, {number(value)}, is that of "
+        f"{best.short}"
     )
+
+
+def _target(arm: ArmSummary) -> str:
+    return f"{arm.criterion.title} {arm.target:.4g}"
 
 
 def _rank(arm: ArmSummary) -> tuple[float, float]:
@@ -170,7 +202,7 @@ def _claim(arm: ArmSummary) -> str:
 def _evidence(arm: ArmSummary) -> str:
     estimate = arm.ratio
     assert estimate is not None
-    parts = [f"AUC {arm.target:.4g}"]
+    parts = [_target(arm)]
     if math.isfinite(estimate.ratio):
         parts.append(f"ratio of medians {times(estimate.ratio)}")
     sure = "" if estimate.confidence is None else f", {estimate.confidence:.0%} interval"
@@ -224,8 +256,8 @@ def left_out_table(comparison: Comparison) -> Table:
     return Table("Left out", ("directory", "reason"), rows)
 
 
-def tuning_table(tuning: TuningRecord) -> Table:
-    """The trials of one tuning."""
+def tuning_table(tuning: TuningRecord, criterion: Criterion) -> Table:
+    """The trials of one tuning, judged by a metric."""
     rows = [
         [
             f"{trial.lr:.4g}" + (" (best)" if trial.lr == tuning.best else ""),
@@ -235,7 +267,7 @@ def tuning_table(tuning: TuningRecord) -> Table:
         ]
         for trial in tuning.trials
     ]
-    header = ("learning rate", "best AUC", "samples to target", "seeds")
+    header = ("learning rate", best_value([criterion]), "samples to target", "seeds")
     return Table(f"Tuning of {tuning.name}", header, rows)
 
 
@@ -394,11 +426,6 @@ def _duration(seconds: float) -> str:
     if seconds < 7200:
         return f"{seconds / 60:.1f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def number(value: float | None) -> str:
-    """An AUC, or a dash."""
-    return "-" if value is None else f"{value:.4f}"
 
 
 def times(value: float) -> str:

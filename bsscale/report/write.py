@@ -26,7 +26,7 @@ __all__ = ["Report", "write_report"]
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PAPER_WIDTH = 560
 
 
@@ -135,6 +135,8 @@ def _data(contents: Contents, found: Sources, comparison: Comparison) -> dict[st
                 "name": study.record.name,
                 "hash": study.record.hash,
                 "directory": str(study.directory),
+                "metric": study.record.registered.metric,
+                "direction": study.record.registered.direction,
                 "target": study.record.target,
                 "base_lr": study.record.base_lr,
                 "plan": list(followed),
@@ -143,7 +145,13 @@ def _data(contents: Contents, found: Sources, comparison: Comparison) -> dict[st
             for study, (_, followed, _) in zip(found.studies, contents.plans, strict=True)
         ],
         "range_tests": [
-            {"directory": str(t.directory), "reason": t.reason, "marks": t.marks}
+            {
+                "directory": str(t.directory),
+                "metric": t.criterion.name,
+                "direction": t.criterion.direction,
+                "reason": t.reason,
+                "marks": t.marks,
+            }
             for t in found.range_tests
         ],
         "commands": list(contents.commands),

@@ -25,12 +25,14 @@ A schedule of your own is a frozen dataclass with the formula for one step:
 from bsscale.schedules.base import Schedule
 from bsscale.schedules.constant import Constant
 from bsscale.schedules.cosine import Cosine
-from bsscale.schedules.deepspeed import from_deepspeed, to_deepspeed
+from bsscale.schedules.custom import Custom
+from bsscale.schedules.deepspeed import from_deepspeed, groups_from_deepspeed, to_deepspeed
 from bsscale.schedules.deepspeed_warmup import WarmupCosineLR, WarmupDecayLR, WarmupLR
 from bsscale.schedules.linear import Linear, LinearWarmup
 from bsscale.schedules.onecycle import OneCycle
 from bsscale.schedules.onecycle_torch import OneCycleTorch
 from bsscale.schedules.range_test import ExponentialRangeTest, RangeTest
+from bsscale.schedules.scaling_rule import GroupRule, ScalingRule
 from bsscale.schedules.sequence import Sequence
 from bsscale.schedules.wsd import WSD
 
@@ -38,17 +40,21 @@ __all__ = [
     "WSD",
     "Constant",
     "Cosine",
+    "Custom",
     "ExponentialRangeTest",
+    "GroupRule",
     "Linear",
     "LinearWarmup",
     "OneCycle",
     "OneCycleTorch",
     "RangeTest",
+    "ScalingRule",
     "Schedule",
     "Sequence",
     "WarmupCosineLR",
     "WarmupDecayLR",
     "WarmupLR",
     "from_deepspeed",
+    "groups_from_deepspeed",
     "to_deepspeed",
 ]

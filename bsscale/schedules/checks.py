@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+import inspect
+import pkgutil
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, cast
 
 from bsscale.errors import ConfigError
 
-__all__ = ["choice", "keys"]
+__all__ = ["choice", "imported", "joined", "keys", "parameters_of"]
 
 
 def choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -25,3 +28,50 @@ def keys(given: Collection[str], known: Collection[str], where: str) -> None:
             raise ConfigError(
                 f"{key!r} is not known in {where}", f"{guess}known are {', '.join(known)}"
             )
+
+
+def imported(option: str, path: str, example: str) -> Callable[..., Any]:
+    """The class or function that an option names by its import path.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or if it cannot be called.
+    """
+    if not path or path == "???":
+        raise ConfigError(f"{option} is not given", f"give an import path: {option}={example}")
+    try:
+        found = pkgutil.resolve_name(path)
+    except Exception as error:  # (a module of the user's own may raise anything)
+        text = " ".join(str(error).split())
+        raise ConfigError(
+            f"cannot import {option}={path}: {type(error).__name__}: {text}",
+            "check the path; your own module must be importable (in the directory where the "
+            "command is typed, installed, or on PYTHONPATH)",
+        ) from error
+    if not callable(found):
+        raise ConfigError(
+            f"{option}={path} is a {type(found).__name__}, which cannot be called",
+            f"name a class or a function, such as {example}",
+        )
+    return cast("Callable[..., Any]", found)
+
+
+def parameters_of(target: Callable[..., Any]) -> tuple[str, ...]:
+    """Names of the parameters of a class or function; empty where they cannot be told."""
+    try:
+        return tuple(inspect.signature(target).parameters)
+    except (TypeError, ValueError):
+        return ()
+
+
+def joined(group: str, options: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a target, given below ``options`` or beside it; raises for one given twice."""
+    for key in own:
+        if key in options:
+            raise ConfigError(
+                f"{group}.{key}={own[key]} and {group}.options.{key}={options[key]} both give "
+                f"{key}",
+                "give one of them",
+            )
+    return {**options, **own}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
 from typing import Any
 
 from bsscale.errors import ConfigError
 from bsscale.schedules import checks
 from bsscale.schedules.base import Schedule
+from bsscale.schedules.deepspeed_groups import as_lists, without_lists
 from bsscale.schedules.deepspeed_warmup import WarmupCosineLR, WarmupDecayLR, WarmupLR
 from bsscale.schedules.onecycle import OneCycle
 from bsscale.schedules.range_test import RangeTest
 
-__all__ = ["from_deepspeed", "to_deepspeed"]
+__all__ = ["from_deepspeed", "groups_from_deepspeed", "to_deepspeed"]
 
 
 # DeepSpeed's schedulers by name: the schedule, whose fields have the names of the parameters, and
@@ -27,6 +28,15 @@ _SCHEDULERS: dict[str, tuple[type[Any], dict[str, Any]]] = {
     "WarmupLR": (WarmupLR, {"warmup_max_lr": None}),
     "WarmupDecayLR": (WarmupDecayLR, {"warmup_max_lr": 0.001}),
     "WarmupCosineLR": (WarmupCosineLR, {}),
+}
+
+
+# What the Hugging Face Trainer writes for "auto".
+_AUTO = {
+    "warmup_min_lr": "0",
+    "warmup_max_lr": "its learning_rate",
+    "warmup_num_steps": "its warmup_steps, or warmup_ratio of all updates",
+    "total_num_steps": "the updates of the whole training",
 }
 
 
@@ -52,9 +62,53 @@ def from_deepspeed(section: Mapping[str, Any], base_lr: float | None = None) -> 
     Raises
     ------
     ConfigError
-        For an unknown type or key, a missing one, or a value that the schedule does not accept.
+        For an unknown type or key, a missing one, or a value that the schedule does not accept;
+        for lists with a rate for each parameter group, which `groups_from_deepspeed` reads.
+    """
+    schedule, ratios = groups_from_deepspeed(section, base_lr)
+    if any(ratio != 1 for ratio in ratios):
+        raise ConfigError(
+            f"the DeepSpeed scheduler has lists with other rates for {len(ratios)} parameter "
+            "groups, whose parameters it does not name",
+            "give one number for each rate; scaling.embeddings.lr gives embedding tables a rate of "
+            "their own, and in a loop of your own groups_from_deepspeed reads the lists",
+        )
+    return schedule
+
+
+def groups_from_deepspeed(
+    section: Mapping[str, Any], base_lr: float | None = None
+) -> tuple[Schedule, tuple[float, ...]]:
+    """The schedule of a DeepSpeed configuration that may have lists, and each group's ratio to it.
+
+    >>> params = {"warmup_min_lr": [0.0, 0.0], "warmup_max_lr": [0.1, 0.4]}
+    >>> schedule, ratios = groups_from_deepspeed({"type": "WarmupLR", "params": params})
+    >>> schedule.lr(1001), ratios
+    (0.1, (1.0, 4.0))
+
+    Parameters
+    ----------
+    section, base_lr
+        As `from_deepspeed`. A list has a number for each parameter group of the optimizer.
+
+    Returns
+    -------
+    The schedule of the first parameter group, and for each group its learning rate relative to that
+    one: the `ratios` of `bsscale.schedules.torch_form.attach`. ``(1.0,)`` where there are no lists.
+
+    Raises
+    ------
+    ConfigError
+        As `from_deepspeed`; and if the lists are not proportional: then the groups have no schedule
+        in common.
     """
     name, given = _read(section)
+    _refuse_auto(name, given)
+    numbers, ratios = without_lists(name, given)
+    return _schedule(name, numbers, base_lr), ratios
+
+
+def _schedule(name: str, given: dict[str, Any], base_lr: float | None) -> Schedule:
     shape, defaults = _SCHEDULERS[name]
     if name == "OneCycle" and "post_cycle_decay_step_size" in given:
         if "decay_step_size" in given:
@@ -90,7 +144,7 @@ def from_deepspeed(section: Mapping[str, Any], base_lr: float | None = None) -> 
     return schedule
 
 
-def to_deepspeed(schedule: Schedule) -> dict[str, Any]:
+def to_deepspeed(schedule: Schedule, ratios: Sequence[float] | None = None) -> dict[str, Any]:
     """The ``scheduler`` section of a DeepSpeed configuration with the same learning rates.
 
     Parameters
@@ -99,6 +153,9 @@ def to_deepspeed(schedule: Schedule) -> dict[str, Any]:
         A OneCycle, RangeTest, WarmupLR, WarmupDecayLR or WarmupCosineLR; DeepSpeed has no other
         shapes. `from_deepspeed` gives an equal one back (told the base_lr of a WarmupCosineLR,
         which a section has no place for).
+    ratios
+        For each parameter group its learning rate relative to the schedule's, as `attach` takes
+        them: rates become lists, which `groups_from_deepspeed` reads. None: all groups alike.
 
     Returns
     -------
@@ -108,7 +165,7 @@ def to_deepspeed(schedule: Schedule) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If DeepSpeed has no such schedule.
+        If DeepSpeed has no such schedule, or none with a rate for each group.
 
     Notes
     -----
@@ -120,6 +177,8 @@ def to_deepspeed(schedule: Schedule) -> dict[str, Any]:
             values = {field.name: getattr(schedule, field.name) for field in _parameters_of(shape)}
             # None stands for a default in both.
             params = {key: value for key, value in values.items() if value is not None}
+            if ratios is not None:
+                params |= as_lists(name, params, ratios)
             return {"type": name, "params": params}
     remedy = f"it has {', '.join(_SCHEDULERS)}"
     match type(schedule).__name__:
@@ -151,6 +210,17 @@ def _read(section: object) -> tuple[str, dict[str, Any]]:
     if not isinstance(params, Mapping):
         raise ConfigError(f"params is {params!r}", 'give an object, such as {"cycle_min_lr": 0.1}')
     return section["type"], dict(params)
+
+
+def _refuse_auto(name: str, params: Mapping[str, Any]) -> None:
+    """Values that only the Hugging Face Trainer knows."""
+    if keys := [key for key, value in params.items() if value == "auto"]:
+        filled = ", ".join(f"{key} ({_AUTO.get(key, 'nothing')})" for key in keys)
+        raise ConfigError(
+            f'"auto" in the params of {name}: {", ".join(keys)}',
+            "the Hugging Face Trainer fills in what its own arguments say; write the number in "
+            f"its place: {filled}",
+        )
 
 
 def _plain(value: Any) -> Any:

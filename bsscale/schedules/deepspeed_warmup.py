@@ -45,12 +45,12 @@ class _Logarithm(Schedule):
 class _Warmup(Joined):
     """What the three have in common: a warmup, and every value one update late."""
 
-    warmup_num_steps: Annotated[int, Whole(1, "give the warmup at least 1 step")] = 1000
+    warmup_num_steps: Annotated[int, Whole(0, "give 0 steps or more")] = 1000
     warmup_type: Annotated[str, OneOf("log", "linear")] = "log"
 
     @property
     def _steps(self) -> int:
-        # With 1 step the logarithm would divide by 0: DeepSpeed takes 2.
+        # With 1 step the logarithm would divide by 0: DeepSpeed takes 2, and for 0 steps as well.
         return max(2, self.warmup_num_steps)
 
     def _rise(self, start: float, end: float) -> Piece:
@@ -108,7 +108,7 @@ class WarmupLR(_Warmup):
     warmup_min_lr
         Learning rate of the first two updates; 0 <= min <= max.
     warmup_num_steps
-        Steps of the warmup, >= 1; 1 counts as 2.
+        Steps of the warmup, >= 0; 0 and 1 count as 2.
     warmup_type
         "log" or "linear".
 

@@ -38,6 +38,10 @@ __all__ = [
 ]
 
 
+# Up to here every integer is a float; no training has so many updates.
+MOST_STEPS = 2**53
+
+
 def check_fields(schedule: Any) -> None:
     """Check every field of a dataclass by its rules, and keep what they return.
 
@@ -98,7 +102,10 @@ class Number(Rule):
             raise ConfigError(
                 f"{name} is {value!r}, which is not a number", f"give {name} as a number"
             )
-        plain = float(value)
+        try:
+            plain = float(value)
+        except OverflowError:
+            plain = math.inf
         if not math.isfinite(plain):
             raise ConfigError(f"{name} is {plain}", f"give {name} as a finite number")
         if not self.holds(plain):
@@ -122,6 +129,8 @@ class Whole(Rule):
             raise ConfigError(
                 f"{name} is {value!r}, which is not a whole number", f"give {name} as an integer"
             )
+        if count > MOST_STEPS:
+            raise ConfigError(f"{name} is above {MOST_STEPS:.0e}", "give a smaller number")
         if count < self.least:
             raise ConfigError(f"{name} is {count}, below {self.least}", self.remedy)
         return count

@@ -13,6 +13,7 @@ In a training loop of your own::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,8 +46,12 @@ def attach(
         One peak learning rate for each parameter group: the schedule, stretched to that peak.
     ratios
         The same relative to the schedule: group i uses ``ratios[i] * schedule.lr(t)``, as when an
-        embedding is to learn faster than the dense layers. At most one of the two may be given;
-        by default every group follows the schedule itself. Momentum is the same for all.
+        embedding is to learn faster than the dense layers. A scaling rule gives them
+        (`ScalingRule.lr_ratios`), and so do the lists of a ds_config.json
+        (`groups_from_deepspeed`).
+        At most one of the two may be given; by default every group follows the schedule itself. A
+        momentum that the schedule sets is the same for all; one that it leaves alone stays each
+        group's own.
 
     Returns
     -------
@@ -99,7 +104,15 @@ class ScheduleLR(LRScheduler):
     def get_lr(self) -> list[float | Tensor]:
         """Learning rate of the next update, for each parameter group."""
         lr = self.schedule.lr(self.last_epoch)
-        return [lr * ratio for ratio in self.ratios]
+        added = len(self.optimizer.param_groups) - len(self.ratios)
+        if added and set(self.ratios) != {1.0}:
+            raise ConfigError(
+                f"the optimizer has {added} parameter groups more than when the schedule was "
+                f"attached, whose groups are scaled by {self.ratios}",
+                "attach the schedule again, with a number for each group, and load the state of "
+                "this scheduler",
+            )
+        return [lr * ratio for ratio in (*self.ratios, *[1.0] * added)]
 
     def step(self, epoch: int | None = None) -> None:
         """Go on to the next update; to be called after the optimizer's own step."""
@@ -115,8 +128,26 @@ class ScheduleLR(LRScheduler):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go to where `state_dict` was; the optimizer holds the values of that update again."""
+        """Go to where `state_dict` was; the optimizer holds the values of that update again.
+
+        Raises
+        ------
+        ConfigError
+            If the state is that of another schedule: its rates are not those of this one.
+        """
+        before = self.state_dict()
         super().load_state_dict(state_dict)
+        rates = [float(lr) for lr in self.get_lr()]
+        for index, (then, now) in enumerate(zip(self._last_lr, rates, strict=False)):
+            if not math.isclose(float(then), now, rel_tol=1e-9):
+                super().load_state_dict(before)
+                raise ConfigError(
+                    f"the state is that of another schedule: after {state_dict['last_epoch']} "
+                    f"updates group {index} has the learning rate {float(then):g} there, and "
+                    f"{now:g} here",
+                    "attach the schedule that the state was saved with",
+                )
+        self._last_lr = list(rates)
         # torch leaves them to the optimizer's state, which may not have been saved, or which
         # attaching after it was loaded has overwritten.
         for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
@@ -124,7 +155,12 @@ class ScheduleLR(LRScheduler):
         _set_momentum(self.optimizer, self.schedule.momentum(self.last_epoch))
 
 
-def apply_rates(optimizer: Optimizer, lr: float, momentum: float | None) -> None:
+def apply_rates(
+    optimizer: Optimizer,
+    lr: float,
+    momentum: float | None,
+    ratios: Sequence[float] | None = None,
+) -> None:
     """Set the learning rate, and SGD's momentum or Adam's beta1, of every parameter group.
 
     Parameters
@@ -135,9 +171,12 @@ def apply_rates(optimizer: Optimizer, lr: float, momentum: float | None) -> None
         Learning rate of the next update.
     momentum
         Momentum of the next update; None leaves it as it is. Adam's beta2 is never touched.
+    ratios
+        Each group's learning rate relative to `lr`; None for 1, all of them.
     """
-    for group in optimizer.param_groups:
-        _set_lr(group, lr)
+    groups = optimizer.param_groups
+    for group, ratio in zip(groups, ratios or [1.0] * len(groups), strict=True):
+        _set_lr(group, lr * ratio)
     _set_momentum(optimizer, momentum)
 
 

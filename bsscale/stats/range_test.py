@@ -18,6 +18,7 @@ from bsscale.objectives import Criterion
 from bsscale.stats.readings import minimum_tenth, steepest, valley
 
 __all__ = [
+    "PEAK_OF_EDGE",
     "Chance",
     "Curve",
     "Edge",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, cast
 
+from bsscale.config.files import typed
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.files.replace import plain
 from bsscale.records.study_record import RegisteredArm
-from bsscale.schedules.options import SCHEDULES, ScheduleConfig
+from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig, ScheduleConfig
+from bsscale.schedules.options.scaling import ScalingConfig, given_scaling, make_scaling
 from bsscale.study.options import StudyArm, StudyOptions
 
 __all__ = ["Arm", "given_options", "make_arms", "make_schedule"]
@@ -37,6 +40,8 @@ class Arm:
         Whether a range test at its `gpus` gives the cycle's rates and lengths.
     schedule
         Its schedule.
+    scaling
+        Its scaling rule.
     """
 
     name: str
@@ -45,9 +50,11 @@ class Arm:
     rate: str
     preset: bool
     schedule: ScheduleConfig
+    scaling: ScalingConfig
 
     def registered(self) -> RegisteredArm:
         """As study.json has it."""
+        moves = self.scaling.name != "none"
         return RegisteredArm(
             name=self.name,
             role=self.role,
@@ -55,6 +62,7 @@ class Arm:
             rate=self.rate,
             preset=self.preset,
             schedule=plain(given_options(self.schedule)),
+            scaling=plain(given_scaling(self.scaling)) if moves else None,
         )
 
 
@@ -66,7 +74,7 @@ def make_arms(task: StudyOptions, gpus: int) -> list[Arm]:
     ConfigError
         For an arm that cannot be run, or if there is not one baseline.
     """
-    arms = [_arm(name, options, gpus) for name, options in task.arms.items()]
+    arms = [_arm(str(name), options, gpus) for name, options in task.arms.items()]
     baselines = [arm.name for arm in arms if arm.role == "baseline"]
     if len(baselines) != 1:
         raise ConfigError(
@@ -77,17 +85,21 @@ def make_arms(task: StudyOptions, gpus: int) -> list[Arm]:
 
 
 def _arm(name: str, given_options: Any, gpus: int) -> Arm:
-    try:
-        options = StudyArm(**given_options)
-        schedule = str(dict(options.schedule).get("name", ""))
-    except TypeError as error:
+    _check_name(name)
+    where = f"task.arms.{name}"
+    if not isinstance(given_options, Mapping):
         raise ConfigError(
-            f"task.arms.{name}={given_options}: {error}",
-            "give schedule={name: ...}, and role, gpus, rate or preset if need be",
-        ) from None
+            f"{where}={given_options} is no arm",
+            "give schedule={name: ...}, and scaling, role, gpus, rate or preset if need be",
+        )
+    given_options = dict(given_options)
+    if isinstance(given_options.get("schedule"), str):  # (its name alone)
+        given_options["schedule"] = {"name": given_options["schedule"]}
+    options = typed(StudyArm, given_options, where)
+    schedule = str(options.schedule.get("name", ""))
     if schedule not in SCHEDULES:
         raise ConfigError(
-            f"task.arms.{name}.schedule.name={schedule} is no schedule",
+            f"{where}.schedule.name={schedule} is no schedule",
             f"give one of {', '.join(SCHEDULES)}",
         )
     if options.preset and schedule != "onecycle":
@@ -104,12 +116,21 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
                 f"task.arms.{name}.{key}={value} is not one of its values",
                 f"give {' or '.join(choices)}",
             )
-    try:
+    if SCHEDULES[schedule] is CustomScheduleConfig:  # (its options are those of its target)
         built = make_schedule(options.schedule)
-    except TypeError as error:
+    else:
+        built = typed(SCHEDULES[schedule], options.schedule, f"{where}.schedule")
+    try:
+        scaling = make_scaling(options.scaling)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.fact}", error.remedy) from None
+    if scaling.name != "none" and (options.preset or options.rate == "tuned"):
+        found = "preset=true" if options.preset else "rate=tuned"
         raise ConfigError(
-            f"task.arms.{name}.schedule: {error}", f"see conf/schedule/{schedule}.yaml"
-        ) from None
+            f"{where}: {found} finds rates at the arm's own gpus, and "
+            f"scaling={scaling.name} would move them once more",
+            "give one of them",
+        )
     return Arm(
         name=name,
         role=cast("Role", options.role),
@@ -117,7 +138,17 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
         rate=options.rate,
         preset=options.preset,
         schedule=resolve(built),
+        scaling=scaling,
     )
+
+
+def _check_name(name: str) -> None:
+    """An arm's name is that of a directory in the study's."""
+    if not re.fullmatch(r"\w[\w.+=@-]{0,99}", name):
+        raise ConfigError(
+            f"task.arms has the name {name!r}, and a directory is named after it",
+            "give up to 100 letters, digits, and _ . + = @ -, the first a letter, a digit or _",
+        )
 
 
 def given_options(schedule: ScheduleConfig) -> dict[str, Any]:
@@ -130,4 +161,4 @@ def given_options(schedule: ScheduleConfig) -> dict[str, Any]:
 def make_schedule(options: Mapping[str, Any]) -> ScheduleConfig:
     """The schedule with a name and options; raises TypeError for one that has no such option."""
     given = dict(options)
-    return SCHEDULES[given.pop("name")](**given)
+    return SCHEDULES[given.pop("name")].of(given)

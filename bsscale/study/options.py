@@ -26,9 +26,13 @@ class RangeTestOptions(TaskOptions):
 
 @dataclass
 class StudyArm:
-    """One arm of a study: an entry of `StudyOptions.arms`."""
+    """One arm of a study: an entry of `StudyOptions.arms`.
+
+    A schedule and a scaling rule are a name, or a name and options.
+    """
 
     schedule: dict[str, Any] = field(default_factory=dict)
+    scaling: Any = "none"
     role: str = "arm"
     gpus: int | None = None
     rate: str = "base_lr"
@@ -80,8 +84,9 @@ class StudyOptions(TaskOptions):
                 "range tests and searches",
                 "give report seeds below 1,000,000",
             )
-        low, high = self.lowest_lr or 0, self.highest_lr or math.inf
-        if not 0 <= low < high:
+        low = 0 if self.lowest_lr is None else self.lowest_lr
+        high = math.inf if self.highest_lr is None else self.highest_lr
+        if not 0 <= low < high or low == math.inf or self.lowest_lr == 0:
             raise ConfigError(
                 f"task.lowest_lr={self.lowest_lr}, task.highest_lr={self.highest_lr}",
                 "give a positive lowest rate below the highest",
@@ -91,8 +96,8 @@ class StudyOptions(TaskOptions):
                 f"task.margin={self.margin} is not a number of 0 or more",
                 "give how far the target may lie from the best value, in the metric's units",
             )
-        if not self.budget_factor >= 1:
+        if not 1 <= self.budget_factor < math.inf:
             raise ConfigError(
-                f"task.budget_factor={self.budget_factor} is below 1",
-                "give a budget factor of at least 1",
+                f"task.budget_factor={self.budget_factor} is not a number of 1 or more",
+                "give a finite budget factor of at least 1",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from bsscale.planning.devices import Devices
 from bsscale.planning.stacks import make_stacks
 from bsscale.records.run_record import read_run
 from bsscale.schedules.options import FixedConfig
+from bsscale.schedules.options.scaling import CustomRule, ScalingConfig
 from bsscale.study.arms import make_arms
 from bsscale.study.options import StudyOptions
 from bsscale.study.registration import check_registration
@@ -30,6 +32,7 @@ def check_study(config: Config, dataset: Dataset, devices: Devices) -> list[RunS
     """Raise BsscaleError for a study that cannot be carried out; gives a run of each arm."""
     plan = StudyPlan(config, dataset, devices)
     runs = plan.first_runs()
+    plan.check_rates()
     check_registration(plan.directory, config, plan.arms, plan.stacks(), dataset.key)
     return runs
 
@@ -38,6 +41,7 @@ def describe_study(config: Config, dataset: Dataset, devices: Devices, here: boo
     """What a study would do, and what it would cost at most; nothing is written."""
     plan = StudyPlan(config, dataset, devices)
     plan.first_runs()
+    plan.check_rates()
     return plan.description(here)
 
 
@@ -97,6 +101,13 @@ class StudyPlan:
                 f"task=study with gpus={config.gpus} compares 1 GPU with itself",
                 "give the number of GPUs that the question is about, e.g. gpus=8",
             )
+        if config.scaling.name != "none":
+            raise ConfigError(
+                f"task=study with scaling={config.scaling.name}: its arms have their own rules",
+                "give an arm the rule, e.g. "
+                f"+task.arms.{config.scaling.name}='{{schedule: fixed, "
+                f"scaling: {config.scaling.name}}}'",
+            )
         self.arms = make_arms(self.task, config.gpus)
         self.budget_samples, self.seeds = config.budget_samples, self.task.seeds
         self.directory = Path(self.task.directory or self._default_directory()).absolute()
@@ -116,9 +127,33 @@ class StudyPlan:
                 target=self.config.target,
                 # (long enough for every schedule; the budget is found later)
                 budget=self.config.budget_samples or _PASSES * self.specs.one_pass,
+                scaling=arm.scaling,
             )
             for arm in self.arms
         ]
+
+    def searched(self) -> tuple[float, float]:
+        """Between which learning rates a search begins; raises where nobody has said it."""
+        low, high = self.task.lowest_lr, self.task.highest_lr
+        if not low or not high:
+            lowest, highest = self.config.optimizer.rates_to_search()
+            low, high = low or lowest, high or highest
+        return low, high
+
+    def check_rates(self) -> None:
+        """Raise ConfigError where a search or a range test has no learning rates to try."""
+        if self._searches():
+            self.searched()
+        if self._range_tests():
+            self.config.optimizer.rates_to_test()
+
+    def _searches(self) -> list[int]:
+        """At which GPUs a rate is searched for."""
+        tuned = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
+        return ([] if self.config.base_lr is not None else [1]) + sorted(tuned)
+
+    def _range_tests(self) -> list[int]:
+        return sorted({arm.gpus for arm in self.arms if arm.preset})
 
     def description(self, here: bool = True) -> str:
         """What it would do, one fact a line; `here`: workers of this machine train."""
@@ -127,19 +162,15 @@ class StudyPlan:
             plans = [run.plan for run in self.first_runs()] * self.task.seeds
             workers = describe_workers(self.config.workers, plans, self.specs.devices)
         task = self.task
-        searches = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
-        tests = {arm.gpus for arm in self.arms if arm.preset}
-        tuned = [] if self.config.base_lr is not None else [1]
         rows = [
             ("study", str(self.directory)),
             ("arms", ", ".join(f"{arm.name} ({arm.role}, gpus={arm.gpus})" for arm in self.arms)),
             ("seeds", f"{task.seeds}, from {task.first_seed}"),
             (
                 "searches",
-                ", ".join(f"{task.trials} rates at gpus={n}" for n in tuned + sorted(searches))
-                or "none",
+                ", ".join(f"{task.trials} rates at gpus={n}" for n in self._searches()) or "none",
             ),
-            ("range tests", ", ".join(f"gpus={n}" for n in sorted(tests)) or "none"),
+            ("range tests", ", ".join(f"gpus={n}" for n in self._range_tests()) or "none"),
             ("runs", f"{len(self.arms) * task.seeds} of the arms"),
             *([] if workers is None else [("workers", workers)]),
             ("cost", f"at most {self.most_samples_from(2):,.0f} samples in all"),
@@ -154,7 +185,7 @@ class StudyPlan:
             for seed in seeds:
                 spec = self.specs.run(
                     Path("-"), arm.name, FixedConfig(), gpus=arm.gpus, rate=1.0, seed=seed,
-                    target=None, budget=self.specs.one_pass,
+                    target=None, budget=self.specs.one_pass, scaling=_without_warmup(arm.scaling),
                 )  # fmt: skip
                 labels.append(f"{arm.name} seed {seed}")
                 runs.append(spec.plan)
@@ -181,4 +212,12 @@ class StudyPlan:
 
     def _default_directory(self) -> str:
         names = (self.config.dataset["name"], self.config.model["name"], self.config.optimizer.name)
-        return f"studies/{'-'.join(map(str, names))}-gpus{self.config.gpus}"
+        name = "-".join(map(str, names))
+        if "/" in name or name.startswith("."):
+            raise ConfigError(f"no directory can be named after {name}", "give task.directory=PATH")
+        return f"studies/{name}-gpus{self.config.gpus}"
+
+
+def _without_warmup(scaling: ScalingConfig) -> ScalingConfig:
+    """The same rule for a constant rate."""
+    return replace(scaling, warmup="none") if isinstance(scaling, CustomRule) else scaling

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from bsscale.config import Config
+from bsscale.config.files import typed
 from bsscale.data import Dataset
-from bsscale.errors import RecordsError
+from bsscale.errors import ConfigError, RecordsError
 from bsscale.records.schema import read_object
 from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
 from bsscale.study.options import RangeTestOptions, StudyOptions
@@ -32,9 +33,9 @@ def suggested(config: Config, study: Path, gpus: int) -> OneCycleConfig | None:
     if not isinstance(suggestion, dict):
         raise RecordsError(f"{result} holds no suggestion", remedy)
     try:
-        return OneCycleConfig(**suggestion)
-    except TypeError as error:
-        raise RecordsError(f"{result} holds no suggestion: {error}", remedy) from error
+        return typed(OneCycleConfig, suggestion, str(result))
+    except ConfigError as error:
+        raise RecordsError(f"{result} holds no suggestion: {error.fact}", remedy) from error
 
 
 def range_test_of_study(

@@ -26,6 +26,7 @@ from bsscale.config.objectives import build_objective
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, RecordsError
 from bsscale.files.locks import hold
+from bsscale.files.replace import remove_unfinished
 from bsscale.objectives.target import crossing
 from bsscale.planning.devices import Devices
 from bsscale.records.evaluation import read_evals
@@ -39,6 +40,7 @@ from bsscale.study.rules import budget_samples
 from bsscale.study.runs import Runs
 from bsscale.study.tuning import Search, Trial, search
 from bsscale.study.work import Jobs, Work, write_work
+from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.tables import render_table
 from bsscale.tracking.tracker import mirror_comparison
 from bsscale.training.spec import RunSpec
@@ -113,6 +115,7 @@ class _Study:
         )
         lock = hold(self.directory / ".lock", busy)
         try:
+            remove_unfinished(self.directory)
             with self.workers:
                 return self._carry_out()
         finally:
@@ -197,14 +200,20 @@ class _Study:
         chance = metric.chance(label)
         if chance is not None and metric.reaches(chance, target):
             raise ConfigError(
-                f"the runs at 1 GPU give a target of {target:.4f}, which is no better than chance",
+                f"the runs at 1 GPU give a target of {metric_number(target)}, which is no better "
+                "than chance",
                 "give base_lr=RATE at which the model learns, or target=VALUE",
             )
         budget = self.config.budget_samples or self._budget(specs, target)
         self.file.target, self.file.budget_samples = target, budget
         self.plan.budget_samples = budget
         self._save()
-        log.info("target  %s %.4f, budget %s samples a run", metric.title, target, f"{budget:,}")
+        log.info(
+            "target  %s %s, budget %s samples a run",
+            metric.title,
+            metric_number(target),
+            f"{budget:,}",
+        )
         return target, budget
 
     def _configure(self) -> tuple[dict[str, ScheduleConfig], dict[str, float]]:
@@ -233,6 +242,7 @@ class _Study:
                 seed=seed,
                 target=self.target,
                 budget=self.budget,
+                scaling=arm.scaling,
                 tracker=self.config.tracker,
             )
             for arm in self.arms
@@ -260,7 +270,7 @@ class _Study:
     def _search(self, name: str, gpus: int, target: float | None, budget: int) -> Search:
         """The best constant rate at so many GPUs, on the tuning seeds."""
         seeds = self.task.tuning_seed_list()
-        low, high = self.config.optimizer.search_range
+        low, high = self.plan.searched()
         samples = 0
 
         def evaluate(rates: Sequence[float]) -> dict[float, Trial]:
@@ -294,8 +304,8 @@ class _Study:
             return trials
 
         found = search(
-            self.task.lowest_lr or low,
-            self.task.highest_lr or high,
+            low,
+            high,
             self.task.trials,
             self.task.sampler_seed,
             evaluate,
@@ -311,7 +321,7 @@ class _Study:
         rows = [
             [
                 f"{trial.lr:g}",
-                f"{trial.best_value:.4f}",
+                metric_number(trial.record().best_value),
                 "-" if trial.samples_to_target is None else _samples(trial.samples_to_target),
                 "best" if trial is found.best else "",
             ]

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from bsscale.config import Config, TrackerOptions
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, FormatVersionError
-from bsscale.files.replace import write_json
+from bsscale.files.replace import replace_text, write_json
 from bsscale.objectives.metric import Floats
 from bsscale.planning.description import describe_plan
 from bsscale.planning.devices import Devices
@@ -27,8 +27,16 @@ from bsscale.records.evaluation import EvalPoint, read_evals
 from bsscale.records.identity import differences
 from bsscale.records.schema import FORMAT_VERSION, read_object, version_of
 from bsscale.report.figures import draw_lines, range_test_chart, save
-from bsscale.schedules.options import OneCycleConfig
-from bsscale.stats.range_test import Chance, Curve, Estimates, Suggestion, estimates, suggest
+from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
+from bsscale.stats.range_test import (
+    PEAK_OF_EDGE,
+    Chance,
+    Curve,
+    Estimates,
+    Suggestion,
+    estimates,
+    suggest,
+)
 from bsscale.study.options import RangeTestOptions
 from bsscale.terminal.tables import render_table
 from bsscale.training.spec import RunSpec
@@ -74,6 +82,7 @@ def range_test(
         curves[seed], readings[seed] = curve, estimates(curve, chance)
         edge = readings[seed].edge
         log.info("seed %d: %s at lr %.3g", seed, edge.reason, edge.lr)
+    _refuse_too_high(curves, readings, any(_learns(curve, chance) for curve in curves.values()))
 
     suggestion = suggest(
         list(readings.values()),
@@ -82,6 +91,39 @@ def range_test(
     )
     _report(suggestion, curves, readings, directory, specs)
     return suggestion
+
+
+def _learns(curve: Curve, chance: Chance) -> bool:
+    """Whether any evaluation was better than chance, by the loss or by the metric."""
+    better = curve.loss < chance.loss
+    if chance.value is not None:
+        sign = chance.criterion.sign
+        better = better | (sign * curve.values > sign * chance.value)
+    return bool(better.any())
+
+
+def _refuse_too_high(
+    curves: Mapping[int, Curve], readings: Mapping[int, Estimates], has_learnt: bool
+) -> None:
+    """Raise ConfigError for a test that says nothing of the rates that a cycle would use."""
+    remedy = (
+        "try lower ones, in another directory: task.ramp.lr_range_test_min_lr=RATE; in a study, "
+        "give that arm its rates (preset: false), or remove it"
+    )
+    tried = min(float(curve.lr[0]) for curve in curves.values())
+    if not has_learnt:
+        raise ConfigError(
+            f"no evaluation was better than chance at any rate from {tried:.3g} on", remedy
+        )
+    seed = min(readings, key=lambda seed: readings[seed].edge.lr)
+    edge = readings[seed].edge
+    if edge.diverged and edge.lr * PEAK_OF_EDGE < tried:
+        evaluations = int((curves[seed].lr <= edge.lr).sum())
+        raise ConfigError(
+            f"seed {seed} diverged within {evaluations} evaluations of the lowest rate, "
+            f"{tried:.3g}: half of its edge, {edge.lr:.3g}, was not tried",
+            remedy,
+        )
 
 
 def plan_range_test(
@@ -161,17 +203,12 @@ def _one_seed(
 ) -> RunSpec:
     gpus = config.gpus or 1
     samples_per_pass = dataset.train.samples_per_pass
-    low, high = config.optimizer.range_test_range
-    ramp = task.ramp
-    if ramp.lr_range_test_min_lr is None:
-        ramp = replace(ramp, lr_range_test_min_lr=low)
-    if ramp.mode == "exponential" and ramp.lr_range_test_max_lr is None:
-        ramp = replace(ramp, lr_range_test_max_lr=high)
+    ramp, base_lr = _ramp(config, task.ramp)
     budget = config.budget_samples or samples_per_pass
     tested = replace(
         config,
         schedule=ramp,
-        base_lr=low if config.base_lr is None else config.base_lr,
+        base_lr=base_lr,
         stop_at_target=False,
         budget_samples=budget,
         budget_passes=None,
@@ -189,6 +226,18 @@ def _one_seed(
     ).with_target(None, "none: a range test")
     where = directory / f"seed-{seed}"
     return RunSpec(plan, where, arm=f"range_test gpus={gpus}", logging=logs)
+
+
+def _ramp(config: Config, ramp: RangeTestConfig) -> tuple[RangeTestConfig, float]:
+    """The ramp with the optimizer's own rates where none are given, and base_lr."""
+    low, high, base_lr = ramp.lr_range_test_min_lr, ramp.lr_range_test_max_lr, config.base_lr
+    ends = ramp.mode == "exponential"
+    if low is None or base_lr is None or (ends and high is None):
+        lowest, highest = config.optimizer.rates_to_test()
+        low = lowest if low is None else low
+        high = highest if ends and high is None else high
+        base_lr = lowest if base_lr is None else base_lr
+    return replace(ramp, lr_range_test_min_lr=low, lr_range_test_max_lr=high), base_lr
 
 
 def _run(specs: Sequence[RunSpec], dataset: Dataset, workers: Workers) -> list[Curve]:
@@ -247,9 +296,7 @@ def _report(
     log.info("\n%s\n", table)
     preset = directory / "preset.yaml"
     lines = [f"{key}: {value}" for key, value in suggestion.preset().items()]
-    preset.write_text(
-        f"# From a range test: {suggestion.reason}.\n" + "\n".join(lines) + "\n", encoding="utf-8"
-    )
+    replace_text(preset, f"# From a range test: {suggestion.reason}.\n" + "\n".join(lines) + "\n")
     data: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "metric": criterion.name,
@@ -282,7 +329,8 @@ def _report(
     log.info("as overrides  schedule=onecycle gpus=%d %s", gpus, suggestion.overrides())
     log.info("as a preset  schedule=onecycle gpus=%d schedule.preset=%s", gpus, preset)
     write_json(directory / "range_test.json", data)
-    for path in save(range_test_chart(curves, suggestion, criterion), directory / "range_test"):
+    chart = range_test_chart(curves, suggestion, criterion, plan.objective.loss)
+    for path in save(chart, directory / "range_test"):
         log.info("figure  %s", path)
 
 

@@ -11,6 +11,7 @@ from bsscale.config import Config, TrackerOptions
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import Plan, make_plan
 from bsscale.schedules.options import FixedConfig, ScheduleConfig
+from bsscale.schedules.options.scaling import ScalingConfig
 from bsscale.study.rules import in_intervals
 from bsscale.training.spec import RunSpec
 
@@ -56,6 +57,7 @@ class Specs:
         seed: int,
         target: float | None,
         budget: int,
+        scaling: ScalingConfig | None = None,
         tracker: TrackerOptions | None = None,
     ) -> RunSpec:
         """One run.
@@ -67,15 +69,18 @@ class Specs:
         arm, schedule, gpus, rate, seed
             What is trained, at which base_lr.
         target
-            The AUC to reach; None: there is none yet.
+            The value of the metric to reach; None: there is none yet.
         budget
             The most samples.
+        scaling
+            Its scaling rule; None: nothing moves.
         tracker
             Where its records are mirrored; None: nowhere.
         """
         config = replace(
             self.config,
             schedule=schedule,
+            scaling=ScalingConfig() if scaling is None else scaling,
             gpus=gpus,
             base_lr=rate,
             seed=seed,

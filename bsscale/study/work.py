@@ -14,7 +14,10 @@ from bsscale.files.replace import write_json
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import Plan
 from bsscale.planning.stacks import make_stacks
-from bsscale.study.arms import given_options, make_schedule
+from bsscale.schedules.options import CustomScheduleConfig, ScheduleConfig
+from bsscale.schedules.options.scaling import given_scaling, make_scaling
+from bsscale.study.arms import given_options, make_arms, make_schedule
+from bsscale.study.options import StudyOptions
 from bsscale.study.specs import Specs
 from bsscale.training.spec import RunSpec
 
@@ -70,6 +73,7 @@ def describe(spec: RunSpec, directory: Path) -> dict[str, Any]:
         "where": str(spec.directory.relative_to(directory)),
         "arm": spec.arm,
         "schedule": given_options(config.schedule),
+        "scaling": given_scaling(config.scaling),
         "gpus": config.gpus,
         "rate": config.base_lr,
         "seed": config.seed,
@@ -81,13 +85,35 @@ def describe(spec: RunSpec, directory: Path) -> dict[str, Any]:
 
 def _spec(specs: Specs, described: Mapping[str, Any], tracker: TrackerOptions) -> RunSpec:
     options = dict(described)
+    where = Path(options.pop("where"))
+    if where.is_absolute() or ".." in where.parts:
+        raise RecordsError(
+            f"a work names {where}, which is outside its study",
+            "start the study itself again, without task.work",
+        )
     return specs.run(
-        Path(options.pop("where")),
+        where,
         options.pop("arm"),
-        make_schedule(options.pop("schedule")),
+        _schedule(specs, options.pop("schedule")),
+        scaling=make_scaling(options.pop("scaling")),
         tracker=tracker if options.pop("tracked") else None,
         **options,
     )
+
+
+def _schedule(specs: Specs, options: Mapping[str, Any]) -> ScheduleConfig:
+    """A run's schedule; what is read names no code but that which the command names as well."""
+    schedule = make_schedule(options)
+    task, gpus = specs.config.task, specs.config.gpus
+    if isinstance(schedule, CustomScheduleConfig):
+        assert isinstance(task, StudyOptions) and gpus is not None
+        if schedule not in [arm.schedule for arm in make_arms(task, gpus)]:
+            raise RecordsError(
+                f"a run of the work has schedule._target_={schedule._target_}, which no arm of "
+                "this command has",
+                "start the study itself again, without task.work",
+            )
+    return schedule
 
 
 def write_work(directory: Path, work: Work) -> Path:

@@ -17,6 +17,7 @@ from typing import Any
 
 from bsscale.errors import ConfigError
 from bsscale.files.replace import write_json
+from bsscale.objectives import Criterion
 from bsscale.records.directories import unwritable
 
 __all__ = ["Dashboard", "build_dashboard", "check_dashboard"]
@@ -77,13 +78,15 @@ def check_dashboard() -> None:
     _library()
 
 
-def build_dashboard(entity: str, project: str) -> Dashboard:
+def build_dashboard(entity: str, project: str, criterion: Criterion, loss: str) -> Dashboard:
     """Build the workspace and the report.
 
     Parameters
     ----------
     entity, project
         Where they are to be saved; the entity may be empty as long as they are not.
+    criterion, loss
+        What the runs are judged by, and the name of the metric that is their validation loss.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def build_dashboard(entity: str, project: str) -> Dashboard:
         name=NAME,
         sections=[
             ws.Section(name=title, panels=list(panels), is_open=True)
-            for title, _, panels in [*_sections(wr), _comparison(wr)]
+            for title, _, panels in [*_sections(wr, criterion, loss), _comparison(wr, criterion)]
         ],
         settings=ws.WorkspaceSettings(x_axis="samples", max_runs=MOST_RUNS),
         runset_settings=ws.RunsetSettings(groupby=[expr.Metric(ARM)]),
@@ -108,13 +111,13 @@ def build_dashboard(entity: str, project: str) -> Dashboard:
     blocks: list[Any] = [
         wr.P(
             "What must happen to the learning rate when a job grows from 1 GPU to N, measured in "
-            "samples to a target AUC. A run that did not reach it has no samples-to-target: look "
-            "at the status counts before the medians."
+            f"samples to a target {criterion.title}. A run that did not reach it has no "
+            "samples-to-target: look at the status counts before the medians."
         )
     ]
-    for title, text, panels in _sections(wr):
+    for title, text, panels in _sections(wr, criterion, loss):
         blocks += [wr.H2(title), wr.P(text), _grid(wr, runs, panels)]
-    title, text, panels = _comparison(wr)
+    title, text, panels = _comparison(wr, criterion)
     comparisons = wr.Runset(name="comparisons", filters=expr.And(expr.Metric(ARM) == COMPARISON))
     blocks += [wr.H2(title), wr.P(text), _grid(wr, comparisons, panels)]
     report = wr.Report(
@@ -147,17 +150,24 @@ def _library() -> tuple[Any, Any, Any]:
     return reports, workspaces, expressions
 
 
-def _sections(wr: Any) -> list[tuple[str, str, Sequence[Any]]]:
+def _sections(wr: Any, criterion: Criterion, loss: str) -> list[tuple[str, str, Sequence[Any]]]:
     """Title, what it says, and panels of every section over the runs."""
     result = wr.SummaryMetric("samples_to_target")
+    name, title = criterion.name, criterion.title
+    convergence = [
+        _curve(
+            wr,
+            f"{title[0].upper()}{title[1:]} over samples, by arm, with the target",
+            [name, "target"],
+        )
+    ]
+    if loss != name:
+        convergence.append(_curve(wr, "Validation loss over samples, by arm", [loss]))
     return [
         (
             "Convergence",
             "Median over the seeds of each arm, from the lowest to the highest.",
-            [
-                _curve(wr, "AUC over samples, by arm, with the target", ["auc", "target"]),
-                _curve(wr, "Validation loss over samples, by arm", ["log_loss"]),
-            ],
+            convergence,
         ),
         (
             "Schedules",
@@ -215,7 +225,7 @@ def _sections(wr: Any) -> list[tuple[str, str, Sequence[Any]]]:
     ]
 
 
-def _comparison(wr: Any) -> tuple[str, str, Sequence[Any]]:
+def _comparison(wr: Any, criterion: Criterion) -> tuple[str, str, Sequence[Any]]:
     """The one run that a multirun or a study ends with."""
     return (
         "Comparison",
@@ -223,9 +233,9 @@ def _comparison(wr: Any) -> tuple[str, str, Sequence[Any]]:
         "baseline with their intervals.",
         [
             wr.LinePlot(
-                title="Median AUC over samples, every arm of one comparison",
+                title=f"Median {criterion.title} over samples, every arm of one comparison",
                 x="samples",
-                metric_regex="auc/.*",
+                metric_regex=f"{criterion.name}/.*",
                 title_x="samples",
                 max_runs_to_show=MOST_RUNS,
             ),

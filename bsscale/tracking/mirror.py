@@ -120,6 +120,11 @@ class _Mirrored:
         self.url = self._run.url
         self._run.define_metric("samples")
         self._run.define_metric("*", step_metric="samples")
+        if self._about["metric"] is not None:
+            # The summary has the best value, not the last one: `max` or `min` is the direction.
+            self._run.define_metric(
+                self._about["metric"], step_metric="samples", summary=self._about["direction"]
+            )
         # Of a run that goes on, W&B has the evaluations below this number already.
         self._sent = self._run.starting_step
 
@@ -193,9 +198,10 @@ class _Mirrored:
         assert self._run is not None
         data = json.loads(path.read_text(encoding="utf-8"))
         by_samples: dict[int, dict[str, float]] = defaultdict(dict)
+        metrics = {arm["arm"]: arm["metric"] for arm in data["arms"]}
         for arm, curve in data["curves"].items():
             for point in curve:
-                by_samples[point["samples"]][f"auc/{arm}"] = point["median_auc"]
+                by_samples[point["samples"]][f"{metrics[arm]}/{arm}"] = point["median"]
         for number, samples in enumerate(sorted(by_samples)):
             self._run.log({"samples": samples, **by_samples[samples]}, step=number)
         rows = [_flat(arm) for arm in data["arms"]]

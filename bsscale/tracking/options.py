@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from bsscale.config import TaskOptions, TrackerOptions
 from bsscale.errors import ConfigError
 
 __all__ = ["DashboardOptions", "WandbOptions"]
+
+# W&B's own limits.
+_NOT_IN_PROJECTS = "/\\#?%:"
+LONGEST_PROJECT = 128
 
 
 @dataclass
@@ -17,6 +22,37 @@ class WandbOptions(TrackerOptions):
     name: str = "wandb"
     project: str = "bsscale"
     mode: str | None = None
+
+    def check(self) -> None:
+        """Raise ConfigError for a mode or a project that W&B would refuse later."""
+        if self.mode not in (None, "online", "offline"):
+            raise ConfigError(
+                f"tracker.mode={self.mode} is not one of its values",
+                "give online or offline, or tracker=none to mirror nothing",
+            )
+        if self.mode_now not in ("online", "offline", "disabled"):
+            raise ConfigError(
+                f"WANDB_MODE={self.mode_now} is not a mode of W&B's that bsscale knows",
+                "set it to online, offline or disabled, or unset it",
+            )
+        wrong = [sign for sign in self.project if sign in _NOT_IN_PROJECTS]
+        if wrong or not 0 < len(self.project) <= LONGEST_PROJECT:
+            fact = f"contains {wrong[0]!r}" if wrong else f"has {len(self.project)} characters"
+            raise ConfigError(
+                f"tracker.project={self.project!r} {fact}",
+                f"give 1 to {LONGEST_PROJECT} characters without any of {_NOT_IN_PROJECTS}; W&B "
+                "takes the entity from WANDB_ENTITY",
+            )
+
+    @property
+    def mode_now(self) -> str:
+        """As given, or as WANDB_MODE says, else offline; disabled: nothing is mirrored."""
+        # (set and empty is as if unset)
+        environment = os.environ.get("WANDB_MODE") or "offline"
+        environment = {"dryrun": "offline", "run": "online"}.get(environment, environment)
+        if environment == "disabled" or self.mode is None:
+            return environment
+        return self.mode
 
 
 @dataclass

@@ -20,6 +20,7 @@ from typing import Any
 
 from bsscale.config import TrackerOptions
 from bsscale.files.replace import write_json
+from bsscale.objectives import Criterion
 from bsscale.records.evaluation import EvalPoint
 from bsscale.tracking import mirror
 from bsscale.tracking.options import WandbOptions
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 
 # How long the last run of a process waits for W&B while it says nothing.
 PATIENCE_S = 30.0
+# What `wandb agent` tells the run that it starts.
+_OF_AN_AGENT = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 # W&B's own limits, in characters.
 LONGEST_GROUP, LONGEST_TAG = 128, 64
 
@@ -58,15 +61,25 @@ class Mirror:
         self._buffer = b""
         self._off = False
 
-    def open(self, directory: Path) -> None:
-        """Mirror the records in `directory`, which holds wandb.json, from now on."""
+    def open(self, directory: Path, alone: bool = True) -> None:
+        """Mirror the records in `directory`, which holds wandb.json, from now on.
+
+        Parameters
+        ----------
+        directory
+            Of the records.
+        alone
+            Whether it is a single run: it may be the one that a W&B agent has started.
+        """
         if self._process is None and not self._off:
-            self._start()
+            self._start(alone)
         self._open.add(str(directory))
         self._send({"open": str(directory)})
 
     def finish(self, directory: Path) -> None:
         """The records are complete; wait if no other run is open."""
+        if str(directory) not in self._open:  # it has failed, and nothing more is answered
+            return
         self._open.discard(str(directory))
         self._ending.add(str(directory))
         self._send({"finish": str(directory)})
@@ -108,9 +121,13 @@ class Mirror:
                 self._process.wait(10)
         self._process.stdout.close()
 
-    def _start(self) -> None:
+    def _start(self, alone: bool) -> None:
         # WANDB_ERROR_REPORTING: W&B otherwise looks up its error-reporting host even offline.
-        environment = {"WANDB_MODE": "offline", "WANDB_ERROR_REPORTING": "false", **os.environ}
+        environment = {"WANDB_ERROR_REPORTING": "false", **os.environ}
+        environment.pop("WANDB_MODE", None)  # (wandb.json says it)
+        if not alone:  # an agent names one run, and all runs of a sweep would take that name
+            for name in _OF_AN_AGENT:
+                environment.pop(name, None)
         try:
             self._process = subprocess.Popen(
                 # -P: the modules beside it are not to be imported by their bare names.
@@ -172,6 +189,8 @@ class WandbTracker:
         As W&B shows them; `group` is a directory.
     run_config
         The run's resolved configuration, plain containers.
+    criterion
+        The metric that the run is judged by; None for a comparison.
     comparison
         The JSON file that a comparison run shows, instead of evaluations.
     process
@@ -188,21 +207,26 @@ class WandbTracker:
         job_type: str,
         tags: Sequence[str] = (),
         run_config: Mapping[str, Any] | None = None,
+        criterion: Criterion | None = None,
         comparison: Path | None = None,
         process: Mirror | None = None,
     ) -> None:
         self._directory = directory.resolve()
         self._process = shared_mirror() if process is None else process
         about = {
-            "id": _known_id(self._directory) or secrets.token_hex(5),
+            "id": _known_id(self._directory)
+            or (group is None and _agents_id())
+            or secrets.token_hex(5),
             "resumed": _has_evaluations(self._directory),
             "project": config.project,
-            "mode": config.mode or os.environ.get("WANDB_MODE", "offline"),
+            "mode": config.mode_now,
             "name": name,
             "group": None if group is None else _group_name(Path(group)),
             "job_type": _limited(job_type),
             "tags": [_limited(tag) for tag in tags],
             "config": dict(run_config or {}),
+            "metric": None if criterion is None else criterion.name,
+            "direction": None if criterion is None else criterion.direction,
             "comparison": None if comparison is None else str(comparison.resolve()),
         }
         try:
@@ -211,7 +235,7 @@ class WandbTracker:
             log.warning("W&B is off for this run: %s", error)
             self._process = Mirror()  # never started
             return
-        self._process.open(self._directory)
+        self._process.open(self._directory, alone=group is None)
 
     def on_eval(self, point: EvalPoint) -> None:
         """Say what W&B failed at, if it did; the evaluation is read from evals.jsonl."""
@@ -231,9 +255,10 @@ def make_tracker(
     job_type: str,
     tags: Sequence[str] = (),
     run_config: Mapping[str, Any] | None = None,
+    criterion: Criterion | None = None,
 ) -> NoTracker | WandbTracker:
     """The tracker of a configuration; see `WandbTracker` for the parameters."""
-    if not isinstance(config, WandbOptions) or _disabled():
+    if not isinstance(config, WandbOptions) or config.mode_now == "disabled":
         return NoTracker()
     return WandbTracker(
         config,
@@ -243,6 +268,7 @@ def make_tracker(
         job_type=job_type,
         tags=tags,
         run_config=run_config,
+        criterion=criterion,
     )
 
 
@@ -258,7 +284,7 @@ def mirror_comparison(config: TrackerOptions, directory: Path, comparison: Path)
     comparison
         comparison.json, or report.json.
     """
-    if isinstance(config, WandbOptions) and not _disabled():
+    if isinstance(config, WandbOptions) and config.mode_now != "disabled":
         WandbTracker(
             config,
             directory,
@@ -277,8 +303,9 @@ def shared_mirror() -> Mirror:
     return made
 
 
-def _disabled() -> bool:
-    return os.environ.get("WANDB_MODE") == "disabled"
+def _agents_id() -> str | None:
+    """The id that `wandb agent` has given the run that it has started."""
+    return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
 
 
 def _known_id(directory: Path) -> str | None:

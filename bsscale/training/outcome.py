@@ -6,7 +6,7 @@ import logging
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bsscale.data import Dataset, Schema
+from bsscale.data import Dataset
 from bsscale.errors import RecordsError
 from bsscale.objectives.target import Crossing
 from bsscale.records.environment import describe_environment
@@ -92,13 +92,13 @@ def record_of(
             if dataset is not None and plan.metric.name == "auc"
             else None,
             "schedule": config.schedule.name,
-            "scaling": config.schedule.scaling_rule,
+            "scaling": plan.scaling,
             "optimizer": config.optimizer.name,
             "model": str(config.model["name"]),
             "dataset": str(config.dataset["name"]),
             "objective": plan.objective.name,
             "trainer": "bsscale",
-            "columns": None if dataset is None else _columns(dataset.schema),
+            "columns": None if dataset is None else _columns(dataset),
             "samples_per_s": outcome.samples_seen / training_s
             if measured and training_s > 0
             else None,
@@ -146,7 +146,12 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
 
 
-def _columns(schema: Schema) -> tuple[Column, ...]:
+def _columns(dataset: Dataset) -> tuple[Column, ...]:
+    """The columns as the loader describes them; else the features, as the schema has them."""
+    if dataset.columns:
+        described = (vars(column) for column in dataset.columns)
+        return tuple(Column(**{**facts, "note": facts["note"] or None}) for facts in described)
+    schema = dataset.schema
     categorical = zip(schema.categorical, schema.cardinalities, strict=True)
     return (
         *(Column(name=name, role="categorical", cardinality=n) for name, n in categorical),

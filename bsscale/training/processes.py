@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing.connection
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -124,8 +125,8 @@ def launch(function: Callable[[World, Any], None], argument: Any, plan: Plan) ->
 
 @contextmanager
 def ctrl_c_is_ours() -> Iterator[None]:
-    """What is started meanwhile never sees a Ctrl-C, which a terminal sends to all."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """What is started meanwhile sees no Ctrl-C and no hangup, which a terminal sends to all."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
@@ -194,10 +195,11 @@ def _rank_main(
     _talk_on_loopback()
     # A terminal's Ctrl-C reaches this process too; the parent decides what comes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_end_after, args=(parent.join,), daemon=True).start()
+    threading.Thread(target=_end_after, args=(parent.join, Path(errors)), daemon=True).start()
     world = World(plan.processes, rank, rank, plan.processes, "bsscale")
     try:
         if plan.device == "cuda":
@@ -271,9 +273,11 @@ def _wait_for_agent() -> None:
         time.sleep(WATCH_S)
 
 
-def _end_after(wait: Callable[[], object]) -> None:
-    """End this process when the one that started it is gone: nobody else would."""
+def _end_after(wait: Callable[[], object], left: Path | None = None) -> None:
+    """End this process when the one that started it is gone, with the folder that it had made."""
     wait()
+    if left is not None:
+        shutil.rmtree(left, ignore_errors=True)
     os._exit(1)
 
 

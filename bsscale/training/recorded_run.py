@@ -10,6 +10,7 @@ from typing import Any
 
 from bsscale.data import Dataset
 from bsscale.errors import BsscaleError, RecordsError
+from bsscale.files.replace import start_file
 from bsscale.records.checkpoints import (
     Checkpoint,
     newest_checkpoint,
@@ -21,6 +22,7 @@ from bsscale.records.directories import cannot_go_on, refuse_occupied
 from bsscale.records.evaluation import EvalPoint
 from bsscale.records.run_record import RunRecord
 from bsscale.records.writer import Records
+from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.progress import Display
 from bsscale.tracking.tracker import NoTracker, WandbTracker, make_tracker
 from bsscale.training.loop import Observer
@@ -106,6 +108,7 @@ class RecordedRun:
                     f"gpus={spec.plan.gpus}",
                 ],
                 run_config=asdict(config),
+                criterion=spec.plan.metric.criterion,
             )
         return [self]
 
@@ -184,10 +187,7 @@ class RecordedRun:
 
 def _state(point: EvalPoint) -> str:
     """An evaluation in a few words."""
-    words = [
-        f"{name} {'-' if value is None else format(value, '.4f')}"
-        for name, value in point.metrics.items()
-    ]
+    words = [f"{name} {metric_number(value)}" for name, value in point.metrics.items()]
     if point.lr is not None:
         words.append(f"lr {point.lr:.4g}")
     return "  ".join(words)
@@ -222,8 +222,9 @@ def _save_weights(model: Any, path: Path) -> None:
 
     temporary = path.with_name(f".{path.name}.part")
     try:
+        mode = start_file(temporary)
         save_model(model, str(temporary))
     except SafetensorError as error:  # (a full disk, among others)
         raise OSError(str(error)) from error
-    temporary.chmod(0o644)
+    temporary.chmod(mode)
     temporary.replace(path)

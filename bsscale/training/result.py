@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bsscale.records.run_record import RunRecord
+from bsscale.terminal.numbers import metric_number
 
 __all__ = ["describe_result", "describe_result_briefly"]
 
@@ -17,10 +18,10 @@ def describe_result(record: RunRecord, directory: Path) -> str:
         reached = f"{record.samples_to_target:,.0f} samples (between {low:,} and {high:,})"
     target = "none"
     if record.target is not None:
-        target = f"{record.criterion.title} {record.target:.4f}"
-    best = f"{_number(record.best_value)} validation, {_number(record.test_value)} test"
+        target = f"{record.criterion.title} {metric_number(record.target)}"
+    best = f"{metric_number(record.best_value)} validation, {metric_number(record.test_value)} test"
     if record.best_possible is not None:
-        best += f" (best possible {record.best_possible:.4f})"
+        best += f" (best possible {metric_number(record.best_possible)})"
     speed = "-" if record.samples_per_s is None else f"{record.samples_per_s:,.0f} samples/s"
     rows = [
         ("status", f"{record.status}: {record.reason}"),
@@ -44,9 +45,5 @@ def describe_result_briefly(record: RunRecord) -> str:
         result += f" ({record.reason})"
     return (
         f"{record.arm} seed={record.seed}: {result}, best {record.criterion.title} "
-        f"{_number(record.best_value)}, {record.wall_s:.1f} s"
+        f"{metric_number(record.best_value)}, {record.wall_s:.1f} s"
     )
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

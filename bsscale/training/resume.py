@@ -85,6 +85,9 @@ def find_start(directory: Path, plan: Plan) -> Start:
         return Start(plan, finished=record)
     anew = False
     path = newest_checkpoint(directory)
+    if record is not None and path is None and not (directory / "evals.jsonl").exists():
+        # (what it trained is told by a checkpoint or plan.json where there are evaluations)
+        _refuse_other_run(directory, record, plan)
     if path is None and (directory / "evals.jsonl").exists():
         _refuse_other_plan(directory, plan)
         anew = True
@@ -169,7 +172,8 @@ def _refuse_other_run(directory: Path, record: RunRecord, plan: Plan) -> None:
     ]
     if found:
         raise ConfigError(
-            f"{directory} holds a finished run of another configuration or of other data:"
+            f"{directory} holds a {'failed' if record.status == 'failed' else 'finished'} run of "
+            f"another configuration or of other data:"
             f"{_listed(found)}",
             "give another directory (hydra.run.dir=PATH), or move the old one away",
         )

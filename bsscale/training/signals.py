@@ -8,9 +8,9 @@ from typing import Protocol, Self
 
 __all__ = ["Deferred", "OneProcess", "Peers"]
 
-# Ctrl-C; what SLURM, torchrun and kill send; and what clusters are told to send before a time
-# limit (submitit: SIGUSR2).
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+# Ctrl-C; what SLURM, torchrun and kill send; what a terminal sends that is closed; and what
+# clusters are told to send before a time limit (submitit: SIGUSR2).
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Deferred:

@@ -40,6 +40,7 @@ def work(connection: Connection, environment: Mapping[str, str], level: int) -> 
         The least level of what is logged.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(STOP_AS_CTRL_C, _interrupt)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     os.environ.clear()

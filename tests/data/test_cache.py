@@ -59,7 +59,7 @@ def forbid_preparing(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> None:
         raise AssertionError("prepared again")
 
-    monkeypatch.setattr(table, "_read", refuse)
+    monkeypatch.setattr(table.source.Source, "read", refuse)
 
 
 def test_the_second_start_reads_the_cache(
@@ -279,7 +279,7 @@ print(dataset.validation.numeric.sum(), len(dataset.train.samples))
 
 
 def test_of_many_processes_one_prepares(tmp_path: Path, cache: Path) -> None:
-    path = os.pathsep.join([str(Path(table.__file__).parents[2]), *filter(None, sys.path)])
+    path = os.pathsep.join([str(Path(table.__file__).parents[3]), *filter(None, sys.path)])
     running = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, str(tmp_path), str(number), str(PROCESSES)],

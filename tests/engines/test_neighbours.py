@@ -109,7 +109,7 @@ def test_an_update_without_rates_leaves_everything_as_it_is(
     before = parameter.clone()
     zeros = np.zeros((1, 4))
     [c] = 0.0 * rule.coefficients(zeros, zeros, zeros.astype(np.int64))
-    updates = Updates(rule, [parameter], {}, clipped=False)
+    updates = Updates([rule], [parameter], [0], {}, clipped=False)
     for _ in range(3):
         updates.open(torch.tensor(c, dtype=dtype))
         updates.gradients[0].add_(gradient)

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import (
@@ -24,17 +24,23 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from bsscale.cli.composed import check_composed
+from bsscale.cli.explain import explained
 from bsscale.cli.jobs import Job, keep_saved_configuration, remembering_datasets
+from bsscale.cli.saved import SavedSweep
 from bsscale.cli.tasks import TASKS, Task
-from bsscale.errors import BsscaleError
+from bsscale.cli.tasks.task import refuse_replaced
 
 if TYPE_CHECKING:
     from bsscale.planning.devices import Devices
     from bsscale.planning.plan import Plan
 
-__all__ = ["CheckedJob", "CheckedLauncher", "log_to_console", "run_elsewhere", "run_one"]
+__all__ = ["FAILED", "CheckedJob", "CheckedLauncher", "log_to_console", "run_elsewhere", "run_one"]
 
 log = logging.getLogger("bsscale")
+
+# What a job gives back that was refused or failed, from whatever process.
+FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,9 @@ class CheckedLauncher(Launcher):
     plan of each job is printed in this process, whatever the launcher, and no job is started.
     """
 
+    # Whether a job of this process's sweep has failed, for its end.
+    any_failed: ClassVar[bool] = False
+
     def __init__(self) -> None:
         self._context: HydraContext | None = None
         self._function: TaskFunction | None = None
@@ -82,6 +91,7 @@ class CheckedLauncher(Launcher):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         self._context, self._function, self._config = hydra_context, task_function, config
+        CheckedLauncher.any_failed = False
 
     @property
     def context(self) -> HydraContext:
@@ -113,9 +123,14 @@ class CheckedLauncher(Launcher):
         jobs = self._checked(job_overrides, initial_job_idx)
         if all(each.job.dry_run for each in jobs):
             self._show(jobs)
+            SavedSweep.restore()
             return [_nothing_returned() for _ in jobs]
         self.sweep.mkdir(parents=True, exist_ok=True)
-        return self.start(jobs)
+        SavedSweep.forget()
+        ended = self.start(jobs)
+        if any(each.status != JobStatus.COMPLETED or each.return_value == FAILED for each in ended):
+            CheckedLauncher.any_failed = True
+        return ended
 
     @abstractmethod
     def start(self, jobs: Sequence[CheckedJob]) -> Sequence[JobReturn]:
@@ -144,19 +159,26 @@ class CheckedLauncher(Launcher):
         all_mine = [filter_overrides(overrides) for overrides in job_overrides]
         shared = set.intersection(*map(set, all_mine)) if all_mine else set()
         for number, overrides in enumerate(job_overrides, start=first):
-            cfg = self.context.config_loader.load_sweep_config(self.config, list(overrides))
-            _number(cfg, number, number)
             mine = all_mine[number - first]
             described = " ".join(each for each in mine if each not in shared)
             try:
+                cfg = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+                check_composed(cfg, cfg.hydra)
+                _number(cfg, number, number)
                 task = TASKS[cfg.task.name]
+                refuse_replaced(task, cfg.task.name, overrides)
                 job = Job(cfg, cfg.hydra, load, self.devices(task))
                 plan = task.check(job)
                 checked = CheckedJob(number, list(overrides), cfg, task, job, plan, described)
                 self.check(checked)
-            except BsscaleError as error:
+            except Exception as error:
+                SavedSweep.restore()
+                if (known := explained(error)) is None:
+                    raise
+                # (A run's own words; a sweep's directory has another name.)
+                known.remedy = known.remedy.replace("hydra.run.dir=", "hydra.sweep.dir=")
                 raise CompactHydraException(
-                    f"Nothing was trained: in the job {' '.join(mine)}: {error}"
+                    f"Nothing was trained: in the job {' '.join(mine)}: {known}"
                 ) from None
             jobs.append(checked)
         return jobs

@@ -12,7 +12,13 @@ from hydra.core.utils import JobReturn, configure_log
 from omegaconf import DictConfig
 
 from bsscale.cli.jobs import Job
-from bsscale.cli.launchers.checked import CheckedJob, CheckedLauncher, log_to_console, run_one
+from bsscale.cli.launchers.checked import (
+    FAILED,
+    CheckedJob,
+    CheckedLauncher,
+    log_to_console,
+    run_one,
+)
 from bsscale.cli.tasks import TASKS, Task
 from bsscale.errors import BsscaleError, ConfigError
 
@@ -91,14 +97,14 @@ def _collect(
 ) -> Any:
     """What Hydra calls as the job."""
     job = Job(cfg, HydraConfig.get(), first.load, first.devices)
-    # A job that wants a directory or an environment of its own has them only here.
-    if job.dry_run or job.hydra.job.chdir or job.hydra.job.env_set:
+    # A job that wants an environment of its own has it only here.
+    if job.dry_run or job.hydra.job.env_set:
         return carry_out(cfg)
     try:
         run = TASKS[job.options.name].collect(job)
     except BsscaleError as error:  # the comparison lists a job without a result
         log.error("error: %s", error)
-        return None
+        return FAILED
     if run is None:
         return carry_out(cfg)
     collected.append(run)

@@ -6,6 +6,8 @@ import logging
 
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task, cost
+from bsscale.config.objectives import build_objective
+from bsscale.objectives import Criterion
 from bsscale.tracking.options import DashboardOptions as Options
 
 __all__ = ["DashboardTask"]
@@ -22,12 +24,14 @@ class DashboardTask(Task[Options]):
         from bsscale.tracking.dashboard import check_dashboard
 
         self.options_of(job).destination()
+        _judged_by(job)
         check_dashboard()
 
     def describe(self, job: Job) -> str:
         publish = self.options_of(job).publish
         rows = [
             f"{'dashboard':>13}  a W&B workspace and a W&B report",
+            f"{'for runs with':>13}  metric={_judged_by(job)[0].name}",
             f"{'written to':>13}  {job.directory}",
             f"{'sent to':>13}  {'nowhere' if publish is None else publish}",
             cost("nothing is trained"),
@@ -38,9 +42,15 @@ class DashboardTask(Task[Options]):
         from bsscale.tracking.dashboard import build_dashboard
 
         options = self.options_of(job)
-        dashboard = build_dashboard(*options.destination())
+        dashboard = build_dashboard(*options.destination(), *_judged_by(job))
         for path in dashboard.write(job.directory):
             log.info("dashboard  %s", path)
         if options.publish is not None:
             for url in dashboard.publish():
                 log.info("W&B  %s", url)
+
+
+def _judged_by(job: Job) -> tuple[Criterion, str]:
+    """What the shown runs are judged by, and the metric that is their validation loss."""
+    objective = build_objective(job.config.objective)
+    return objective.metric(job.config.metric).criterion, objective.loss

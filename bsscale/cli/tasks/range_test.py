@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task, check_model
@@ -19,6 +20,16 @@ class RangeTestTask(Task[Options]):
     """Trains while the rate grows, on several seeds, and suggests a cycle."""
 
     options = Options
+    replaces: ClassVar[Mapping[str, str]] = {
+        "schedule": "give the ramp: task.ramp.lr_range_test_max_lr=RATE, for instance",
+        "seed": "give task.first_seed, and task.seeds for their number",
+        "target": "leave it out: a range test has no target",
+        "stop_at_target": "leave it out: a range test has no target",
+        "budget_passes": "give budget_samples, or the ramp's length: task.ramp."
+        "lr_range_test_fraction",
+        "eval_interval_samples": "give task.evaluations, their number along the ramp",
+        "tracker": "leave it out: a range test is not mirrored",
+    }
 
     def check(self, job: Job) -> None:
         from bsscale.study.range_test import plan_range_test, refuse_other

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task, check_model, cost
@@ -19,6 +20,13 @@ class StudyTask(Task[Options]):
 
     options = Options
     starts_jobs = True
+    replaces: ClassVar[Mapping[str, str]] = {
+        "schedule": "give it to an arm: '+task.arms.NAME={schedule:{name:cosine}}'",
+        "seed": "give task.first_seed, and task.seeds for their number",
+        "stop_at_target": "leave it out: a run of a study stops at its target",
+        "budget_passes": "give budget_samples, or task.budget_factor",
+        "resume": "leave it out: a study goes on where it was",
+    }
 
     def check(self, job: Job) -> Plan | None:
         from bsscale.study.plan import check_study

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from bsscale.cli.jobs import Job
 from bsscale.config import TaskOptions, TrackerOptions
+from bsscale.errors import ConfigError
 
 if TYPE_CHECKING:
     from bsscale.data import Dataset
     from bsscale.planning.plan import Plan
     from bsscale.training.spec import RunSpec
 
-__all__ = ["Options", "Task", "check_model", "cost", "plan_text"]
+__all__ = ["Options", "Task", "check_model", "cost", "plan_text", "refuse_replaced"]
 
 Options = TypeVar("Options", bound=TaskOptions)
 
@@ -34,11 +36,14 @@ class Task(ABC, Generic[Options]):
         process is a rank of the run; and the jobs of a sweep may be trained together.
     starts_jobs
         Whether it has jobs of its own, which hydra/launcher starts without ``-m``.
+    replaces
+        Options of a run that it sets itself, and what to write instead.
     """
 
     options: type[Options]
     one_run: ClassVar[bool] = False
     starts_jobs: ClassVar[bool] = False
+    replaces: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def check(self, job: Job) -> Plan | None:
@@ -79,6 +84,20 @@ class Task(ABC, Generic[Options]):
         options = job.options
         assert isinstance(options, self.options)
         return options
+
+
+def refuse_replaced(task: Task[Any], name: str, overrides: Iterable[str]) -> None:
+    """Raise ConfigError for an option that was typed and that the task sets itself.
+
+    What an experiment's file says may serve several tasks, and is left alone.
+    """
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0].partition(".")[0]
+        if key in task.replaces and override != "tracker=none":
+            raise ConfigError(
+                f"{override} does nothing with task={name}, which sets {key} itself",
+                task.replaces[key],
+            )
 
 
 def check_model(plan: Plan, dataset: Dataset) -> None:

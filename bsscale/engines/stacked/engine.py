@@ -212,7 +212,7 @@ class StackedEngine:
             self._module,
             self.width,
             plan.objective,
-            config.optimizer,
+            plan.groups,
             self.device,
             self.dtype,
             config.clip_grad_norm,
@@ -283,8 +283,8 @@ class StackedEngine:
 
     def _no_rates(self, step: Step) -> Tensor:
         """Coefficients of an update that changes no parameter, shape (coefficients, width)."""
-        zeros = np.zeros((1, self.width))
-        coefficients = step.updates.optimizer.coefficients(zeros, zeros, zeros.astype(np.int64))
+        zeros = np.zeros((len(step.updates.optimizers), 1, self.width))
+        coefficients = step.updates.coefficients(zeros, zeros, np.zeros((1, self.width), np.int64))
         return torch.from_numpy(0.0 * coefficients[0]).to(self.device, self.dtype)
 
     def _build(self, plan: Plan, seed: int) -> nn.Module:
@@ -298,17 +298,19 @@ class StackedEngine:
     def _coefficients(self, updates: int) -> Tensor:
         """The update rule's coefficients, shape (updates, coefficients, width); empty slots: 0."""
         # Of at least two updates: NumPy squares a single number otherwise than each of several.
-        shape = (max(updates, 2), self.width)
+        computed = max(updates, 2)
+        shape = (len(self._step.updates.optimizers), computed, self.width)
         lr, momentum = np.zeros(shape), np.zeros(shape)
-        step = np.zeros(shape, dtype=np.int64)
+        step = np.zeros(shape[1:], dtype=np.int64)
         for number, slot in self._slots.items():
-            steps = np.arange(slot.step, slot.step + shape[0])
-            moved = slot.plan.schedule.momentum(steps)
-            configured = slot.plan.config.optimizer.momentum_now or 0.0
+            steps = np.arange(slot.step, slot.step + computed)
+            rate, moved = slot.plan.schedule.lr(steps), slot.plan.schedule.momentum(steps)
             step[:, number] = steps
-            lr[:, number] = slot.plan.schedule.lr(steps)
-            momentum[:, number] = configured if moved is None else moved
-        coefficients = self._step.updates.optimizer.coefficients(lr, momentum, step)
+            for index, group in enumerate(slot.plan.groups):
+                configured = group.optimizer.momentum_now or 0.0
+                lr[index, :, number] = rate * group.lr_ratio
+                momentum[index, :, number] = configured if moved is None else moved
+        coefficients = self._step.updates.coefficients(lr, momentum, step)
         empty = [number for number in range(self.width) if number not in self._slots]
         coefficients[:, :, empty] = 0.0
         return torch.from_numpy(coefficients[:updates]).to(self.device, self.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -19,7 +20,7 @@ from bsscale.engines.stacked.updates import Updates
 from bsscale.engines.stacked.vectors import by_blocks
 from bsscale.objectives import Objective
 from bsscale.objectives.torch_form import error_of
-from bsscale.optimizers import OptimizerConfig
+from bsscale.optimizers.groups import ParameterGroup, group_numbers
 from bsscale.optimizers.optimizer import SPARSE_ROWS
 
 __all__ = ["CompiledStep", "LayersStep", "Step", "use_compile_cache"]
@@ -51,8 +52,8 @@ class LayersStep:
         Runs in the stack.
     objective
         Whose loss is minimized.
-    optimizer
-        The optimizer's options.
+    groups
+        The parameter groups, with the optimizer's options for each.
     device, dtype
         Where and as what the parameters live.
     clip_grad_norm
@@ -64,28 +65,34 @@ class LayersStep:
         module: nn.Module,
         width: int,
         objective: Objective,
-        optimizer: OptimizerConfig,
+        groups: Sequence[ParameterGroup],
         device: torch.device,
         dtype: torch.dtype,
         clip_grad_norm: float | None = None,
     ) -> None:
         self._width, self._error = width, error_of(objective)
+        numbers = group_numbers(module, groups)
+        optimizers = [group.optimizer for group in groups]
         of_tables = tables(module)
         dense = [name for name, _ in module.named_parameters() if name not in of_tables]
         # Few large tensors make few and large updates, where a layer's own are not needed.
-        groups = [dense] if optimizer.elementwise else [[name] for name in dense]
-        first = len(groups)
-        groups += [[name] for name in of_tables]
-        self.parameters = StackedParameters(module, width, groups, device, dtype)
+        tensors = [dense] if optimizers[0].elementwise else [[name] for name in dense]
+        first = len(tensors)
+        tensors += [[name] for name in of_tables]
+        self.parameters = StackedParameters(module, width, tensors, device, dtype)
         values = self.parameters.values
         self._numbers = {name: number for number, name in enumerate(of_tables, start=first)}
         sparse = {
             number: values[name].shape[2]
             for name, number in self._numbers.items()
-            if optimizer.updates_touched_rows_only(values[name].shape[1])
+            if optimizers[numbers[name]].updates_touched_rows_only(values[name].shape[1])
         }
         self.updates = Updates(
-            optimizer, self.parameters.tensors, sparse, clipped=clip_grad_norm is not None
+            optimizers,
+            self.parameters.tensors,
+            [numbers[names[0]] if names else 0 for names in tensors],
+            sparse,
+            clipped=clip_grad_norm is not None,
         )
         self._clipping = None
         if clip_grad_norm is not None:
@@ -129,18 +136,22 @@ class CompiledStep:
         module: nn.Module,
         width: int,
         objective: Objective,
-        optimizer: OptimizerConfig,
+        groups: Sequence[ParameterGroup],
         device: torch.device,
         dtype: torch.dtype,
         clip_grad_norm: float | None = None,
     ) -> None:
         self._width = width
-        names = [name for name, _ in module.named_parameters()]
+        numbers = group_numbers(module, groups)
         self.parameters = parameters = StackedParameters(
-            module, width, [[name] for name in names], device, dtype
+            module, width, [[name] for name in numbers], device, dtype
         )
         self.updates = updates = Updates(
-            optimizer, parameters.tensors, {}, clipped=clip_grad_norm is not None
+            [group.optimizer for group in groups],
+            parameters.tensors,
+            list(numbers.values()),
+            {},
+            clipped=clip_grad_norm is not None,
         )
         clipping = (
             None

@@ -7,6 +7,9 @@ left is arithmetic on tensors of shape (width, elements).
 An update has two halves. `open` prepares the gradient accumulators, into which the backward pass
 adds; `apply` changes the parameters.
 
+Parameter groups (`bsscale.optimizers.groups`) have options and rates of their own. A parameter
+tensor belongs to one group; the coefficients of all groups lie one after the other.
+
 Embedding tables can be updated only where a batch touched them (``sparse``). Untouched rows have
 no gradient, so that for SGD without momentum and for Adagrad, both without weight decay, nothing
 is left out: the result is the same to the bit. Momentum and Adam are *lazy*, as
@@ -18,10 +21,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from bsscale.optimizers import OptimizerConfig
+from bsscale.optimizers.optimizer import Floats, Ints
 
 __all__ = ["Updates"]
 
@@ -31,10 +36,13 @@ class Updates:
 
     Parameters
     ----------
-    optimizer
-        Its options and its rule. Learning rate and momentum are each run's own.
+    optimizers
+        For each parameter group its options and its rule, which is the same for all. Learning rate
+        and momentum are each run's own.
     parameters
         Tensors of shape (width, elements).
+    groups
+        The number of the group of each parameter tensor.
     sparse
         For each parameter tensor that is updated only where it was touched, the length of a row.
     clipped
@@ -48,31 +56,54 @@ class Updates:
 
     def __init__(
         self,
-        optimizer: OptimizerConfig,
+        optimizers: Sequence[OptimizerConfig],
         parameters: Sequence[Tensor],
+        groups: Sequence[int],
         sparse: Mapping[int, int],
         clipped: bool,
     ) -> None:
-        self.optimizer = optimizer
-        self.states = optimizer.states
+        self.optimizers = list(optimizers)
+        self.states = optimizers[0].states
         self.parameters = list(parameters)
+        self._groups = list(groups)
         self.sparse = dict(sparse)
         self.state = [[torch.zeros_like(tensor) for _ in self.states] for tensor in parameters]
-        into_state = optimizer.adds_gradients_to_state(clipped)
+        into_state = [each.adds_gradients_to_state(clipped) for each in optimizers]
         self._into_state = [
-            into_state and number not in sparse for number in range(len(parameters))
+            into_state[group] and number not in sparse for number, group in enumerate(groups)
         ]
         self.gradients = [
             state[0] if into else torch.zeros_like(tensor)
             for tensor, state, into in zip(parameters, self.state, self._into_state, strict=True)
         ]
 
+    def coefficients(self, lr: Floats, momentum: Floats, step: Ints) -> Floats:
+        """What some updates need (`OptimizerConfig.coefficients`), all groups' one after the other.
+
+        Parameters
+        ----------
+        lr, momentum
+            Of each group, shape (groups, updates, width).
+        step
+            Number of each update (from 0), shape (updates, width).
+
+        Returns
+        -------
+        Shape (updates, groups x coefficients, width).
+        """
+        of_groups = [
+            each.coefficients(lr[group], momentum[group], step)
+            for group, each in enumerate(self.optimizers)
+        ]
+        return np.concatenate(of_groups, axis=1)
+
     def open(self, c: Tensor) -> None:
-        """Prepare the accumulators; `c` are the update's coefficients, (coefficients, width)."""
-        columns = list(c.unsqueeze(-1))
+        """Prepare the accumulators; `c` are the update's coefficients, (all groups', width)."""
+        columns = self._columns(c.unsqueeze(-1))
         for number, gradient in enumerate(self.gradients):
+            group = self._groups[number]
             if self._into_state[number]:
-                self.optimizer.open_state(gradient, columns)
+                self.optimizers[group].open_state(gradient, columns[group])
             elif number not in self.sparse:
                 gradient.zero_()
 
@@ -87,15 +118,22 @@ class Updates:
             For each sparse parameter tensor, the rows that the batch touched, numbered through
             all runs, shape (width x rows a run,); repetitions are fine.
         """
-        columns = list(c.unsqueeze(-1))
+        columns = self._columns(c.unsqueeze(-1))
         for number, value in enumerate(self.parameters):
+            group = self._groups[number]
             if number in self.sparse:
-                self._apply_to_rows(number, touched[number], c)
+                self._apply_to_rows(number, touched[number], self._columns(c)[group])
             else:
                 gradient, state = self.gradients[number], self.state[number]
-                self.optimizer.update(value, gradient, state, columns)
+                self.optimizers[group].update(value, gradient, state, columns[group])
 
-    def _apply_to_rows(self, number: int, rows: Tensor, c: Tensor) -> None:
+    def _columns(self, c: Tensor) -> list[list[Tensor]]:
+        """The coefficients of each group."""
+        columns = list(c)
+        each = len(columns) // len(self.optimizers)
+        return [columns[first : first + each] for first in range(0, len(columns), each)]
+
+    def _apply_to_rows(self, number: int, rows: Tensor, c: Sequence[Tensor]) -> None:
         """The same rule on the touched rows. Rows that repeat are written twice, alike."""
         length = self.sparse[number]
         tables = [
@@ -103,11 +141,11 @@ class Updates:
             for tensor in (self.parameters[number], self.gradients[number], *self.state[number])
         ]
         value, gradient, *state = (table.index_select(0, rows) for table in tables)
-        width = c.shape[1]
+        width = len(c[0])
         columns = [
             column.unsqueeze(1).expand(width, len(rows) // width).reshape(-1, 1) for column in c
         ]
-        self.optimizer.update(value, gradient, state, columns)
+        self.optimizers[self._groups[number]].update(value, gradient, state, columns)
         for table, new in zip([tables[0], *tables[2:]], [value, *state], strict=True):
             table.index_copy_(0, rows, new)
         tables[1].index_fill_(0, rows, 0.0)

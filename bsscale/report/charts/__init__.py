@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bsscale.report.charts.curves import (
-    convergence_figure,
+    convergence_figures,
     learning_rate_figure,
     momentum_figure,
 )
@@ -24,14 +24,11 @@ def figures(
 ) -> list[Figure]:
     """Every figure that the records have the data for, in the order of the report."""
     made = [
-        draw(comparison)
-        for draw in (
-            samples_to_target_figure,
-            convergence_figure,
-            learning_rate_figure,
-            momentum_figure,
-            stairs_figure,
-        )
+        samples_to_target_figure(comparison),
+        *convergence_figures(comparison),
+        learning_rate_figure(comparison),
+        momentum_figure(comparison),
+        stairs_figure(comparison),
     ]
     made += tuning_figures(studies)
     for position, test in enumerate(range_tests):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bsscale.objectives import Criterion
 from bsscale.report.charts.figure import (
     Figure,
     arm_encodings,
@@ -25,22 +27,29 @@ from bsscale.report.tables import (
 if TYPE_CHECKING:
     pass
 
-__all__ = ["convergence_figure", "learning_rate_figure", "momentum_figure"]
+__all__ = ["convergence_figures", "learning_rate_figure", "momentum_figure"]
 
 
-def convergence_figure(comparison: Comparison) -> Figure | None:
-    """The metric over samples: each arm's median and its band."""
+def convergence_figures(comparison: Comparison) -> list[Figure]:
+    """For each metric that arms are judged by, each arm's median over samples and its band."""
+    criteria = comparison.criteria
+    shown = [
+        (criterion, [arm for arm in comparison.arms if arm.curve and arm.criterion == criterion])
+        for criterion in criteria
+    ]
+    return [_convergence(criterion, arms, len(criteria) > 1) for criterion, arms in shown if arms]
+
+
+def _convergence(criterion: Criterion, arms: Sequence[ArmSummary], mixed: bool) -> Figure:
     import altair as alt
 
-    arms = [arm for arm in comparison.arms if arm.curve]
-    if not arms:
-        return None
+    metric = criterion.title
     names = [arm.short for arm in arms]
     rows = [
         {
             "arm": arm.short,
             "samples": p.samples,
-            "auc": digits(p.median),
+            "value": digits(p.median),
             "low": digits(p.low),
             "high": digits(p.high),
         }
@@ -49,38 +58,39 @@ def convergence_figure(comparison: Comparison) -> Figure | None:
     ]
     targets = sorted({arm.target for arm in arms if arm.target is not None})
     longest = max(arm.curve[-1].samples for arm in arms)
-    floor = _floor(arms, targets, longest)
-    scale = alt.Scale(domainMin=floor, zero=False, nice=False)
+    cut = _cut(arms, targets, longest, criterion.sign)
+    end = {"domainMin": cut} if criterion.direction == "max" else {"domainMax": cut}
+    scale = alt.Scale(zero=False, nice=False, **end)  # type: ignore[arg-type]
     # (The data are those of the whole figure: in each layer, they would be there twice.)
     base = alt.Chart().encode(x=sample_axis(scale=alt.Scale(nice=False)))
     chosen, faint = chosen_arm()
     band = base.mark_area(opacity=0.15, clip=True).encode(
-        y=alt.Y("low:Q", title="validation AUC", scale=scale),
+        y=alt.Y("low:Q", title=f"validation {metric}", scale=scale),
         y2="high:Q",
         color=arm_encodings(names)["color"],
     )
     line = (
         base.mark_line(strokeWidth=2, clip=True)
         .encode(
-            y=alt.Y("auc:Q", title="validation AUC", scale=scale),
+            y=alt.Y("value:Q", title=f"validation {metric}", scale=scale),
             opacity=faint,
             tooltip=[
                 "arm:N",
                 alt.Tooltip("samples:Q", format=",.0f"),
-                alt.Tooltip("auc:Q", title="median AUC", format=".4f"),
-                alt.Tooltip("low:Q", format=".4f"),
-                alt.Tooltip("high:Q", format=".4f"),
+                alt.Tooltip("value:Q", title=f"median {metric}", format=".4~g"),
+                alt.Tooltip("low:Q", format=".4~g"),
+                alt.Tooltip("high:Q", format=".4~g"),
             ],
             **arm_encodings(names),
         )
         .add_params(chosen)
     )
-    marks = [{"auc": each, "label": f"target {each:.4g}"} for each in targets]
-    rule = alt.Chart(inline(marks)).mark_rule(color=GREY, strokeDash=[4, 3]).encode(y="auc:Q")
+    marks = [{"value": each, "label": f"target {each:.4g}"} for each in targets]
+    rule = alt.Chart(inline(marks)).mark_rule(color=GREY, strokeDash=[4, 3]).encode(y="value:Q")
     label = (
         alt.Chart(inline(marks))
         .mark_text(align="left", baseline="bottom", dx=4, dy=-2, color=GREY)
-        .encode(x=alt.value(0), y="auc:Q", text="label:N")
+        .encode(x=alt.value(0), y="value:Q", text="label:N")
     )
     chart = alt.layer(band, rule, label, line, data=inline(rows)).properties(height=300)
     ends = "; ".join(f"{arm.short} ends at {number(arm.curve[-1].median)}" for arm in arms)
@@ -95,28 +105,39 @@ def convergence_figure(comparison: Comparison) -> Figure | None:
         for arm in arms
         for p in shown_rows(arm.curve, len(arms))
     ]
+    title = f"Model convergence: {metric}" if mixed else "Model convergence"
     return Figure(
-        "convergence",
-        "Model convergence",
-        f"Validation AUC over samples: the median over seeds, and {band_text}. A run that has "
-        "stopped keeps its last AUC. The steep beginning is cut off.",
-        f"Validation AUC over samples by arm. {ends}.",
+        f"convergence_{criterion.name}" if mixed else "convergence",
+        title,
+        f"Validation {metric} over samples: the median over seeds, and {band_text}. A run that has "
+        f"stopped keeps its last {metric}. The steep beginning is cut off.",
+        f"Validation {metric} over samples by arm. {ends}.",
         chart,
-        Table("Model convergence", ("arm", "samples", "median AUC", "low", "high"), table),
+        Table(title, ("arm", "samples", f"median {metric}", "low", "high"), table),
         tuple(names),
     )
 
 
-def _floor(arms: Sequence[ArmSummary], targets: Sequence[float], longest: int) -> float:
-    """Where the AUC axis begins, so that the steep first evaluations do not flatten the rest."""
+def _cut(arms: Sequence[ArmSummary], targets: Sequence[float], longest: int, sign: int) -> float:
+    """Where the axis is cut off on its bad side, so that the first evaluations do not flatten all.
 
-    def at(curve: Sequence[CurvePoint], place: float) -> float:
-        return next((p.low for p in curve if p.samples >= place), curve[-1].low)
+    It shows every arm from a twentieth of the samples on, but no more than half of the way from
+    the untrained models to the best value: an arm that fails does not flatten the others.
+    """
 
-    lows = [at(arm.curve, longest / 20) for arm in arms]
-    highest = max(p.high for arm in arms for p in arm.curve)
-    floor = max(min([*lows, *targets]), highest - 0.12)
-    return round(floor - 0.02 * (highest - floor) - 5e-4, 4)
+    def worst(point: CurvePoint) -> float:  # (signed: higher is better)
+        return min(sign * point.low, sign * point.high)
+
+    def early(curve: Sequence[CurvePoint]) -> float:
+        return worst(next((p for p in curve if p.samples >= longest / 20), curve[-1]))
+
+    best = max(max(sign * p.low, sign * p.high) for arm in arms for p in arm.curve)
+    untrained = statistics.median(sign * arm.curve[0].median for arm in arms)
+    lowest = min([*(early(arm.curve) for arm in arms), *(sign * target for target in targets)])
+    cut = max(lowest, (untrained + best) / 2)
+    # (A curve that only gets worse is not cut.)
+    cut = cut if cut < best else lowest
+    return sign * digits(cut - 0.03 * (best - cut or abs(best)))
 
 
 def learning_rate_figure(comparison: Comparison) -> Figure | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bsscale.objectives import Criterion
 from bsscale.records.study_record import TuningRecord
 from bsscale.report.charts.figure import (
     Figure,
@@ -16,6 +17,7 @@ from bsscale.report.figures import GREY, inline, range_test_layers
 from bsscale.report.read import FoundRangeTest, FoundStudy
 from bsscale.report.tables import (
     Table,
+    best_value,
     range_test_table,
     tuning_note,
     tuning_table,
@@ -30,24 +32,41 @@ __all__ = ["range_test_figures", "tuning_figures"]
 def tuning_figures(studies: Sequence[FoundStudy]) -> list[Figure | None]:
     """What each search for a learning rate saw: the metric, and samples to the target."""
     tunings = [
-        (f"{study.record.name}: {tuning.name}" if len(studies) > 1 else tuning.name, tuning)
+        Tuning(
+            f"{study.record.name}: {tuning.name}" if len(studies) > 1 else tuning.name,
+            tuning,
+            study.record.registered.criterion,
+        )
         for study in studies
         for tuning in study.record.tunings
         if tuning.trials
     ]
-    return [
-        _tuning(tunings, "tuning", "best AUC", lambda trial: trial.best_value),
+    criteria = list(dict.fromkeys(each.criterion for each in tunings))
+    best = [
         _tuning(
-            tunings,
-            "tuning_samples",
-            "samples to the target",
-            lambda trial: trial.samples_to_target,
-        ),
+            [each for each in tunings if each.criterion == criterion],
+            f"tuning_{criterion.name}" if len(criteria) > 1 else "tuning",
+            best_value([criterion]),
+            lambda trial: trial.best_value,
+        )
+        for criterion in criteria
     ]
+    samples = _tuning(
+        tunings, "tuning_samples", "samples to the target", lambda trial: trial.samples_to_target
+    )
+    return [*best, samples]
+
+
+class Tuning(NamedTuple):
+    """One search, its name in the report, and what it was judged by."""
+
+    label: str
+    record: TuningRecord
+    criterion: Criterion
 
 
 def _tuning(
-    tunings: Sequence[tuple[str, TuningRecord]],
+    tunings: Sequence[Tuning],
     name: str,
     quantity: str,
     value_of: Callable[[Any], float | None],
@@ -55,13 +74,13 @@ def _tuning(
     import altair as alt
 
     rows, names, shown = [], [], []
-    for label, tuning in tunings:
+    for label, tuning, criterion in tunings:
         own = [
             (trial.lr, value) for trial in tuning.trials if (value := value_of(trial)) is not None
         ]
         if own:
             names.append(label)
-            shown.append(tuning)
+            shown.append(Tuning(label, tuning, criterion))
         for lr, value in own:
             at_edge = f"best, at the {tuning.edge} edge" if tuning.edge else "best"
             state = at_edge if lr == tuning.best else "tried"
@@ -96,14 +115,19 @@ def _tuning(
     chosen, faint = chosen_arm()
     line = base.mark_line(strokeWidth=1.5).encode(opacity=faint, **arm_encodings(names))
     chart = alt.layer(line.add_params(chosen), points)
-    notes = " ".join(map(tuning_note, shown))
-    table = [[label, *row] for label, t in tunings if t in shown for row in tuning_table(t).rows]
-    header = ("tuning", "learning rate", "best AUC", "samples to target", "seeds")
+    notes = " ".join(tuning_note(each.record) for each in shown)
+    table = [
+        [each.label, *row]
+        for each in shown
+        for row in tuning_table(each.record, each.criterion).rows
+    ]
+    criteria = list(dict.fromkeys(each.criterion for each in shown))
+    header = ("tuning", "learning rate", best_value(criteria), "samples to target", "seeds")
     return Figure(
         name,
         f"Tuning of the learning rate: {quantity}",
         notes,
-        f"{quantity.capitalize()} over the learning rates that were tried. {notes}",
+        f"{quantity[0].upper()}{quantity[1:]} over the learning rates that were tried. {notes}",
         chart.properties(height=260),
         Table("Tuning", header, table),
         tuple(names),
@@ -127,11 +151,10 @@ def range_test_figures(test: FoundRangeTest, suffix: str) -> list[Figure | None]
         return []
     table = range_test_table(test)
     marked = ", ".join(f"{name} {value:.3g}" for name, value in test.marks.items())
-    layers = range_test_layers(rows, test.marks, test.criterion)
-    parts = ((test.criterion.name, test.criterion.title), ("loss", "loss"))
+    layers = range_test_layers(rows, test.marks, test.criterion, test.loss)
     return [
         Figure(
-            f"range_test_{part}{suffix}",
+            f"range_test_{name}{suffix}",
             f"Range test: {title}",
             f"Validation {title} while the learning rate grows, a line a seed. "
             f"The suggestion: {test.reason or 'none'}.",
@@ -139,5 +162,5 @@ def range_test_figures(test: FoundRangeTest, suffix: str) -> list[Figure | None]
             chart.properties(height=240),
             table,
         )
-        for (part, title), chart in zip(parts, reversed(layers), strict=True)
+        for name, (title, chart) in layers.items()
     ]

@@ -11,6 +11,7 @@ from bsscale.schedules.options.constants import (
     ScaledConfig,
     SqrtScalingConfig,
 )
+from bsscale.schedules.options.custom import CustomScheduleConfig
 from bsscale.schedules.options.deepspeed import DeepSpeedConfig
 from bsscale.schedules.options.onecycle import OneCycleConfig, OneCycleTorchConfig
 from bsscale.schedules.options.sequence import PARTS, SequenceConfig
@@ -24,6 +25,7 @@ from bsscale.schedules.options.shapes import (
 __all__ = [
     "SCHEDULES",
     "CosineConfig",
+    "CustomScheduleConfig",
     "DeepSpeedConfig",
     "FixedConfig",
     "LinearScalingConfig",
@@ -40,4 +42,8 @@ __all__ = [
 ]
 
 # By the name of their file in conf/schedule.
-SCHEDULES: dict[str, type[ScheduleConfig]] = {**PARTS, "sequence": SequenceConfig}
+SCHEDULES: dict[str, type[ScheduleConfig]] = {
+    **PARTS,
+    "sequence": SequenceConfig,
+    "custom": CustomScheduleConfig,
+}

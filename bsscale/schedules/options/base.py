@@ -33,6 +33,11 @@ class ScheduleContext:
         Samples of one pass over the training split.
     momentum
         The optimizer's configured momentum or beta1; None if it has none.
+    lr_factor
+        What a scaling rule multiplies base_lr with for the peak of every shape; None where no rule
+        moves the rate, so that the schedule does as it says.
+    warmup_factor
+        What a rule multiplies the length of a warm-up in samples with; None where none does.
     """
 
     base_lr: float
@@ -40,6 +45,8 @@ class ScheduleContext:
     global_batch: int
     samples_per_pass: int
     momentum: float | None
+    lr_factor: float | None = None
+    warmup_factor: float | None = None
 
     def steps(self, samples: float) -> int:
         """The whole number of updates nearest to `samples`, at least one if there are any."""
@@ -73,9 +80,14 @@ class ScheduleConfig:
 
     name: str = ""
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> ScheduleConfig:
+        """The options with these values; raises TypeError for one that it has not."""
+        return cls(**values)
+
     @property
     def scaling_rule(self) -> str | None:
-        """How its rates move with the batch; None where no rule gives them."""
+        """How its rates move with the batch by themselves; None where no rule gives them."""
         rule: str | None = getattr(self, "scaling", None)
         return rule
 

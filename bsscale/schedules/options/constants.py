@@ -8,7 +8,7 @@ from typing import ClassVar
 from bsscale.errors import ConfigError
 from bsscale.schedules import Constant, Schedule
 from bsscale.schedules.options.base import ScheduleConfig, ScheduleContext
-from bsscale.schedules.options.units import scaled_peak
+from bsscale.schedules.options.units import peak, scaled_peak, scales_twice
 
 __all__ = ["FixedConfig", "LinearScalingConfig", "ScaledConfig", "SqrtScalingConfig"]
 
@@ -24,15 +24,20 @@ class _ConstantConfig(ScheduleConfig):
         return self.rule
 
     def build(self, context: ScheduleContext) -> Schedule:
+        if context.lr_factor is not None:
+            raise scales_twice(f"schedule={self.name}")
         return Constant(scaled_peak(context, self.rule, None))
 
 
 @dataclass
 class FixedConfig(_ConstantConfig):
-    """base_lr, whatever the batch."""
+    """base_lr, whatever the batch; by a scaling rule, if there is one."""
 
     name: str = "fixed"
     rule: ClassVar[str] = "none"
+
+    def build(self, context: ScheduleContext) -> Schedule:
+        return Constant(peak(context, None, None, default=1.0))
 
 
 @dataclass
@@ -62,4 +67,6 @@ class ScaledConfig(_ConstantConfig):
     def build(self, context: ScheduleContext) -> Schedule:
         if self.factor is None:
             raise ConfigError("schedule=scaled without a factor", "give schedule.factor=4, say")
+        if context.lr_factor is not None:
+            raise scales_twice(f"schedule.factor={self.factor}")
         return Constant(scaled_peak(context, self.rule, self.factor))

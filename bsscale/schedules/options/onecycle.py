@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from bsscale.errors import ConfigError
 from bsscale.schedules import OneCycle, OneCycleTorch, Schedule, checks
 from bsscale.schedules.options.base import Reader, ScheduleConfig, ScheduleContext, not_read
-from bsscale.schedules.options.units import given_length, length, scaled_peak
+from bsscale.schedules.options.units import given_length, length, peak
 
 __all__ = ["OneCycleConfig", "OneCycleTorchConfig"]
 
@@ -31,7 +31,10 @@ class _CycleConfig(ScheduleConfig):
     def _peak(
         self, context: ScheduleContext, option: str, given: float | None, default: float
     ) -> float:
-        """The peak as given, or by a rule; `default` x gpus x base_lr if there is neither."""
+        """The peak as given, or by a rule.
+
+        Without one of its own it is `default` times what a scaling rule gives, or gpus x base_lr.
+        """
         if given is not None and (self.scaling is not None or self.factor is not None):
             other = "scaling" if self.scaling is not None else "factor"
             raise ConfigError(
@@ -41,14 +44,8 @@ class _CycleConfig(ScheduleConfig):
             )
         if given is not None:
             return given
-        if self.scaling is not None:
-            return scaled_peak(context, self.scaling, self.factor)
-        if self.factor is not None:
-            raise ConfigError(
-                f"schedule.factor={self.factor} does nothing without schedule.scaling=factor",
-                "give both, or leave the factor out",
-            )
-        return default * scaled_peak(context, "linear", None)
+        by_rule = peak(context, self.scaling, self.factor, default=context.gpus)
+        return by_rule if self.scaling is not None else default * by_rule
 
     def _momentum(self, context: ScheduleContext, *options: str) -> bool:
         """Whether momentum is cycled; its options must keep their defaults where it is not."""
@@ -100,6 +97,10 @@ class OneCycleConfig(_CycleConfig):
         options = [field.name for field in fields(self) if field.default is None]
         options.remove("preset")
         checks.keys(values, options, f"the preset {self.preset}")
+        if empty := [key for key, value in values.items() if value is None]:
+            raise ConfigError(
+                f"the preset {self.preset} gives {empty[0]} no value", "give one, or leave it out"
+            )
         preset = reader.typed(OneCycleConfig, values, f"the preset {self.preset}")
         settled = {option for option in options if getattr(self, option) is not None}
         for names in _NAMES_OF_ONE:

@@ -109,7 +109,7 @@ class SequenceConfig(ScheduleConfig):
 def _split(part: Mapping[str, Any], typed: Typed) -> tuple[_LengthConfig, ScheduleConfig]:
     """How long a part lasts, and its own options."""
     name = part.get("name")
-    if name not in PARTS:
+    if not isinstance(name, str) or name not in PARTS:
         raise ConfigError(f"its name is {name!r}", f"give one of {', '.join(PARTS)}")
     length = {key: value for key, value in part.items() if key.startswith("length_")}
     own = {key: value for key, value in part.items() if key not in length}

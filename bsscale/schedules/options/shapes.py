@@ -14,7 +14,7 @@ from bsscale.schedules import (
     Schedule,
 )
 from bsscale.schedules.options.base import ScheduleConfig, ScheduleContext
-from bsscale.schedules.options.units import length, scaled_peak
+from bsscale.schedules.options.units import length, peak, warmup_length
 
 __all__ = ["CosineConfig", "LinearWarmupConfig", "RangeTestConfig", "WSDConfig"]
 
@@ -23,14 +23,18 @@ THIRD = 1 / 3
 
 @dataclass
 class ScaledPeakConfig(ScheduleConfig):
-    """Options of every shape whose peak a scaling rule gives."""
+    """Options of every shape whose peak a rule gives: its own, the run's, or the linear one."""
 
-    scaling: str = "linear"
+    scaling: str | None = None
     factor: float | None = None
+
+    @property
+    def scaling_rule(self) -> str:
+        return self.scaling or "linear"
 
     def peak_lr(self, context: ScheduleContext) -> float:
         """The peak that the rule gives."""
-        return scaled_peak(context, self.scaling, self.factor)
+        return peak(context, self.scaling, self.factor, default=context.gpus)
 
 
 @dataclass
@@ -46,7 +50,7 @@ class LinearWarmupConfig(ScaledPeakConfig):
     def build(self, context: ScheduleContext) -> Schedule:
         return LinearWarmup(
             peak_lr=self.peak_lr(context),
-            warmup_steps=length(self, context, "warmup", default=THIRD),
+            warmup_steps=warmup_length(self, context, default=THIRD),
             start_lr=context.base_lr if self.start_lr is None else self.start_lr,
         )
 
@@ -89,7 +93,7 @@ class WSDConfig(ScaledPeakConfig):
     def build(self, context: ScheduleContext) -> Schedule:
         return WSD(
             peak_lr=self.peak_lr(context),
-            warmup_steps=length(self, context, "warmup", default=THIRD),
+            warmup_steps=warmup_length(self, context, default=THIRD),
             stable_steps=length(self, context, "stable", default=THIRD),
             decay_steps=length(self, context, "decay", default=THIRD),
             start_lr=context.base_lr if self.start_lr is None else self.start_lr,

@@ -8,13 +8,54 @@ from bsscale.errors import ConfigError
 from bsscale.schedules import scaling
 from bsscale.schedules.options.base import ScheduleContext
 
-__all__ = ["given_length", "length", "scaled_peak"]
+__all__ = ["given_length", "length", "peak", "scaled_peak", "scales_twice", "warmup_length"]
 
 _RULES: dict[str, Callable[[float, float], float]] = {
     "none": scaling.unscaled,
     "linear": scaling.linear,
     "sqrt": scaling.sqrt,
 }
+
+
+def peak(
+    context: ScheduleContext, rule: str | None, factor: float | None, *, default: float
+) -> float:
+    """The peak by the schedule's own rule or, where it names none, by the run's scaling rule.
+
+    Parameters
+    ----------
+    context
+        The numbers of the run.
+    rule, factor
+        ``schedule.scaling`` and ``schedule.factor``; None where they are not given.
+    default
+        What base_lr is multiplied with where neither has a rule.
+
+    Raises
+    ------
+    ConfigError
+        If both have a rule, or as `scaled_peak`.
+    """
+    if rule is None:
+        if factor is not None:
+            raise ConfigError(
+                f"schedule.factor={factor} does nothing without schedule.scaling=factor",
+                "give both, or leave the factor out",
+            )
+        moved = default if context.lr_factor is None else context.lr_factor
+        return scaling.linear(context.base_lr, moved)
+    if context.lr_factor is not None:
+        raise scales_twice(f"schedule.scaling={rule}")
+    return scaled_peak(context, rule, factor)
+
+
+def scales_twice(what: str) -> ConfigError:
+    """What to raise where the schedule and a scaling rule both move the rate."""
+    return ConfigError(
+        f"{what} and the scaling rule would both scale base_lr",
+        "give one of them: scaling=none, or a schedule without a rule of its own (schedule=fixed, "
+        "or schedule.scaling=null)",
+    )
 
 
 def scaled_peak(context: ScheduleContext, rule: str, factor: float | None) -> float:
@@ -49,17 +90,37 @@ def scaled_peak(context: ScheduleContext, rule: str, factor: float | None) -> fl
     return _RULES[rule](context.base_lr, context.gpus)
 
 
-def length(config: object, context: ScheduleContext, key: str, *, default: float) -> int:
+def warmup_length(config: object, context: ScheduleContext, *, default: float) -> int:
+    """The length of a warm-up, in steps; a scaling rule may have moved it."""
+    factor = context.warmup_factor
+    if factor is None:
+        return length(config, context, "warmup", default=default)
+    steps = getattr(config, "warmup_steps", None)
+    if steps is not None:
+        raise ConfigError(
+            f"schedule.warmup_steps={steps} counts updates of this batch, and scaling.warmup moves "
+            "the length at 1 GPU",
+            "give schedule.warmup_samples or warmup_fraction, or scaling.warmup=none",
+        )
+    return length(config, context, "warmup", default=default, factor=factor)
+
+
+def length(
+    config: object, context: ScheduleContext, key: str, *, default: float, factor: float = 1.0
+) -> int:
     """A length in steps; where none is given, `default` passes over the training split."""
-    steps = given_length(config, context, key)
-    return context.steps(default * context.samples_per_pass) if steps is None else steps
+    steps = given_length(config, context, key, factor)
+    passes = default * factor
+    return context.steps(passes * context.samples_per_pass) if steps is None else steps
 
 
-def given_length(config: object, context: ScheduleContext, key: str) -> int | None:
+def given_length(
+    config: object, context: ScheduleContext, key: str, factor: float = 1.0
+) -> int | None:
     """A length in steps from whichever of its three names is given; None if none is.
 
     The names are `key` with ``_steps`` (``_step_size``, where DeepSpeed calls it so), ``_samples``,
-    and ``_fraction`` of one pass over the training split.
+    and ``_fraction`` of one pass over the training split. The last two are multiplied by `factor`.
 
     Raises
     ------
@@ -76,8 +137,8 @@ def given_length(config: object, context: ScheduleContext, key: str) -> int | No
         if not 0 <= value < float("inf"):
             raise ConfigError(f"schedule.{name}={value} is not a length", "give 0 or more")
         if name.endswith("_samples"):
-            return context.steps(value)
+            return context.steps(factor * value)
         if name.endswith("_fraction"):
-            return context.steps(value * context.samples_per_pass)
+            return context.steps(factor * value * context.samples_per_pass)
         return int(value)
     return None

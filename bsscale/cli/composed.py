@@ -1,0 +1,110 @@
+"""What a composed configuration must be, wherever its values come from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bsscale.cli.explain import explained
+from bsscale.cli.store import CONFIG_DIRECTORY, SCHEMAS, choices
+from bsscale.errors import ConfigError
+
+__all__ = ["check_composed"]
+
+# Parts with typed options, which a name stands for; and parts that a `_target_` makes.
+_TYPED = ("task", "optimizer", "schedule", "executor", "tracker")
+_MADE = ("dataset", "model", "objective")
+
+
+def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
+    """Raise ConfigError for a configuration that says one thing and would do another.
+
+    A value may come from the command line, an experiment, a sweep or a file of the user's own.
+
+    Parameters
+    ----------
+    cfg
+        The composed configuration.
+    hydra
+        Hydra's own part of it.
+
+    Raises
+    ------
+    ConfigError
+        For a part that is missing, an interpolation that cannot be resolved, a name that is not
+        that of the part, and a working directory that Hydra would change.
+    """
+    for group in (*_TYPED, *_MADE):
+        if not isinstance(
+            OmegaConf.select(cfg, group, throw_on_resolution_failure=False), DictConfig
+        ):
+            raise ConfigError(
+                f"the configuration has no {group}",
+                f"write {group}=NAME; there are {', '.join(sorted(choices()[group]))}",
+            )
+    for group in (*_TYPED, *_MADE):
+        if "_target_" in cfg[group] and OmegaConf.is_missing(cfg[group], "_target_"):
+            raise ConfigError(
+                f"{group}=custom without {group}._target_ is no {group}",
+                f"give the import path of yours: {group}._target_=MODULE.NAME",
+            )
+    for key in cfg:
+        if key != "hydra":
+            _resolve(cfg, str(key))
+    for group in _TYPED:
+        _check_typed(group, cfg[group])
+    for group in _MADE:
+        _check_made(group, cfg[group])
+    if hydra is not None and hydra.job.chdir:
+        raise ConfigError(
+            "hydra.job.chdir=true would look for every relative path in the output directory",
+            "leave it out: a run writes to its own directory anyway",
+        )
+
+
+def _resolve(cfg: DictConfig, key: str) -> None:
+    try:
+        value = cfg._get_node(key)
+        if OmegaConf.is_config(value):
+            OmegaConf.to_container(value, resolve=True)
+        elif not OmegaConf.is_missing(cfg, key):
+            cfg[key]
+    except OmegaConfBaseException as error:
+        raise explained(error) or error from None
+
+
+def _check_typed(group: str, node: DictConfig) -> None:
+    name, kind = node.get("name"), OmegaConf.get_type(node)
+    path = "executor/executor" if group == "executor" else f"{group}/{name}"
+    if SCHEMAS.get(f"{group}/custom") is kind and name not in choices()[group]:
+        return  # (a label of the user's own; by default the import path)
+    if SCHEMAS.get(path) is not kind:
+        own = [each.rpartition("/")[2] for each in SCHEMAS if SCHEMAS[each] is kind]
+        raise _wrong_name(group, name, own[0] if own else str(kind))
+
+
+def _check_made(group: str, node: DictConfig) -> None:
+    name, target = node.get("name"), node.get("_target_")
+    shipped = {
+        choice: OmegaConf.load(CONFIG_DIRECTORY / group / f"{choice}.yaml")
+        for choice in sorted(choices()[group] - {"custom"})
+    }
+    for choice, file in shipped.items():
+        assert isinstance(file, DictConfig)
+        if target == file.get("_target_") and name != choice:
+            raise _wrong_name(group, name, choice)
+        if name == choice and target != file.get("_target_"):
+            raise ConfigError(
+                f"{group}._target_={target} under the name {name}, which is another {group}",
+                f"write {group}=custom {group}._target_={target}, or give {group}.name=YOURS in a "
+                "file of your own",
+            )
+
+
+def _wrong_name(group: str, name: Any, own: str) -> ConfigError:
+    return ConfigError(
+        f"{group}.name={name} would change the name of the {group}, which is {own}",
+        f"write {group}=NAME; there are {', '.join(sorted(choices()[group]))}",
+    )

@@ -1,0 +1,117 @@
+"""What Hydra and OmegaConf refuse, in the words of this command line: fact, value, remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+    ValidationError,
+)
+
+from bsscale.cli.words import HELP, suggested
+from bsscale.config import Config
+from bsscale.errors import BsscaleError, ConfigError
+
+__all__ = ["explained"]
+
+# What OmegaConf says of a value of the wrong type, and what to give instead.
+_KINDS = {
+    "to Integer": "a whole number",
+    "to Float": "a number",
+    "to Boolean": "true or false",
+    "a valid bool": "true or false",
+    "to string": "a text",
+}
+
+
+def explained(error: BaseException) -> BsscaleError | None:
+    """An error that a user can act on; None for an error of another kind, a mistake of ours."""
+    if isinstance(error, BsscaleError):
+        return error
+    if isinstance(error, MissingConfigException):
+        return _missing_file(error)
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    if isinstance(cause, OmegaConfBaseException):
+        return _of_omegaconf(cause, str(error))
+    if isinstance(error, HydraException):
+        fact, has_remedy, remedy = _without_hints(str(error)).partition("\n  -> ")
+        return ConfigError(fact, remedy if has_remedy else HELP)
+    return None
+
+
+def _of_omegaconf(error: OmegaConfBaseException, said: str) -> ConfigError:
+    key, message = error.full_key or str(error.key), _first_line(str(error))
+    written = said.partition("Error merging override ")[2].strip() or f"{key}={error.value}"
+    if isinstance(error, InterpolationResolutionError):
+        return ConfigError(
+            f"{key} refers to what cannot be found: {message}",
+            "${NAME} names another option and ${oc.env:NAME} an environment variable: name one "
+            "that exists, or give a plain value",
+        )
+    if isinstance(error, MissingMandatoryValue):
+        return ConfigError(f"{key} is missing", f"give {key}=VALUE")
+    if isinstance(error, ConfigAttributeError | ConfigKeyError):
+        return _no_option(key, error)
+    if isinstance(error, ValidationError):
+        if "is not Optional" in message:
+            return ConfigError(
+                f"{written}: null is no value of {key}", f"leave it out, or give a value of {key}"
+            )
+        kinds = [kind for part, kind in _KINDS.items() if part in message]
+        if kinds:
+            return ConfigError(f"{written} is not {kinds[0]}", f"give {key} as {kinds[0]}")
+    return ConfigError(f"{written}: {message}", HELP)
+
+
+def _no_option(key: str, error: OmegaConfBaseException) -> ConfigError:
+    """An option that is not there, with those that are."""
+    owner, _, name = key.rpartition(".")
+    node = error.parent_node
+    siblings = [str(each) for each in node] if isinstance(node, DictConfig) else []
+    known = [field.name for field in fields(Config)]
+    guess = suggested(name, siblings, f"{owner}." if owner else "", known)
+    group = owner.partition(".")[0]
+    if not group or group == "hydra":
+        return ConfigError(f"there is no option {key}", guess + HELP)
+    chosen = node.get("name") if isinstance(node, DictConfig) and owner == group else None
+    if group in ("dataset", "model", "objective") and isinstance(node, DictConfig):
+        target = str(node.get("_target_", ""))
+        if not target.startswith("bsscale."):
+            return ConfigError(
+                f"there is no option {key}",
+                f"{guess}if {target} takes an argument of that name, add it: +{key}=VALUE",
+            )
+    which = f"{group}={chosen}" if chosen else group
+    remedy = f"python -m bsscale {which} --help lists the options of {which}"
+    return ConfigError(f"there is no option {key}", guess + remedy)
+
+
+def _missing_file(error: MissingConfigException) -> ConfigError:
+    name = error.missing_cfg_file or ""
+    group, _, choice = name.rpartition("/")
+    if not group:
+        return ConfigError(f"there is no configuration {name or _first_line(str(error))}", HELP)
+    known: Sequence[str] = error.options or []
+    remedy = suggested(choice, known, f"{group}=")
+    if known:
+        remedy += f"there are {', '.join(known)}"
+    return ConfigError(f"there is no {group}={choice}", remedy or HELP)
+
+
+def _first_line(text: str) -> str:
+    return (text.strip().splitlines() or [""])[0]
+
+
+def _without_hints(text: str) -> str:
+    """A message less Hydra's advice to add what is not there."""
+    hints = ("To append to your", "See https://hydra.cc", "Set the environment variable")
+    lines = [line for line in text.strip().splitlines() if not line.lstrip().startswith(hints)]
+    return "\n".join(lines).removeprefix("error: ")

@@ -1,0 +1,227 @@
+"""What each column of a table is for: named, or inferred from its values."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bsscale.data.table.source import Source
+from bsscale.data.table.values import Text, is_category
+from bsscale.errors import DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["Asked", "Roles", "choose_roles"]
+
+# How pandas writes a row number: without a name, which it reads back as "Unnamed: 0".
+_INDEX_NAMES = ("", "__index_level_0__", "Unnamed: 0")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The columns that the options name; None: inferred."""
+
+    label: str
+    time: str | None
+    categorical: tuple[str, ...] | None
+    numeric: tuple[str, ...] | None
+    drop: tuple[str, ...]
+
+    @property
+    def special(self) -> dict[str, str]:
+        """The columns that are never features, and what they are."""
+        time = {} if self.time is None else {self.time: "time_column"}
+        return {**time, self.label: "label"}
+
+    @property
+    def features(self) -> list[str]:
+        """The features that are named."""
+        return [*(self.categorical or ()), *(self.numeric or ())]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What each column of a table is for.
+
+    Attributes
+    ----------
+    label, time
+        Column names; time is None without a time column.
+    categorical, numeric
+        Feature columns, in order.
+    inferred
+        Those of them that no option names.
+    unused
+        The other columns, and why.
+    reading
+        Column -> how its text is read, where that is not as it may seem.
+    notes
+        One sentence each on what is left out or read in such a way.
+    """
+
+    label: str
+    time: str | None
+    categorical: tuple[str, ...]
+    numeric: tuple[str, ...]
+    inferred: frozenset[str]
+    unused: Mapping[str, str]
+    reading: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+@dataclass
+class _Inferred:
+    categorical: list[str] = field(default_factory=list)
+    numeric: list[str] = field(default_factory=list)
+    unused: dict[str, str] = field(default_factory=dict)
+    reading: dict[str, str] = field(default_factory=dict)
+    odd: dict[str, Text] = field(default_factory=dict)
+
+
+def choose_roles(frame: pl.DataFrame, source: Source, asked: Asked) -> Roles:
+    """Check the columns that are named and infer the others.
+
+    Raises
+    ------
+    DataError
+        A column is not there or named twice, there is no feature, or a column that would be
+        inferred is numeric but for some odd values.
+    """
+    _check_named(frame, source, asked)
+    found = _Inferred()
+    for name in frame.columns:
+        if name in asked.special or name in asked.features:
+            continue
+        if name in asked.drop:
+            found.unused[name] = "dropped"
+        elif name in _INDEX_NAMES:
+            found.unused[name] = "has no name, as a row number of pandas"
+        else:
+            _infer(frame[name], source.is_text, asked, found)
+    if found.odd:
+        name, text = next(iter(found.odd.items()))
+        others = [other for other in found.odd if other != name]
+        refusal = text.refusal(
+            name, [c for c in asked.categorical or found.categorical if c not in found.odd]
+        )
+        more = f"; such are also: {', '.join(others[:10])}" if others else ""
+        raise DataError(refusal.fact + more, refusal.remedy)
+    for name in asked.numeric or ():
+        if source.is_text and (padded := Text.of(frame[name]).padded) is not None:
+            found.reading[name] = _padding(padded)
+    roles = Roles(
+        asked.label,
+        asked.time,
+        categorical=tuple(found.categorical) if asked.categorical is None else asked.categorical,
+        numeric=tuple(found.numeric) if asked.numeric is None else asked.numeric,
+        inferred=frozenset([*found.categorical, *found.numeric]),
+        unused=found.unused,
+        reading=found.reading,
+        notes=tuple(_notes(found, all_named=None not in (asked.categorical, asked.numeric))),
+    )
+    if not roles.categorical and not roles.numeric:
+        raise DataError(
+            f"{source.path} has no feature column beside {', '.join(asked.special)}",
+            "name some: dataset.categorical=[...] dataset.numeric=[...]",
+        )
+    return roles
+
+
+def _infer(column: pl.Series, is_text: bool, asked: Asked, found: _Inferred) -> None:
+    """Add a column that no option names to `found`."""
+    import polars as pl
+
+    name, dtype = column.name, column.dtype
+    text = Text.of(column if dtype == pl.String else pl.Series([], dtype=pl.String))
+    if not is_text:
+        numeric, category = dtype.is_numeric(), is_category(dtype)
+    else:
+        numeric, category = text.is_numeric, not text.is_numeric
+        if text.is_almost_numeric and None in (asked.categorical, asked.numeric):
+            found.odd[name] = text
+        elif numeric and text.padded is not None and asked.numeric is None:
+            found.reading[name] = _padding(text.padded)
+        elif text.code is not None and asked.categorical is None:
+            found.reading[name] = f"kept as text: codes such as {text.code!r}"
+    unread = category and asked.categorical is None and name not in found.reading
+    if unread and 2 * text.numbers >= text.present > 0:
+        found.reading[name] = f"kept as text: {text.numbers:,} of {text.present:,} are numbers"
+    if numeric and asked.numeric is None:
+        found.numeric.append(name)
+    elif category and asked.categorical is None:
+        found.categorical.append(name)
+    elif numeric or category:
+        found.unused[name] = f"not named under {'numeric' if numeric else 'categorical'}"
+    else:
+        found.unused[name] = f"neither categorical nor numeric ({dtype})"
+
+
+def _padding(value: str) -> str:
+    return f"read as numbers: {value!r} has spaces or a plus"
+
+
+def _notes(found: _Inferred, all_named: bool) -> list[str]:
+    """What is left out, unless the options name all features, and what is read otherwise."""
+    notes = []
+    for why in dict.fromkeys(found.unused.values()):
+        if why != "dropped" and not all_named:
+            names = [name for name, reason in found.unused.items() if reason == why]
+            notes.append(f"Columns left out ({why}): {', '.join(n or repr(n) for n in names)}.")
+    readings = [f"{name!r} {reading}" for name, reading in found.reading.items()]
+    if readings:
+        more = f"; and {len(readings) - 5:,} more" if len(readings) > 5 else ""
+        notes.append(f"Columns: {'; '.join(readings[:5])}{more}.")
+    return notes
+
+
+def _check_named(frame: pl.DataFrame, source: Source, asked: Asked) -> None:
+    named = asked.features
+    for name in [*asked.special, *named, *asked.drop]:
+        _check_column(name, frame, source)
+    for name in [*asked.special, *named]:
+        if frame.schema[name].is_nested() or str(frame.schema[name]) in ("Binary", "Object"):
+            raise DataError(
+                f"column {name!r} holds {frame.schema[name]}, not single values",
+                "name another column, or turn it into columns of single values",
+            )
+    if asked.label == asked.time:
+        raise DataError(
+            f"column {asked.label!r} is the label and the time_column", "name two columns"
+        )
+    for name in [*named, *asked.drop]:
+        if name in asked.special:
+            raise DataError(
+                f"column {name!r} is the {asked.special[name]} and cannot be a feature "
+                "or dropped too",
+                "leave it out of categorical, numeric and drop",
+            )
+    for name in named:
+        if name in asked.drop:
+            raise DataError(
+                f"column {name!r} is named as a feature and under drop",
+                "name it in one place",
+            )
+        if named.count(name) > 1:
+            raise DataError(
+                f"column {name!r} is named {named.count(name)} times as a feature",
+                "name it once, under categorical or numeric",
+            )
+
+
+def _check_column(name: str, frame: pl.DataFrame, source: Source) -> None:
+    """Refuse a name that is no column."""
+    columns = frame.columns
+    if name in columns:
+        return
+    by_case = {column.lower(): column for column in columns}
+    near = [by_case[c] for c in difflib.get_close_matches(name.lower(), by_case, n=3, cutoff=0.5)]
+    shown = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
+    remedy = f"its columns are: {shown}"
+    if near:
+        remedy = f"did you mean {' or '.join(map(repr, near))}?"
+    elif source.is_text and source.names is None:
+        remedy += "; if this row is data, add dataset.header=false dataset.columns=[...]"
+    raise DataError(f"{source.path} has no column {name!r}", remedy)

@@ -1,0 +1,96 @@
+"""Parameter groups: embedding tables may have other rates and options than all other parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bsscale.errors import ConfigError
+from bsscale.optimizers.optimizer import OptimizerConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+__all__ = ["ParameterGroup", "group_numbers", "torch_optimizer"]
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that are updated by the same rates and options.
+
+    A run has one group, of all parameters, or two: ``dense`` and then ``embeddings``, the weights
+    of every ``nn.Embedding`` and ``nn.EmbeddingBag``.
+
+    Attributes
+    ----------
+    name
+        What it is called.
+    optimizer
+        Its options.
+    lr_ratio
+        Its learning rate relative to the schedule's.
+    """
+
+    name: str
+    optimizer: OptimizerConfig
+    lr_ratio: float = 1.0
+
+
+def group_numbers(module: nn.Module, groups: Sequence[ParameterGroup]) -> dict[str, int]:
+    """The number of the group of each parameter, by the parameter's name.
+
+    Raises
+    ------
+    ConfigError
+        If there is a group for embedding tables and the module has none.
+    """
+    from torch import nn
+
+    named = dict(module.named_parameters())
+    if len(groups) == 1:
+        return dict.fromkeys(named, 0)
+    tables = {
+        id(each.weight)
+        for each in module.modules()
+        if isinstance(each, nn.Embedding | nn.EmbeddingBag)
+    }
+    numbers = {name: int(id(value) in tables) for name, value in named.items()}
+    if 1 not in numbers.values():
+        raise ConfigError(
+            f"scaling.embeddings is given, and {type(module).__name__} has no embedding table "
+            "(nn.Embedding or nn.EmbeddingBag)",
+            "leave scaling.embeddings out, or give a model and data with categorical columns",
+        )
+    return numbers
+
+
+def torch_optimizer(
+    module: nn.Module, groups: Sequence[ParameterGroup]
+) -> tuple[Optimizer, list[float]]:
+    """One torch optimizer over a module, with a parameter group each.
+
+    Returns
+    -------
+    The optimizer, and the ratio of each of its parameter groups' learning rate to the schedule's.
+    """
+    if len(groups) == 1:
+        [group] = groups
+        return group.optimizer.torch_optimizer(module.parameters()), [group.lr_ratio]
+    numbers = group_numbers(module, groups)
+    named = dict(module.named_parameters())
+    optimizer: Optimizer | None = None
+    ratios = []
+    for number, group in enumerate(groups):
+        own = [named[name] for name, its in numbers.items() if its == number]
+        if not own:  # (a model of nothing but tables)
+            continue
+        made = group.optimizer.torch_optimizer(own)
+        if optimizer is None:
+            optimizer = made
+        else:
+            optimizer.add_param_group(made.param_groups[0])
+        ratios.append(group.lr_ratio)
+    assert optimizer is not None  # (there are tables)
+    return optimizer, ratios

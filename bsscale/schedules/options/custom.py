@@ -1,0 +1,45 @@
+"""A schedule of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from bsscale.schedules import Custom, Schedule, checks
+from bsscale.schedules.options.base import ScheduleConfig, ScheduleContext
+
+__all__ = ["CustomScheduleConfig"]
+
+# Numbers of the run that the target is given if it has a parameter of that name.
+_OF_THE_RUN = ("base_lr", "gpus", "global_batch", "samples_per_pass")
+
+
+@dataclass
+class CustomScheduleConfig(ScheduleConfig):
+    """Any object with ``lr(step)``, by the import path of its class (see `schedules.Custom`).
+
+    Attributes
+    ----------
+    options
+        Keyword arguments of the target: every option that has no field of its own.
+    """
+
+    name: str = "custom"
+    _target_: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> CustomScheduleConfig:
+        known = {each.name for each in fields(cls)}
+        made = cls(**{key: value for key, value in values.items() if key in known})
+        own = {str(key): value for key, value in values.items() if key not in known}
+        return cls(made.name, made._target_, checks.joined("schedule", made.options, own))
+
+    def build(self, context: ScheduleContext) -> Schedule:
+        target = checks.imported("schedule._target_", self._target_, "my_module.MySchedule")
+        takes = checks.parameters_of(target)
+        given = {key: getattr(context, key) for key in _OF_THE_RUN if key in takes}
+        if "base_lr" in given and context.lr_factor is not None:  # a scaling rule gives its peak
+            given["base_lr"] *= context.lr_factor
+        return Custom(self._target_, {**given, **self.options})

@@ -1,0 +1,163 @@
+"""What can be written under ``scaling.``, and the rule that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from bsscale.errors import ConfigError
+from bsscale.schedules.scaling_rule import GroupRule, ScalingRule
+
+__all__ = ["SCALINGS", "GroupScaling", "ScalingConfig", "given_scaling", "make_scaling"]
+
+_EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
+_DECAYS = ("momentum", "beta2")
+
+
+@dataclass
+class GroupScaling:
+    """How the hyperparameters of a group move; None: as those of all other parameters."""
+
+    lr: int | float | str | None = None
+    momentum: str | None = None
+    beta2: str | None = None
+    eps: int | float | str | None = None
+    weight_decay: int | float | str | None = None
+
+
+@dataclass
+class ScalingConfig:
+    """Options that every rule has. By itself: nothing moves, except where the schedule moves it."""
+
+    name: str = "none"
+
+    def build(self) -> ScalingRule:
+        """The rule; raises ConfigError for an option that is no rule or does nothing."""
+        return ScalingRule()
+
+
+@dataclass
+class CustomRule(ScalingConfig):
+    """What is given moves, and nothing else."""
+
+    name: str = "custom"
+    lr: int | float | str = "none"
+    momentum: str = "none"
+    beta2: str = "none"
+    eps: int | float | str = "none"
+    weight_decay: int | float | str = "none"
+    warmup: int | float | str = "none"
+    embeddings: GroupScaling = field(default_factory=GroupScaling)
+
+    def build(self) -> ScalingRule:
+        keys = [each.name for each in fields(GroupScaling)]
+        dense = {key: _rule(f"scaling.{key}", getattr(self, key)) for key in keys}
+        own = {
+            key: _rule(f"scaling.embeddings.{key}", value)
+            for key, value in asdict(self.embeddings).items()
+            if value is not None
+        }
+        for key, value in own.items():
+            if value == dense[key]:
+                raise ConfigError(
+                    f"scaling.embeddings.{key}={getattr(self.embeddings, key)} does nothing: it is "
+                    "the rule of all parameters",
+                    f"leave it out, or give another scaling.{key}",
+                )
+        return ScalingRule(
+            name=self.name,
+            dense=GroupRule(**dense),
+            embeddings=GroupRule(**{**dense, **own}) if own else None,
+            warmup=_rule("scaling.warmup", self.warmup),
+        )
+
+
+@dataclass
+class LinearRule(CustomRule):
+    """The linear rule (Goyal et al. 2017)."""
+
+    name: str = "linear"
+    lr: int | float | str = "linear"
+
+
+@dataclass
+class SqrtRule(CustomRule):
+    """The square-root rule (Krizhevsky 2014)."""
+
+    name: str = "sqrt"
+    lr: int | float | str = "sqrt"
+
+
+@dataclass
+class AdamSDERule(CustomRule):
+    """The square-root rule of Adam (Malladi et al. 2022)."""
+
+    name: str = "adam_sde"
+    lr: int | float | str = "sqrt"
+    momentum: str = "complement"
+    beta2: str = "complement"
+    eps: int | float | str = -0.5
+
+
+# By the name of their file in conf/scaling.
+SCALINGS: dict[str, type[ScalingConfig]] = {
+    rule.name: rule for rule in (ScalingConfig, LinearRule, SqrtRule, AdamSDERule, CustomRule)
+}
+
+
+def make_scaling(given: object) -> ScalingConfig:
+    """The options of a rule from its name, or from its name and options.
+
+    Parameters
+    ----------
+    given
+        ``"sqrt"``, or ``{"name": "sqrt", "embeddings": {"lr": "none"}}``.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such rule or option.
+    """
+    options: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"name": given}
+    name = options.pop("name", None)
+    if name not in SCALINGS:
+        raise ConfigError(f"scaling={name} is no rule", f"give one of {', '.join(SCALINGS)}")
+    try:
+        if "embeddings" in options:
+            options["embeddings"] = GroupScaling(**options["embeddings"])
+        return SCALINGS[name](**options)
+    except TypeError as error:
+        raise ConfigError(f"scaling={given}: {error}", f"see conf/scaling/{name}.yaml") from None
+
+
+def given_scaling(options: ScalingConfig) -> dict[str, Any]:
+    """A rule's name and the options that are not its default ones; `make_scaling` reads it."""
+    default = asdict(type(options)())
+    given = {key: value for key, value in asdict(options).items() if value != default[key]}
+    if "embeddings" in given:
+        own = given["embeddings"].items()
+        given["embeddings"] = {key: value for key, value in own if value is not None}
+    return {"name": options.name, **given}
+
+
+def _rule(option: str, value: float | str) -> Any:
+    """A decay's word, or an exponent as a number."""
+    if option.rpartition(".")[2] in _DECAYS:
+        if value not in ("none", "complement", "power"):
+            raise ConfigError(
+                f"{option}={value} is not one of its values",
+                "give none, complement (1 - ratio x (1 - value)) or power (value to the power of "
+                "the ratio)",
+            )
+        return value
+    if isinstance(value, str):
+        if value not in _EXPONENTS:
+            raise ConfigError(
+                f"{option}={value} is not one of its values",
+                f"give {', '.join(_EXPONENTS)}, or an exponent of the ratio such as 0.75",
+            )
+        return _EXPONENTS[value]
+    if isinstance(value, bool) or not abs(value) < float("inf"):
+        raise ConfigError(f"{option}={value} is not a finite number", "give 0.5, say, or sqrt")
+    return float(value)
