@@ -17,6 +17,7 @@ COLUMN = 44
 
 _TITLE = """\
 bsscale: grow a training job from 1 GPU to N without losing convergence.
+
   python -m bsscale schedule=onecycle gpus=8                      train, report samples to target
   python -m bsscale -m schedule=fixed,onecycle gpus=8 seed=0,1,2  compare schedules
   python -m bsscale -m +sweeps=stair_counts                       a prepared comparison

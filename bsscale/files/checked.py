@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from bsscale.files.replace import start_file
 
-__all__ = ["Arrays", "DamagedError", "read_checked", "write_checked"]
+__all__ = ["Arrays", "DamagedError", "read_checked", "unfinished", "write_checked"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -49,7 +49,7 @@ def write_checked(path: Path, arrays: Mapping[str, npt.NDArray[Any]], text: str)
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     metadata = {"text": text, "sha256": _checksum(contiguous, text)}
     # One writer at a time, so that what a killed one left under this name is overwritten.
-    temporary = path.with_name(f".{path.name}.part")
+    temporary = unfinished(path)
     try:
         mode = start_file(temporary)
         safetensors.numpy.save_file(contiguous, temporary, metadata)
@@ -62,6 +62,11 @@ def write_checked(path: Path, arrays: Mapping[str, npt.NDArray[Any]], text: str)
         if isinstance(error, safetensors.SafetensorError):  # (a full disk, among others)
             raise OSError(str(error)) from error
         raise
+
+
+def unfinished(path: Path) -> Path:
+    """The file that becomes `path` when it is whole."""
+    return path.with_name(f".{path.name}.part")
 
 
 def read_checked(path: Path) -> tuple[Arrays, str]:

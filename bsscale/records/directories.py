@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
-from bsscale.errors import RecordsError
+from bsscale.errors import BsscaleError, RecordsError
 
-__all__ = ["busy", "cannot_go_on", "holds_records", "refuse_occupied", "unwritable"]
+__all__ = [
+    "busy",
+    "cannot_go_on",
+    "holds_records",
+    "of_study",
+    "refuse_occupied",
+    "unwritable",
+]
 
 
 def holds_records(directory: Path) -> bool:
@@ -49,3 +57,14 @@ def cannot_go_on(directory: Path, error: Exception) -> RecordsError:
         f"make room; the same command with hydra.run.dir={directory} goes on from the last "
         "checkpoint",
     )
+
+
+def of_study(error: BsscaleError) -> BsscaleError:
+    """The error of a run within a study, whose remedy names the options of the study."""
+    error.remedy = re.sub(r" with hydra\.run\.dir=\S+ goes on", " goes on", error.remedy)
+    error.remedy = re.sub(
+        r"hydra\.run\.dir=PATH(, or hydra\.sweep\.dir=PATH with -m)?",
+        "task.directory=PATH",
+        error.remedy,
+    )
+    return error

@@ -18,7 +18,7 @@ from bsscale.records.checkpoints import (
     write_checkpoint,
     write_plan,
 )
-from bsscale.records.directories import cannot_go_on, refuse_occupied
+from bsscale.records.directories import cannot_go_on, of_study, refuse_occupied
 from bsscale.records.evaluation import EvalPoint
 from bsscale.records.run_record import RunRecord
 from bsscale.records.writer import Records
@@ -156,6 +156,8 @@ class RecordedRun:
                 log.info("%s", describe_result_briefly(record))
 
     def fail(self, error: Exception) -> None:
+        if self.spec.study is not None and isinstance(error, BsscaleError):
+            error = of_study(error)
         self.result = error
         self._progress.ended(self._number, "failed")
         with self._log(), self._progress.printing():

@@ -38,12 +38,15 @@ class Task(ABC, Generic[Options]):
         Whether it has jobs of its own, which hydra/launcher starts without ``-m``.
     replaces
         Options of a run that it sets itself, and what to write instead.
+    trains
+        Whether it trains; else it reads records, and replaces what only a training needs.
     """
 
     options: type[Options]
     one_run: ClassVar[bool] = False
     starts_jobs: ClassVar[bool] = False
     replaces: ClassVar[Mapping[str, str]] = {}
+    trains: ClassVar[bool] = True
 
     @abstractmethod
     def check(self, job: Job) -> Plan | None:
@@ -87,16 +90,16 @@ class Task(ABC, Generic[Options]):
 
 
 def refuse_replaced(task: Task[Any], name: str, overrides: Iterable[str]) -> None:
-    """Raise ConfigError for an option that was typed and that the task sets itself.
+    """Raise ConfigError for an option that was typed and that does nothing with the task.
 
     What an experiment's file says may serve several tasks, and is left alone.
     """
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0].partition(".")[0]
         if key in task.replaces and override != "tracker=none":
+            reason = f"sets {key} itself" if task.trains else "reads records, and trains nothing"
             raise ConfigError(
-                f"{override} does nothing with task={name}, which sets {key} itself",
-                task.replaces[key],
+                f"{override} does nothing with task={name}, which {reason}", task.replaces[key]
             )
 
 
