@@ -145,12 +145,11 @@ class Pool:
 
     def _listen(self, due: deque[Assignment], progress: Display) -> None:
         """Wait until a worker says something or dies, and act on it."""
-        by_handle: dict[Any, int] = {}
-        for place, worker in self._workers.items():
-            by_handle[worker.connection] = by_handle[worker.process.sentinel] = place
-        # What a worker has said before it died comes before its death.
-        ready = wait(list(by_handle))
-        for place in dict.fromkeys(by_handle[handle] for handle in ready):
+        # Its connection closes when a worker dies, after what it has said before.
+        places = {worker.connection: place for place, worker in self._workers.items()}
+        for connection in wait(list(places)):
+            assert isinstance(connection, Connection)
+            place = places[connection]
             worker = self._workers[place]
             try:
                 while worker.connection.poll():
