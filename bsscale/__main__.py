@@ -22,7 +22,7 @@ def main() -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     finally:
-        with suppress(OSError):  # (what nobody reads any more is no error)
+        with suppress(OSError):  # (a closed pipe is not an error)
             _flush()
         # Python itself ends after this. Without a handler a Ctrl-C there prints no traceback.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:

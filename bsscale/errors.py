@@ -10,7 +10,7 @@
     ├── WorkerError        a worker that died, twice, with the runs that it trained
     └── NotStackableError  a model whose runs have to be trained one by one
 
-Each says the fact with the value, and the remedy. The command line prints them without a
+Each has a fact with the value, and a remedy. The command line prints them without a
 traceback and exits with 1.
 """
 
@@ -78,4 +78,4 @@ class WorkerError(BsscaleError):
 
 
 class NotStackableError(BsscaleError):
-    """A model whose runs have to be trained one by one; bsscale does so and says why."""
+    """A model that cannot be stacked; bsscale trains its runs one by one and logs the reason."""

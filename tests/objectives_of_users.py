@@ -111,3 +111,33 @@ def broken(label: object, score: object) -> float:
 
 def a_vector(label: Any, score: Any) -> Any:
     return np.abs(label - score)
+
+
+@dataclass(frozen=True)
+class MeanLoss(Regression):
+    def losses(self, output: Tensor, label: Tensor) -> Tensor:
+        return (output - label).square().mean()
+
+
+@dataclass(frozen=True)
+class WithoutGradient(Regression):
+    def losses(self, output: Tensor, label: Tensor) -> Tensor:
+        return (output.detach() - label).square()
+
+
+@dataclass(frozen=True)
+class OfTheWholeBatch(Regression):
+    def losses(self, output: Tensor, label: Tensor) -> Tensor:
+        return (output - label).square() / label.var()
+
+
+@dataclass(frozen=True)
+class ThatRaises(Regression):
+    def losses(self, output: Tensor, label: Tensor) -> Tensor:
+        raise ValueError("no idea")
+
+
+@dataclass(frozen=True)
+class Misspelt(Regression):
+    def loses(self, output: Tensor, label: Tensor) -> Tensor:
+        return (output - label).abs()

@@ -78,11 +78,14 @@ def test_a_part_that_is_gone_is_named() -> None:
 @pytest.mark.parametrize(
     ("override", "fact"),
     [
-        ("base_lr=${nope}", "base_lr refers to what cannot be found"),
-        ("base_lr=${base_lr}", "base_lr refers to what cannot be found"),
-        ("gpus=${oc.env:NOPE_N}", "gpus refers to what cannot be found"),
-        ("dataset.split=${oc.env:NOPE_N}", "dataset.split refers to what cannot be found"),
-        ("schedule.name=${nope}", "schedule.name refers to what cannot be found"),
+        ("base_lr=${nope}", "base_lr refers to something that cannot be found"),
+        ("base_lr=${base_lr}", "base_lr refers to something that cannot be found"),
+        ("gpus=${oc.env:NOPE_N}", "gpus refers to something that cannot be found"),
+        (
+            "dataset.split=${oc.env:NOPE_N}",
+            "dataset.split refers to something that cannot be found",
+        ),
+        ("schedule.name=${nope}", "schedule.name refers to something that cannot be found"),
         ("+task.ramp.x=1", "there is no option task.ramp.x"),
         ("+executor.gpu=3", "there is no option executor.gpu"),
         ("+tracker.entity=me", "there is no option tracker.entity"),
@@ -152,10 +155,34 @@ def test_an_option_that_a_task_sets_itself_is_refused(task: str, override: str) 
     refuse_replaced(TASKS["train"], "train", [override])
 
 
-def test_a_working_directory_that_changes_is_refused(tmp_path: Path) -> None:
+def test_relative_paths_start_where_the_command_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where Hydra has changed to the output directory."""
+    monkeypatch.chdir(tmp_path)
     register_schemas()
     register_launchers()
-    cfg = compose("config", overrides=["hydra.job.chdir=true"], return_hydra_config=True)
-    with pytest.raises(ConfigError, match="look for every relative path"):
+    overrides = ["hydra.job.chdir=true", "hydra.mode=RUN"]
+    own = ["dataset=table", "dataset.path=c.csv", "dataset.label=y", "schedule=onecycle"]
+    cfg = compose(
+        "config",
+        overrides=[*overrides, *own, "schedule.preset=sub/p.yaml"],
+        return_hydra_config=True,
+    )
+    check_composed(cfg, cfg.hydra)
+    assert cfg.dataset.path == str(tmp_path / "c.csv")
+    assert cfg.schedule.preset == str(tmp_path / "sub" / "p.yaml")
+    assert cfg.resume == "auto"
+    report = ["task=report", f"task.runs=[a,{tmp_path}/b]"]
+    cfg = compose("config", overrides=[*overrides, *report], return_hydra_config=True)
+    check_composed(cfg, cfg.hydra)
+    assert list(cfg.task.runs) == [str(tmp_path / "a"), str(tmp_path / "b")]
+
+
+def test_the_jobs_of_a_sweep_have_one_working_directory() -> None:
+    register_schemas()
+    register_launchers()
+    overrides = ["hydra.job.chdir=true", "hydra.mode=MULTIRUN"]
+    cfg = compose("config", overrides=overrides, return_hydra_config=True)
+    with pytest.raises(ConfigError, match="share one process"):
         check_composed(cfg, cfg.hydra)
-    check_composed(composed(), compose("config", return_hydra_config=True).hydra)

@@ -13,7 +13,7 @@ import pytest
 
 from bsscale.records.run_record import read_run
 from bsscale.report.figures import draw_lines
-from bsscale.terminal.console import LogFileHandler, print_anything
+from bsscale.terminal.console import LogFileHandler, make_output_safe
 from bsscale.terminal.progress import Progress
 from bsscale.terminal.tables import render_table
 from tests.conftest import SMALL
@@ -35,7 +35,7 @@ def test_every_character_can_be_printed(
 ) -> None:
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding, errors))
-    print_anything()
+    make_output_safe()
     print("┌ aü \udcc3", end="", flush=True)  # the last: a byte of a file name that is no UTF-8
     assert written.getvalue() == expected
 

@@ -18,12 +18,18 @@ from sklearn import metrics as sklearn_metrics
 from bsscale.config import ExecutorOptions
 from bsscale.config.objectives import build_objective
 from bsscale.config.run import BINARY
+from bsscale.engines.probe_objective import check_losses
 from bsscale.errors import BsscaleError, ConfigError, MetricError
 from bsscale.objectives import Binary, Criterion, Objective, Regression
 from bsscale.objectives.divergence import DivergenceDetector
 from bsscale.objectives.target import crossing
 from bsscale.objectives.torch_form import error_of, losses_of
 from bsscale.planning.checks import check_config, check_labels
+from bsscale.planning.devices import Devices
+from bsscale.study.arms import make_arms
+from bsscale.study.options import StudyOptions
+from bsscale.study.plan import describe_study
+from bsscale.study.registration import open_study
 from tests.conftest import Finished
 from tests.engines.ranks import ddp
 from tests.engines.runs import (
@@ -280,6 +286,35 @@ def test_log_loss_is_reached_from_above(bsscale: Bsscale, tmp_path: Path) -> Non
     assert "AUC" not in done.text and "log loss" in done.text
 
 
+def test_a_study_by_a_metric_of_the_users_is_continued(tmp_path: Path) -> None:
+    """Whatever string object says the direction: only its value counts."""
+    metric = {"_target_": f"{PARTS}.within_one", "direction": "".join(("m", "ax")), "margin": 0.1}
+    config = small_config(
+        gpus=2,
+        task=StudyOptions(arms={"one_gpu": {"schedule": "fixed", "role": "baseline", "gpus": 1}}),
+        objective={**BINARY, "metrics": {"mine": metric}},
+        metric="mine",
+    )
+    arms = make_arms(config.task, 2)
+    first = open_study(tmp_path, config, arms, [], "the command", "data")
+    assert (first.registered.metric, first.registered.direction) == ("mine", "max")
+    again = open_study(tmp_path, config, arms, [], "the command", "data")
+    assert (again.hash, again.amendments) == (first.hash, [])
+
+
+def test_a_study_without_a_target_needs_a_scale() -> None:
+    metric = {"_target_": f"{PARTS}.within_one", "direction": "max"}
+    arms = {"one_gpu": {"schedule": "fixed", "role": "baseline", "gpus": 1}}
+    config = small_config(
+        task=StudyOptions(arms=arms), objective={**BINARY, "metrics": {"mine": metric}},
+        metric="mine", gpus=2,
+    )  # fmt: skip
+    dataset = prepare(small_config())[1]
+    with pytest.raises(ConfigError, match="neither a margin nor a value at chance"):
+        describe_study(config, dataset, Devices(cuda=0))
+    assert describe_study(replace(config, target=0.5), dataset, Devices(cuda=0))
+
+
 # -- what is refused ------------------------------------------------------------------------------
 
 
@@ -298,6 +333,7 @@ def refused(objective: dict[str, Any], **changes: Any) -> BsscaleError:
         (f"{PARTS}.Nothing", "cannot import", "importable"),
         (f"{PARTS}.NoObjective", "gives a NoObjective", "derive it from"),
         (f"{PARTS}.WithoutLosses", "has no method losses", "define it on torch tensors"),
+        (f"{PARTS}.Misspelt", "has no method losses", "define it on torch tensors"),
         (f"{PARTS}.WithAnUnknownLoss", "loss='something'", "name the metric"),
         (f"{PARTS}.WithANameOfTheFormat", "'step' cannot be the name", "give a name of"),
         ("bsscale.objectives.Objective", "cannot be made", "its options are"),
@@ -306,6 +342,24 @@ def refused(objective: dict[str, Any], **changes: Any) -> BsscaleError:
 def test_wrong_objectives(objective: str, fact: str, remedy: str) -> None:
     error = refused({"name": "custom", "_target_": objective})
     assert fact in error.fact and remedy in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("objective", "fact"),
+    [
+        ("MeanLoss", r"gave shape \(\) for 16 samples"),
+        ("WithoutGradient", "have no gradient"),
+        ("OfTheWholeBatch", "change with the others of the batch"),
+        ("ThatRaises", "failed with ValueError: no idea"),
+    ],
+)
+def test_losses_that_cannot_be_trained(objective: str, fact: str) -> None:
+    made = build_objective({"name": "mine", "_target_": f"{PARTS}.{objective}"})
+    _, dataset = prepare(regression())
+    with pytest.raises(ConfigError, match=fact):
+        check_losses(made, dataset.validation)
+    for fine in (Huber(), Regression(), Binary()):
+        check_losses(fine, dataset.validation)
 
 
 def test_an_unknown_option_of_an_objective() -> None:
@@ -337,6 +391,11 @@ def test_an_unknown_option_of_an_objective() -> None:
 def test_wrong_metrics(metric: Any, fact: str, remedy: str) -> None:
     error = refused({**BINARY, "metrics": {"mine": metric}})
     assert fact in error.fact and remedy in error.remedy
+
+
+def test_a_metric_that_has_the_name_of_another() -> None:
+    metric = {"_target_": f"{PARTS}.within_one", "direction": "max"}
+    assert "has the name of a metric" in refused({**BINARY, "metrics": {"auc": metric}}).fact
 
 
 @pytest.mark.parametrize("name", ["step", "train_loss", "a b", "1st"])

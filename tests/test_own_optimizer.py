@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bsscale.cli.jobs import Job
+from bsscale.cli.tasks.task import check_model
 from bsscale.config import ExecutorOptions
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
@@ -189,7 +190,7 @@ def test_it_goes_on_from_a_checkpoint_to_the_bit(optimizer: CustomConfig) -> Non
         (["optimizer._target_=nowhere.Own"], ["cannot import optimizer._target_=nowhere.Own"]),
         (["optimizer._target_=torch.optim.Own"], ["no attribute 'Own'", "check the path"]),
         (["optimizer._target_=math.pi"], ["is a float, which cannot be called"]),
-        (["optimizer._target_=torch.nn.Linear"], ["is a class, and no torch.optim.Optimizer"]),
+        (["optimizer._target_=torch.nn.Linear"], ["is a class, but not a torch.optim.Optimizer"]),
         ([f"optimizer._target_={OWN}.not_an_optimizer"], ["gave a list", "a function that ret"]),
         (
             ["optimizer._target_=torch.optim.RMSprop", "optimizer.alfa=0.9"],
@@ -215,7 +216,7 @@ def test_it_goes_on_from_a_checkpoint_to_the_bit(optimizer: CustomConfig) -> Non
             ["optimizer._target_=torch.optim.RMSprop", "optimizer.search_range=[1,0.1]"],
             ["optimizer.search_range=[1.0, 0.1]", "optimizer.search_range=[1e-4,1e-1]"],
         ),
-        (["optimizer._target_=torch.optim.LBFGS"], ["needs a closure", "gradients alone"]),
+        (["optimizer._target_=torch.optim.LBFGS"], ["needs a closure", "without arguments"]),
         (["optimizer._target_=torch.optim.SparseAdam"], ["dense gradients", "cannot take an up"]),
         ([f"optimizer._target_={OWN}.Forgetful"], ["cannot be resumed", "optimizer.state[param"]),
         ([f"optimizer._target_={OWN}.Remembering"], ["cannot be resumed", "int, float or bool"]),
@@ -285,7 +286,7 @@ def test_a_study_never_searches_where_sgd_would(words: list[str], refused: bool)
     if not refused:
         check_study(job.config, job.dataset, Devices(0))
         return
-    with pytest.raises(ConfigError, match=r"which learning rates suit torch\.optim\.RMSprop"):
+    with pytest.raises(ConfigError, match=r"learning rates of torch\.optim\.RMSprop"):
         check_study(job.config, job.dataset, Devices(0))
 
 
@@ -383,3 +384,13 @@ def test_sparse_updates_are_for_rules_that_say_so_themselves(
     optimizer: OptimizerConfig, touched_only: bool
 ) -> None:
     assert optimizer.updates_touched_rows_only(SPARSE_ROWS) is touched_only
+
+
+def test_an_optimizer_that_cannot_update_the_model_is_refused() -> None:
+    """torch.optim.Muon takes matrices only, and the models have vectors."""
+    muon = CustomConfig(_target_="torch.optim.Muon")
+    plan, dataset = prepare(small_config(optimizer=muon, base_lr=0.001))
+    with pytest.raises(ConfigError, match="Muon only supports 2D parameters"):
+        check_model(plan, dataset)
+    fine = CustomConfig(_target_="torch.optim.RMSprop")
+    check_model(*prepare(small_config(optimizer=fine, base_lr=0.001)))

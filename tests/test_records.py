@@ -6,6 +6,7 @@ import json
 import math
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from bsscale.data import Dataset, load_dataset
 from bsscale.errors import RecordsError
 from bsscale.files.checked import write_checked
 from bsscale.files.replace import write_json
@@ -21,6 +23,8 @@ from bsscale.records.environment import describe_environment
 from bsscale.records.evaluation import EvalPoint, encode, read_evals
 from bsscale.records.run_record import Column, RunRecord, read_run, write_run
 from bsscale.records.writer import Records
+from tests.conftest import SMALL, Finished
+from tests.helpers import SYNTHETIC
 
 POINT = EvalPoint(1, 128, {"auc": 0.6, "log_loss": 0.5}, 0.55, 0.1, 0.9, 0.25)
 RUN = RunRecord(
@@ -234,3 +238,27 @@ def test_what_a_killed_start_was_writing_is_removed_by_the_next_one(tmp_path: Pa
     Records(tmp_path).close()
     assert not any(path.exists() for path in left)
     assert (tmp_path / "mine.part").exists()
+
+
+def test_no_record_holds_a_secret(tmp_path: Path, bsscale: Callable[..., Finished]) -> None:
+    secret = "hunter2-and-more"
+    done = bsscale(
+        *SMALL[4:8], "dataset=custom", "dataset._target_=tests.test_records.behind_a_password",
+        "+dataset.url=db://me:${oc.env:DB_PASSWORD}@host/clicks", "hydra.run.dir=run",
+        "tracker=wandb", "tracker.mode=offline", DB_PASSWORD=secret,
+    )  # fmt: skip
+    assert done.code == 0, done.text
+    assert secret not in done.text
+    holding = [
+        str(path)
+        for path in tmp_path.rglob("*")
+        if path.is_file() and secret.encode() in path.read_bytes()
+    ]
+    assert holding == []
+    config = json.loads((tmp_path / "run" / "run.json").read_text())["config"]
+    assert config["dataset"]["url"] == "db://me:${oc.env:DB_PASSWORD}@host/clicks"
+
+
+def behind_a_password(url: str) -> Dataset:
+    assert url == "db://me:hunter2-and-more@host/clicks"
+    return load_dataset({**SYNTHETIC, "samples_per_pass": 2000})

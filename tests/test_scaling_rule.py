@@ -371,7 +371,7 @@ def test_an_arm_with_a_rule() -> None:
 @pytest.mark.parametrize(
     ("arm", "message"),
     [
-        ({"schedule": "fixed", "scaling": "cubic"}, "task.arms.x: scaling=cubic is no rule"),
+        ({"schedule": "fixed", "scaling": "cubic"}, "task.arms.x: scaling=cubic is not a rule"),
         ({"schedule": "fixed", "scaling": {"name": "sqrt", "x": 1}}, "unexpected keyword .*'x'"),
         ({"schedule": "onecycle", "preset": True, "scaling": "sqrt"}, "preset=true finds rates"),
         ({"schedule": "fixed", "rate": "tuned", "scaling": "sqrt"}, "rate=tuned finds rates"),

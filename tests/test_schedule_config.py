@@ -218,7 +218,7 @@ def test_a_length_has_three_names_of_which_one_is_given(config: Any, key: str, u
     ]
     assert built[0] == built[1] == built[2] != config().build(CONTEXT)
     both = {f"{key}_{unit}": 20, f"{key}_samples": 2000}
-    refused(config(**both), f"{key}_{unit}=20 and schedule.{key}_samples=2000 name one length")
+    refused(config(**both), f"{key}_{unit}=20 and schedule.{key}_samples=2000 are both given")
     refused(config(**{f"{key}_fraction": -0.5}), f"{key}_fraction=-0.5 is not a length")
     refused(config(**{f"{key}_fraction": float("inf")}), "fraction=inf is not a length")
 

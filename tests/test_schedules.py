@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bsscale import schedules
 from bsscale.errors import ConfigError
 from bsscale.schedules import Constant, OneCycle, Schedule
-from bsscale.schedules.fields import PeakRate, Whole
+from bsscale.schedules.fields import Integer, PeakRate
 
 # --- Golden values ---
 
@@ -245,7 +245,7 @@ def test_a_schedule_of_ones_own_may_declare_rules_of_its_fields() -> None:
     # As in a module without "from __future__ import annotations".
     rate, every = dataclasses.fields(Halving)
     rate.type = Annotated[PeakRate, "any other metadata"]
-    every.type = Annotated[int, Whole(2, "give every=2 or more")] | None
+    every.type = Annotated[int, Integer(2, "give every=2 or more")] | None
     assert type(Halving(np.float32(1.0)).rate) is float  # type: ignore[arg-type]
     assert Halving(1.0, every=np.int64(2)).lr(3) == 0.5  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="rate is 0, and a peak of 0 or less trains nothing"):

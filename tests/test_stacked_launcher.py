@@ -84,7 +84,7 @@ def test_a_directory_that_holds_something_refuses_the_sweep(
     done = bsscale("-m", *MLP, *FOUR)
     assert done.code == 1
     assert "Traceback" not in done.text and "Nothing was trained: in the job" in done.text
-    assert "already holds a run" in done.text and "hydra.run.dir=PATH" in done.text
+    assert "already holds a run" in done.text and "hydra.sweep.dir=PATH" in done.text
     assert occupied.read_text() == "{}"
     assert list(tmp_path.rglob("*.json*")) == [occupied]
     assert not (tmp_path / "sweep" / "0").exists()

@@ -170,7 +170,7 @@ PREDICTED = r"compiling would take about 25 s and save about {} s"
         (MODELS["mlp"], True, 1, "compiled", "asked for"),
         (CUSTOM, "auto", 1000, "eager", PREDICTED.format(1)),
         (CUSTOM, "auto", 100_000, "compiled", PREDICTED.format(52)),
-        (CUSTOM, False, 100_000, "eager", "compile=false and no model that ships"),
+        (CUSTOM, False, 100_000, "eager", "executor.compile=false, and the model is not"),
         (CUSTOM, True, 1, "compiled", "asked for"),
     ],
 )

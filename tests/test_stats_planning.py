@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bsscale.stats import paired_ratio, seeds_to_tell_apart
+from bsscale.stats import paired_ratio, required_seeds
 from tests.benchmarks.simulate_statistics import Cell, draw_studies, simulate_ratio
 
 INF = math.inf
@@ -23,13 +23,13 @@ INF = math.inf
 
 def seeds(study: NDArray[np.float64], **options: float) -> int | None:
     arm, baseline = (dict(enumerate(samples.tolist())) for samples in study)
-    return seeds_to_tell_apart(arm, baseline, **options)  # type: ignore[arg-type]
+    return required_seeds(arm, baseline, **options)  # type: ignore[arg-type]
 
 
 def restated(
     a: Sequence[float], b: Sequence[float], confidence: float = 0.95, power: float = 0.8
 ) -> int:
-    """The formula of `seeds_to_tell_apart`, from its docstring alone."""
+    """The formula of `required_seeds`, from its docstring alone."""
 
     def sigma(runs: Sequence[float]) -> float:
         # The slope of the logs over normal scores at Blom's (rank - 3/8) / (n + 1/4).
@@ -59,14 +59,14 @@ def test_the_number_by_hand() -> None:
     # is at least (t + z)^2 0.2308. With 6 seeds that is (2.571 + 0.842)^2 0.2308 = 2.7: 6 are
     # enough.
     a, b = ({s: math.exp(x) for s, x in enumerate(logs)} for logs in ((0, 0.5, 1), (0.4, 0.8, 1.2)))
-    assert seeds_to_tell_apart(a, b) == 6
+    assert required_seeds(a, b) == 6
     # The other way round, tau is -1: pi/2 (0.5751 + 0.4601)^2 = 1.6833, over 0.09 is 18.70. With
     # 149 seeds it takes 18.70 (1.976 + 0.842)^2 = 148.5 of them, with 148 still 148.5.
     b = {s: b[2 - s] for s in range(3)}
-    assert seeds_to_tell_apart(a, b) == 149
+    assert required_seeds(a, b) == 149
     # The limit is a number of seeds that still counts.
-    assert seeds_to_tell_apart(a, b, most=149) == 149
-    assert seeds_to_tell_apart(a, b, most=148) is None
+    assert required_seeds(a, b, most=149) == 149
+    assert required_seeds(a, b, most=148) is None
 
 
 @pytest.mark.parametrize("cell", [Cell(7, 0.0, 0.0, 1.2), Cell(9, 0.3, 0.7, 1.3)], ids=str)
@@ -130,15 +130,15 @@ def test_more_power_and_more_confidence_take_more_seeds() -> None:
 
 
 def test_arms_without_spread_take_the_fewest() -> None:
-    assert seeds_to_tell_apart(dict.fromkeys(range(4), 2.0), dict.fromkeys(range(4), 1.0)) == 6
+    assert required_seeds(dict.fromkeys(range(4), 2.0), dict.fromkeys(range(4), 1.0)) == 6
     ratios = {s: 10.0 + s for s in range(9)}
-    assert seeds_to_tell_apart(ratios, {s: 2 * x for s, x in ratios.items()}) == 6
+    assert required_seeds(ratios, {s: 2 * x for s, x in ratios.items()}) == 6
 
 
 def test_a_found_number_tells_the_arms_apart() -> None:
     cell = Cell(12, 0.0, 0.7, 3.0)
     arm, baseline = (dict(enumerate(x)) for x in next(draw_studies(cell, 1)))
-    assert seeds_to_tell_apart(arm, baseline) == 6
+    assert required_seeds(arm, baseline) == 6
     assert paired_ratio(arm, baseline).low > 1
 
 
@@ -155,15 +155,15 @@ def test_a_found_number_tells_the_arms_apart() -> None:
     ],
 )
 def test_nothing_can_be_said(a: list[float], b: list[float]) -> None:
-    assert seeds_to_tell_apart(dict(enumerate(a)), dict(enumerate(b))) is None
+    assert required_seeds(dict(enumerate(a)), dict(enumerate(b))) is None
 
 
 def test_more_than_is_worth_a_number() -> None:
     a = {0: 100.0, 1: 150.0, 2: 90.0, 3: 120.0, 4: 80.0}
     b = {0: 120.0, 1: 85.0, 2: 101.0, 3: 140.0, 4: 70.0}
-    assert seeds_to_tell_apart(a, b, most=100_000) is not None
-    assert seeds_to_tell_apart(a, b) is None
-    assert seeds_to_tell_apart(a, b, most=5) is None
+    assert required_seeds(a, b, most=100_000) is not None
+    assert required_seeds(a, b) is None
+    assert required_seeds(a, b, most=5) is None
 
 
 runs = st.lists(st.tuples(*[st.floats(1, 1e6) | st.just(INF)] * 2), min_size=1, max_size=12)
@@ -173,7 +173,7 @@ runs = st.lists(st.tuples(*[st.floats(1, 1e6) | st.just(INF)] * 2), min_size=1, 
 @given(runs)
 def test_the_arms_can_be_exchanged(pairs: list[tuple[float, float]]) -> None:
     a, b = ({i: pair[k] for i, pair in enumerate(pairs)} for k in (0, 1))
-    number, other = seeds_to_tell_apart(a, b), seeds_to_tell_apart(b, a)
+    number, other = required_seeds(a, b), required_seeds(b, a)
     assert number == other or (number is not None and other == pytest.approx(number, abs=1))
     assert number is None or 6 <= number <= 1000
 
@@ -191,4 +191,4 @@ def test_rejected(
     a: dict[int, float], b: dict[int, float], options: dict[str, float], match: str
 ) -> None:
     with pytest.raises(ValueError, match=match):
-        seeds_to_tell_apart(a, b, **options)  # type: ignore[arg-type]
+        required_seeds(a, b, **options)  # type: ignore[arg-type]

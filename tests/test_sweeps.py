@@ -16,7 +16,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from bsscale.cli.jobs import Job, remembering_datasets
+from bsscale.cli.jobs import Job, cached_dataset_loader
 from bsscale.cli.store import SWEEPS_DIRECTORY
 from bsscale.records.run_record import read_run
 from bsscale.report.summarize import compare
@@ -72,7 +72,7 @@ def test_a_file_begins_with_its_command_and_says_how_large_it_is(name: str) -> N
 
 
 def check(name: str, jobs: list[tuple[str, ...]]) -> None:
-    load = remembering_datasets()
+    load = cached_dataset_loader()
     for job in jobs:
         cfg = composing.composed(*job, f"+sweeps={name}", "tracker=none")
         assert Job(cfg, cfg.get("hydra"), load).plan.steps > 0

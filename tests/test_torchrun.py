@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bsscale.cli.entry import own_overrides
+from bsscale.cli.entry import rank_overrides
 from bsscale.errors import ConfigError
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import make_plan
@@ -119,20 +119,20 @@ def test_a_contradiction_is_an_error(gpus: int, executor: str, cuda: int, facts:
 
 def test_only_rank_0_has_a_directory_and_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "my-job")
-    assert own_overrides(["gpus=8"], None) == ["gpus=8"]
-    assert own_overrides(["gpus=8"], world(8)) == ["gpus=8", "hydra.run.dir=outputs/my-job"]
-    assert own_overrides(["hydra.run.dir=x"], world(8)) == ["hydra.run.dir=x"]
-    other = own_overrides(["hydra.run.dir=x"], world(8, rank=3))
+    assert rank_overrides(["gpus=8"], None) == ["gpus=8"]
+    assert rank_overrides(["gpus=8"], world(8)) == ["gpus=8", "hydra.run.dir=outputs/my-job"]
+    assert rank_overrides(["hydra.run.dir=x"], world(8)) == ["hydra.run.dir=x"]
+    other = rank_overrides(["hydra.run.dir=x"], world(8, rank=3))
     assert "hydra.run.dir=x" not in other and "hydra.output_subdir=null" in other
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
     # torchrun starts the processes again: the directory is the same.
-    [again] = {own_overrides([], world(8))[0] for _ in range(2)}
+    [again] = {rank_overrides([], world(8))[0] for _ in range(2)}
     assert again.startswith("hydra.run.dir=outputs/20")
 
 
 def test_a_sweep_is_not_started_once_a_process() -> None:
     with pytest.raises(ConfigError, match="each would sweep"):
-        own_overrides(["-m", "seed=0,1"], world(8, rank=3))
+        rank_overrides(["-m", "seed=0,1"], world(8, rank=3))
 
 
 @pytest.mark.slow

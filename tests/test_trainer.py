@@ -339,7 +339,7 @@ def test_what_one_process_of_a_run_is_told_all_of_them_act_on() -> None:
         def agree(self, signal: int) -> int:
             return SIGTERM
 
-        def go_on(self) -> None:
+        def resume(self) -> None:
             raise AssertionError("nobody goes on")
 
     plan, _ = prepare(small_config())

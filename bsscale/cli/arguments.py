@@ -1,4 +1,4 @@
-"""What people type: a wrong command line is answered here, before Hydra composes anything."""
+"""Checks of the command line, before Hydra composes anything."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from hydra.errors import HydraException
 
 from bsscale.cli.hydra_internals import flags_parser
-from bsscale.cli.words import HELP, suggested
+from bsscale.cli.words import HELP, suggestion
 from bsscale.config import Config
 from bsscale.errors import ConfigError
 
 __all__ = ["CommandLine", "check_arguments", "ordered"]
 
-# Groups of which every run has one.
+# Groups that every run has: first those that a `_target_` creates, then all.
 _MADE = ("dataset", "model", "objective")
 _GROUPS = (*_MADE, "task", "optimizer", "schedule", "executor", "tracker")
 # What may be removed: arms of a study, and arguments of a data set or a model.
 _REMOVABLE = ("task.arms.", "dataset.", "model.", "objective.", "hydra.")
-# What of Hydra's own may be added to: plugins, callbacks, logging and environment variables.
+# The parts of Hydra's configuration to which keys may be added.
 _HYDRA_TAKES = tuple(
     f"hydra.{each}"
     for each in ("launcher", "sweeper", "callbacks", "hydra_logging", "job_logging", "job.", "env")
@@ -35,16 +35,16 @@ _HYDRA_TAKES = tuple(
 
 @dataclass(frozen=True)
 class CommandLine:
-    """What a command line asks for.
+    """The content of a command line.
 
     Attributes
     ----------
     help
-        Whether it asks for help.
+        Whether it contains --help.
     chosen
         The files that it chooses, as group and name.
     config_folders
-        Folders of the user's own, where files are looked for first.
+        Folders of the user's own, which are searched first.
     """
 
     help: bool
@@ -55,7 +55,7 @@ class CommandLine:
 def check_arguments(
     arguments: Sequence[str], choices: Mapping[str, Collection[str]]
 ) -> CommandLine:
-    """Read the command line, and raise for what cannot be meant.
+    """Read the command line, and raise an error for an invalid one.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def check_arguments(
     overrides = [_parsed(word, choices) for word in flags.overrides]
     folders = [] if flags.config_dir is None else [Path(flags.config_dir)]
     command = CommandLine(flags.help, _chosen(overrides), folders)
-    # Files of the user's own may offer choices that are not known here.
+    # Files of the user's own may add choices, which are not known here.
     if flags.config_name or flags.config_path or flags.config_dir:
         return command
     if any((each.key_or_group or "").startswith("hydra.searchpath") for each in overrides):
@@ -91,7 +91,7 @@ def check_arguments(
     if several and not (flags.multirun or modes or flags.cfg or flags.info or flags.help):
         key = (several[0] or "").partition("=")[0]
         raise ConfigError(
-            f"{several[0]} is several values, and this is one run",
+            f"{several[0]} has several values, but this command trains one run",
             f"sweep over them: python -m bsscale -m {several[0]} ..., or give one value of {key}",
         )
     return command
@@ -107,7 +107,7 @@ def ordered(arguments: Sequence[str]) -> list[str]:
 
 
 def _parsed_flags(arguments: Sequence[str]) -> tuple[Namespace, list[str]]:
-    """Hydra's flags, wherever they stand, and what is no flag of Hydra's."""
+    """Hydra's flags, at any position, and the unknown flags."""
     with redirect_stderr(io.StringIO()) as said:
         try:
             return flags_parser().parse_known_intermixed_args(list(arguments))
@@ -153,8 +153,8 @@ def _parsed(word: str, choices: Mapping[str, Collection[str]]) -> Override:
         quoted = value.replace('"', '\\"')
         raise ConfigError(
             f"{word}: this value cannot be read",
-            "a value with other signs than letters, digits and _-./: needs two kinds of quotes: "
-            f"""'{key}="{quoted}"'""",
+            "a value with characters other than letters, digits and _-./: needs two kinds of "
+            f"""quotes: '{key}="{quoted}"'""",
         ) from None
 
 
@@ -167,19 +167,19 @@ def _check(override: Override, choices: Mapping[str, Collection[str]]) -> None:
             raise ConfigError(
                 f"{override.input_line} lacks a plus sign", f"write +{override.input_line}"
             )
-        raise ConfigError(f"there is no option {group}", suggested(group, options) + HELP)
+        raise ConfigError(f"there is no option {group}", suggestion(group, options) + HELP)
     if override.is_delete():
         _check_deletion(override, choices)
         return
     owner, _, option = group.rpartition(".")
     if option == "name" and owner in _GROUPS and owner not in _MADE:
         raise ConfigError(
-            f"{override.input_line} would change the name of the {owner}, and not the {owner}",
+            f"{override.input_line} changes only the name of the {owner}, not the {owner} itself",
             f"write {owner}=NAME; there are {', '.join(sorted(choices[owner]))}",
         )
     if isinstance(override.value(), IntervalSweep):
         raise ConfigError(
-            f"{override.input_line} names an interval, and a sweep takes single values",
+            f"{override.input_line} is an interval, but a sweep needs single values",
             f"list them: {group}=A,B,C, or {group}=range(FIRST,LAST,STEP)",
         )
     if override.is_add() and group in (*_GROUPS, "experiment"):
@@ -188,7 +188,7 @@ def _check(override: Override, choices: Mapping[str, Collection[str]]) -> None:
             f"write it without the plus: {(override.input_line or '').lstrip('+')}",
         )
     if override.is_add() and group.startswith("hydra.") and not group.startswith(_HYDRA_TAKES):
-        raise ConfigError(f"{override.input_line} adds an option to Hydra that it has not", HELP)
+        raise ConfigError(f"{override.input_line} adds an option that Hydra does not have", HELP)
     for each in _values(override):
         if isinstance(each, int) and abs(each) > 10**300:
             raise ConfigError(
@@ -202,13 +202,13 @@ def _check(override: Override, choices: Mapping[str, Collection[str]]) -> None:
         if group in choices and isinstance(each, str) and each not in choices[group]:
             raise ConfigError(
                 f"there is no {group}={each}",
-                suggested(each, choices[group], f"{group}=")
+                suggestion(each, choices[group], f"{group}=")
                 + f"there are {', '.join(sorted(choices[group]))}",
             )
 
 
 def _check_deletion(override: Override, choices: Mapping[str, Collection[str]]) -> None:
-    """An option that is taken away leaves nothing in its place."""
+    """Raise ConfigError if an option must not be removed."""
     group = override.key_or_group
     if group in _GROUPS:
         raise ConfigError(

@@ -12,14 +12,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from bsscale.cli.jobs import keep_saved_configuration
+from bsscale.cli.jobs import preserve_hydra_directory
 from bsscale.cli.launchers.checked import CheckedLauncher
 from bsscale.cli.saved import SavedSweep
 from bsscale.cli.study_jobs import IN_THIS_PROCESS
 from bsscale.cli.tasks import TASKS
 from bsscale.errors import BsscaleError
 from bsscale.planning.world import World
-from bsscale.terminal.console import say_error
+from bsscale.terminal.console import print_error
 
 if TYPE_CHECKING:
     from bsscale.config import TrackerOptions
@@ -41,7 +41,7 @@ class Around(Callback):
         launcher = HydraConfig.get().runtime.choices["hydra/launcher"]
         name = OmegaConf.select(config, "task.name", throw_on_resolution_failure=False)
         if launcher not in IN_THIS_PROCESS and name in TASKS and not TASKS[name].starts_jobs:
-            say_error(
+            print_error(
                 f"hydra/launcher={launcher} starts a sweep's runs, and this is one run\n"
                 "  -> add -m (a sweep may be of one run), or leave hydra/launcher out"
             )
@@ -50,7 +50,7 @@ class Around(Callback):
         if world is not None and world.rank > 0:  # it writes nothing
             return
         _try_directory(Path(config.hydra.run.dir))
-        keep_saved_configuration(config, Path(config.hydra.run.dir))
+        preserve_hydra_directory(config, Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Refuse a sweep directory that cannot be written."""
@@ -72,12 +72,12 @@ class Around(Callback):
 
 
 def _try_directory(directory: Path) -> None:
-    from bsscale.records.directories import unwritable
+    from bsscale.records.directories import unwritable_error
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=directory):
             pass
     except OSError as error:
-        say_error(str(unwritable(directory, error)))
+        print_error(str(unwritable_error(directory, error)))
         sys.exit(1)

@@ -1,10 +1,12 @@
-"""What a composed configuration must be, wherever its values come from."""
+"""Checks of the composed configuration, from whatever source its values come."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from bsscale.cli.explain import explained
@@ -13,15 +15,18 @@ from bsscale.errors import ConfigError
 
 __all__ = ["check_composed"]
 
-# Parts with typed options, which a name stands for; and parts that a `_target_` makes.
+# Parts whose name selects typed options; and parts that a `_target_` creates.
 _TYPED = ("task", "optimizer", "schedule", "executor", "tracker")
 _MADE = ("dataset", "model", "objective")
+# Options that are paths, besides those of a data set.
+_PATHS = ("schedule.preset", "schedule.config", "resume", "task.directory", "task.runs")
 
 
 def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
-    """Raise ConfigError for a configuration that says one thing and would do another.
+    """Raise ConfigError for a configuration whose names and values contradict each other.
 
     A value may come from the command line, an experiment, a sweep or a file of the user's own.
+    If Hydra changes the working directory, relative paths in `cfg` become absolute.
 
     Parameters
     ----------
@@ -33,8 +38,8 @@ def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
     Raises
     ------
     ConfigError
-        For a part that is missing, an interpolation that cannot be resolved, a name that is not
-        that of the part, and a working directory that Hydra would change.
+        For a missing part, an interpolation that cannot be resolved, a name that is not the name of
+        its part, and a sweep whose jobs would change the working directory.
     """
     for group in (*_TYPED, *_MADE):
         if not isinstance(
@@ -58,10 +63,27 @@ def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
     for group in _MADE:
         _check_made(group, cfg[group])
     if hydra is not None and hydra.job.chdir:
-        raise ConfigError(
-            "hydra.job.chdir=true would look for every relative path in the output directory",
-            "leave it out: a run writes to its own directory anyway",
-        )
+        if hydra.mode == RunMode.MULTIRUN:
+            raise ConfigError(
+                "hydra.job.chdir=true in a sweep, whose jobs share one process and its directory",
+                "leave it out: a run writes to its own directory anyway",
+            )
+        _make_absolute(cfg, Path(hydra.runtime.cwd))
+
+
+def _make_absolute(cfg: DictConfig, typed_in: Path) -> None:
+    """Make relative paths absolute: they start where the command was typed."""
+    keys = [f"dataset.{key}" for key in cfg.dataset if str(key).endswith("path")]
+    for key in (*keys, *_PATHS):
+        value = OmegaConf.select(cfg, key)
+        if OmegaConf.is_list(value):
+            absolute: Any = [str(typed_in / Path(each).expanduser()) for each in value]
+        elif isinstance(value, str) and not (key == "resume" and value in ("auto", "never")):
+            absolute = str(typed_in / Path(value).expanduser())
+        else:
+            continue
+        with open_dict(cfg), read_write(cfg):
+            OmegaConf.update(cfg, key, absolute)
 
 
 def _resolve(cfg: DictConfig, key: str) -> None:
@@ -79,7 +101,7 @@ def _check_typed(group: str, node: DictConfig) -> None:
     name, kind = node.get("name"), OmegaConf.get_type(node)
     path = "executor/executor" if group == "executor" else f"{group}/{name}"
     if SCHEMAS.get(f"{group}/custom") is kind and name not in choices()[group]:
-        return  # (a label of the user's own; by default the import path)
+        return  # (a label; by default the import path)
     if SCHEMAS.get(path) is not kind:
         own = [each.rpartition("/")[2] for each in SCHEMAS if SCHEMAS[each] is kind]
         raise _wrong_name(group, name, own[0] if own else str(kind))

@@ -1,4 +1,4 @@
-"""The command line: Hydra composes, the job's task is checked and carried out."""
+"""The command line: Hydra composes the configuration; the task is checked and carried out."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from bsscale.cli.hydra_internals import report_errors_by
 from bsscale.cli.jobs import Job
 from bsscale.cli.launchers.checked import FAILED
 from bsscale.cli.launchers.register import LAUNCHERS, register_launchers
-from bsscale.cli.processes import own_overrides
+from bsscale.cli.processes import rank_overrides
 from bsscale.cli.store import CONFIG_DIRECTORY, SWEEPS_DIRECTORY, choices, register_schemas
 from bsscale.cli.tasks import TASKS
 from bsscale.cli.tasks.task import refuse_replaced
 from bsscale.errors import BsscaleError, ConfigError
 from bsscale.planning.world import World
-from bsscale.terminal.console import flushed, nobody_listens, print_anything, say_error
+from bsscale.terminal.console import discard_output, flushed, make_output_safe, print_error
 
 __all__ = ["carry_out", "main"]
 
@@ -37,7 +37,7 @@ log = logging.getLogger("bsscale")
 
 def main() -> None:
     """Carry out the command line; `bsscale.__main__` catches Ctrl-C."""
-    print_anything()
+    make_output_safe()
     if sys.argv[1:] == ["--version"]:  # (Hydra's flag gives its own)
         print(f"bsscale {bsscale.__version__}")
         return
@@ -47,18 +47,18 @@ def main() -> None:
             folders = [*command.config_folders, CONFIG_DIRECTORY]
             try:
                 print(help_text(folders, SWEEPS_DIRECTORY, LAUNCHERS, command.chosen), flush=True)
-            except BrokenPipeError:  # the reader has seen enough
-                nobody_listens(sys.stdout)
+            except BrokenPipeError:  # the reader has closed the pipe
+                discard_output(sys.stdout)
             return
         here = _working_directory()
-        sys.argv[1:] = ordered(own_overrides(sys.argv[1:], World.here()))
+        sys.argv[1:] = ordered(rank_overrides(sys.argv[1:], World.here()))
     except BsscaleError as error:
-        say_error(str(error))
+        print_error(str(error))
         sys.exit(1)
     register_schemas()
     register_launchers()
     report_errors_by(_report)
-    # As `python -m` does: the user's own modules lie where the command is typed.
+    # As `python -m` does: the user's own modules are in the working directory.
     if here not in sys.path:
         sys.path.insert(0, here)
     for ending in (signal.SIGTERM, signal.SIGHUP):
@@ -70,11 +70,11 @@ def main() -> None:
 
 
 def carry_out(cfg: DictConfig) -> str | None:
-    """Carry out one composed job; what Hydra and its launchers call.
+    """Carry out one composed job; Hydra and its launchers call this.
 
     Returns
     -------
-    `FAILED` for a job of a sweep that was refused or failed; the sweep goes on, and ends with 1.
+    `FAILED` for a job of a sweep that was refused or failed; the sweep continues, and ends with 1.
     """
     hydra_config, world = HydraConfig.get(), World.here()
     sweep = hydra_config.mode == RunMode.MULTIRUN
@@ -121,15 +121,15 @@ def _working_directory() -> str:
 
 
 def _report(error: Exception) -> None:
-    """Print what a user can act on; what else there is, Hydra prints with its traceback."""
+    """Print an error that a user can correct; Hydra prints all others with a traceback."""
     if isinstance(error, BrokenPipeError) and not flushed(sys.stdout):
         sys.exit(1)  # ``--cfg job | head``
     known = explained(error)
     if known is not None and os.environ.get("HYDRA_FULL_ERROR") != "1":
-        say_error(str(known))
+        print_error(str(known))
         sys.exit(1)
 
 
 def _terminated(number: int, _: object) -> None:
-    """A signal that nobody else handles: the exit code that a shell gives it."""
+    """Handle a signal without another handler: exit with the code that a shell reports."""
     sys.exit(128 + number)

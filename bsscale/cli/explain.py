@@ -1,4 +1,4 @@
-"""What Hydra and OmegaConf refuse, in the words of this command line: fact, value, remedy."""
+"""Errors of Hydra and OmegaConf as errors of bsscale: fact, value and remedy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from bsscale.cli.words import HELP, suggested
+from bsscale.cli.words import HELP, suggestion
 from bsscale.config import Config
 from bsscale.errors import BsscaleError, ConfigError
 
 __all__ = ["explained"]
 
-# What OmegaConf says of a value of the wrong type, and what to give instead.
+# Parts of OmegaConf's messages about wrong types, and the type to give.
 _KINDS = {
     "to Integer": "a whole number",
     "to Float": "a number",
@@ -33,26 +33,26 @@ _KINDS = {
 
 
 def explained(error: BaseException) -> BsscaleError | None:
-    """An error that a user can act on; None for an error of another kind, a mistake of ours."""
+    """The error as one that a user can correct; None for an error in the program."""
     if isinstance(error, BsscaleError):
         return error
     if isinstance(error, MissingConfigException):
         return _missing_file(error)
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     if isinstance(cause, OmegaConfBaseException):
-        return _of_omegaconf(cause, str(error))
+        return _omegaconf_error(cause, str(error))
     if isinstance(error, HydraException):
         fact, has_remedy, remedy = _without_hints(str(error)).partition("\n  -> ")
         return ConfigError(fact, remedy if has_remedy else HELP)
     return None
 
 
-def _of_omegaconf(error: OmegaConfBaseException, said: str) -> ConfigError:
+def _omegaconf_error(error: OmegaConfBaseException, said: str) -> ConfigError:
     key, message = error.full_key or str(error.key), _first_line(str(error))
     written = said.partition("Error merging override ")[2].strip() or f"{key}={error.value}"
     if isinstance(error, InterpolationResolutionError):
         return ConfigError(
-            f"{key} refers to what cannot be found: {message}",
+            f"{key} refers to something that cannot be found: {message}",
             "${NAME} names another option and ${oc.env:NAME} an environment variable: name one "
             "that exists, or give a plain value",
         )
@@ -72,12 +72,12 @@ def _of_omegaconf(error: OmegaConfBaseException, said: str) -> ConfigError:
 
 
 def _no_option(key: str, error: OmegaConfBaseException) -> ConfigError:
-    """An option that is not there, with those that are."""
+    """The error for an unknown option, with similar options."""
     owner, _, name = key.rpartition(".")
     node = error.parent_node
     siblings = [str(each) for each in node] if isinstance(node, DictConfig) else []
     known = [field.name for field in fields(Config)]
-    guess = suggested(name, siblings, f"{owner}." if owner else "", known)
+    guess = suggestion(name, siblings, f"{owner}." if owner else "", known)
     group = owner.partition(".")[0]
     if not group or group == "hydra":
         return ConfigError(f"there is no option {key}", guess + HELP)
@@ -100,7 +100,7 @@ def _missing_file(error: MissingConfigException) -> ConfigError:
     if not group:
         return ConfigError(f"there is no configuration {name or _first_line(str(error))}", HELP)
     known: Sequence[str] = error.options or []
-    remedy = suggested(choice, known, f"{group}=")
+    remedy = suggestion(choice, known, f"{group}=")
     if known:
         remedy += f"there are {', '.join(known)}"
     return ConfigError(f"there is no {group}={choice}", remedy or HELP)
@@ -111,7 +111,7 @@ def _first_line(text: str) -> str:
 
 
 def _without_hints(text: str) -> str:
-    """A message less Hydra's advice to add what is not there."""
+    """A message without Hydra's advice to add the unknown option."""
     hints = ("To append to your", "See https://hydra.cc", "Set the environment variable")
     lines = [line for line in text.strip().splitlines() if not line.lstrip().startswith(hints)]
     return "\n".join(lines).removeprefix("error: ")

@@ -41,7 +41,7 @@ class Option:
 
 @dataclass(frozen=True)
 class ConfigFile:
-    """What a file of conf/ or sweeps/ says.
+    """The content of a file of conf/ or sweeps/.
 
     Attributes
     ----------

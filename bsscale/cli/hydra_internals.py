@@ -1,4 +1,4 @@
-"""What bsscale needs of Hydra that has no public name: this file alone imports it."""
+"""The private parts of Hydra that bsscale needs; only this file imports them."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def report_errors_by(report: Callable[[Exception], None]) -> None:
     utils.run_and_report = run_and_report
 
 
-def leave_checks_to(launcher: type[Launcher]) -> None:
+def leave_checks_to(launcher: type[Any]) -> None:
     """Compose each job of a sweep once: where such a launcher checks them, the sweeper does not."""
     hydras_own = BasicSweeper.validate_batch_is_legal
 
-    def validate(sweeper: BasicSweeper, batch: Sequence[Sequence[str]]) -> None:
+    def validate(sweeper: Any, batch: Sequence[Sequence[str]]) -> None:
         if not isinstance(sweeper.launcher, launcher):
             hydras_own(sweeper, batch)
 
-    BasicSweeper.validate_batch_is_legal = validate
+    BasicSweeper.validate_batch_is_legal = validate  # type: ignore[method-assign, assignment]
 
 
 def register_launcher(

@@ -12,12 +12,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from bsscale.cli.study_jobs import LaunchedJobs, jobs_of
-from bsscale.cli.words import HELP, suggested
+from bsscale.cli.words import HELP, suggestion
 from bsscale.config import Config, TaskOptions
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.optimizers import CustomConfig
 from bsscale.records.identity import arm_label
+from bsscale.records.secrets import without_secrets
 from bsscale.schedules.checks import joined
 from bsscale.schedules.options import CustomScheduleConfig
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from bsscale.planning.plan import Plan
     from bsscale.training.spec import RunSpec
 
-__all__ = ["Job", "Loader", "keep_saved_configuration", "remembering_datasets", "typed_config"]
+__all__ = ["Job", "Loader", "cached_dataset_loader", "preserve_hydra_directory", "typed_config"]
 
 Loader: TypeAlias = "Callable[[Mapping[str, Any]], Dataset]"
 
@@ -46,7 +47,7 @@ class Job:
     devices
         What the job will find where it runs; None: this machine's.
     function
-        What carries out a composed configuration, for tasks that start jobs of their own.
+        The function that runs a composed configuration, for tasks that start jobs.
     """
 
     def __init__(
@@ -89,14 +90,14 @@ class Job:
 
     @cached_property
     def devices(self) -> Devices:
-        """What it finds where it runs."""
+        """The devices of the machine on which it runs."""
         from bsscale.planning.devices import Devices
 
         return Devices.here() if self._devices is None else self._devices
 
     @cached_property
     def jobs(self) -> LaunchedJobs | None:
-        """What starts jobs of its own, where hydra/launcher names a launcher of a cluster.
+        """The starter of its own jobs, if hydra/launcher names a launcher of a cluster.
 
         The jobs of a sweep have none: they train in their own process.
         """
@@ -106,7 +107,7 @@ class Job:
 
     @property
     def devices_of_jobs(self) -> Devices:
-        """What its own jobs find where they run; without such jobs, what its runs share here."""
+        """The devices of the machines of its own jobs; without such jobs, those its runs share."""
         return replace(self.devices, shared=True) if self.jobs is None else self.jobs.devices
 
     @cached_property
@@ -143,7 +144,10 @@ class Job:
     def arm(self) -> str:
         """The label of the arm that its run belongs to."""
         overrides = list(self.hydra.overrides.task)
-        return arm_label(self.config.schedule.name, self.plan.gpus, overrides)
+        label: str = without_secrets(
+            arm_label(self.config.schedule.name, self.plan.gpus, overrides)
+        )
+        return label
 
     def run_spec(self) -> RunSpec:
         """The run that it describes, to be trained."""
@@ -203,14 +207,14 @@ def _refuse_added(where: str, options: Any, node: Any, remedy: str) -> None:
 
 def _no_option(key: str, value: Any, remedy: str) -> ConfigError:
     top = [field.name for field in fields(Config)]
-    guess = suggested(key.rpartition(".")[2], (), top=top)
+    guess = suggestion(key.rpartition(".")[2], (), top=top)
     return ConfigError(
-        f"+{key}={value}: there is no option {key}, so that it does nothing", guess + remedy
+        f"+{key}={value}: there is no option {key}, so it would have no effect", guess + remedy
     )
 
 
-def keep_saved_configuration(cfg: DictConfig, directory: Path) -> None:
-    """Leave ``.hydra/`` as the start saved it that made the records in `directory`.
+def preserve_hydra_directory(cfg: DictConfig, directory: Path) -> None:
+    """Keep ``.hydra/`` of the start that made the records in `directory`.
 
     Hydra would save the configuration again, of a command that is refused or only prints its plan
     as well, and a report would then give the wrong command.
@@ -222,8 +226,8 @@ def keep_saved_configuration(cfg: DictConfig, directory: Path) -> None:
             cfg.hydra.output_subdir = None
 
 
-def remembering_datasets() -> Loader:
-    """What loads each data set once, for jobs that share it."""
+def cached_dataset_loader() -> Loader:
+    """A function that loads each data set once, for jobs that share it."""
     from bsscale.data import load_dataset
 
     loaded: dict[str, Dataset] = {}

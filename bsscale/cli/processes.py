@@ -10,10 +10,10 @@ from datetime import datetime
 from bsscale.errors import ConfigError
 from bsscale.planning.world import World
 
-__all__ = ["own_overrides"]
+__all__ = ["rank_overrides"]
 
 
-def own_overrides(arguments: Sequence[str], world: World | None) -> list[str]:
+def rank_overrides(arguments: Sequence[str], world: World | None) -> list[str]:
     """The command line of one process of a run that something else has started.
 
     Parameters
@@ -52,7 +52,8 @@ def _common_directory() -> str:
     run_id = os.environ.get("TORCHELASTIC_RUN_ID")
     if run_id is None and "SLURM_JOB_ID" in os.environ:
         return f"outputs/slurm-{os.environ['SLURM_JOB_ID']}.{os.environ.get('SLURM_STEP_ID', 0)}"
-    # Without --rdzv-id it is "none" or random; that torchrun restarts its processes only itself.
+    # Without --rdzv-id the id is "none" or random, and then only torchrun itself can restart the
+    # processes.
     if run_id not in (None, "none") and not re.fullmatch(
         r"[0-9a-f]{8}(-[0-9a-f]{4,12}){4}", run_id
     ):

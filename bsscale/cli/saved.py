@@ -1,4 +1,4 @@
-"""multirun.yaml of an earlier start, left as it is where nothing is started."""
+"""Restores multirun.yaml of an earlier start if this start trains nothing."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ __all__ = ["SavedSweep"]
 
 
 class SavedSweep:
-    """What a sweep's directory held before Hydra saved the configuration of this start over it.
+    """The multirun.yaml in a sweep's directory before Hydra overwrites it.
 
-    A report reads from it which command made the records. Hydra writes it before any job is
-    checked; there is one sweep a process.
+    A report reads the command that made the records from it. Hydra writes it before any job is
+    checked. There is one sweep in a process.
     """
 
     _before: ClassVar[tuple[Path, bytes] | None] = None
 
     @classmethod
     def remember(cls, sweep: Path) -> None:
-        """Before Hydra writes."""
+        """Read the file; call this before Hydra writes it."""
         path = sweep / "multirun.yaml"
         cls._before = (path, path.read_bytes()) if path.is_file() else None
 
     @classmethod
     def restore(cls) -> None:
-        """Nothing was started."""
+        """Write the old content back, because no job was started."""
         if cls._before is not None:
             path, content = cls._before
             path.write_bytes(content)
@@ -33,5 +33,5 @@ class SavedSweep:
 
     @classmethod
     def forget(cls) -> None:
-        """Its jobs are started: the saved configuration is theirs."""
+        """Keep the new file, because its jobs are started."""
         cls._before = None

@@ -1,4 +1,4 @@
-"""What Hydra composes from: the files of conf/ and sweeps/, and the typed options of the parts."""
+"""The sources of Hydra's configuration: conf/, sweeps/ and the typed options of the parts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ANY_OPTION = (CustomConfig, CustomScheduleConfig)
 
 
 def register_schemas() -> None:
-    """Make known what does not lie below conf/: the typed configurations, and the sweeps.
+    """Register with Hydra what is not below conf/: the typed configurations and the sweeps.
 
     The typed configurations go into a hidden group, where the YAML files refer to them.
     """
@@ -56,7 +56,7 @@ def register_schemas() -> None:
 
 
 def choices() -> dict[str, set[str]]:
-    """What each group of files offers, by the group's name."""
+    """The choices of each group of files, by the name of the group."""
     folders = [each for each in CONFIG_DIRECTORY.iterdir() if each.is_dir()]
     return {
         folder.name: {file.stem for file in folder.glob("*.yaml")}

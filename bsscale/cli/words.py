@@ -1,11 +1,11 @@
-"""What people call an option elsewhere, and what they may have meant."""
+"""Suggestions for misspelt options, and for the names that other programs use."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
 
-__all__ = ["HELP", "suggested"]
+__all__ = ["HELP", "suggestion"]
 
 HELP = "python -m bsscale --help lists the options"
 
@@ -19,21 +19,21 @@ _ELSEWHERE = {
 }
 
 
-def suggested(
+def suggestion(
     word: str, known: Collection[str], before: str = "", top: Collection[str] = ()
 ) -> str:
-    """A question that asks for the nearest known word; empty where none is near.
+    """The question "did you mean ...?" with the nearest known word; empty if none is near.
 
     Parameters
     ----------
     word
-        What was typed.
+        The unknown word.
     known
-        What could have been typed in its place, after `before`.
+        Valid words in its place, after `before`.
     before
-        What stands in front of both.
+        The text before the word, as in "optimizer.".
     top
-        Options of a run, which stand alone.
+        Options of a run, which are valid without `before`.
     """
     if not before.endswith("=") and word in _ELSEWHERE:
         return f"did you mean {_ELSEWHERE[word]}? "

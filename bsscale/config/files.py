@@ -44,7 +44,7 @@ def read_yaml(option: str, path: str) -> dict[str, Any]:
         # A few lines of aliases of aliases would grow without bound.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise ConfigError(f"{option}={path} holds YAML aliases (*NAME)", remedy)
-        # OmegaConf reads 1e-3 as a number; plain YAML 1.1 wants 1.0e-3.
+        # OmegaConf reads 1e-3 as a number; plain YAML 1.1 requires 1.0e-3.
         content = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except (yaml.YAMLError, OmegaConfBaseException, AssertionError, ValueError) as error:
         raise ConfigError(f"{option}={path} is not YAML: {error}", remedy) from None

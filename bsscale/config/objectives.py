@@ -1,8 +1,7 @@
-"""The objective that a configuration names, as a value."""
+"""From the options of an objective to an `Objective`."""
 
 from __future__ import annotations
 
-import inspect
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bsscale.errors import BsscaleError, ConfigError
-from bsscale.objectives import Metric, Objective
+from bsscale.objectives import Binary, Metric, Objective, Regression
 from bsscale.objectives.metric import Floats
 from bsscale.schedules import checks
 
@@ -20,6 +19,8 @@ __all__ = ["build_objective", "check_metrics"]
 
 # Fields of an evaluation that are not metrics.
 _RESERVED = ("step", "samples", "train_loss", "lr", "momentum", "wall_s", "noise_scale")
+# What makes a class that derives from a shipped objective another one.
+_DEFINED_BY_USERS = {"losses", "own_metrics", "score", "check_labels", "divergence"}
 _METRIC_OPTIONS = ("_target_", "direction", "at_chance", "margin")
 
 
@@ -36,7 +37,7 @@ def build_objective(config: Mapping[str, Any]) -> Objective:
     Raises
     ------
     ConfigError
-        If something of it cannot be imported, or is not what it should be.
+        If a part cannot be imported, or is not an objective or a metric.
     """
     name, target = str(config.get("name", "")), str(config.get("_target_"))
     make = checks.imported("objective._target_", target, "bsscale.objectives.Regression")
@@ -65,23 +66,28 @@ def build_objective(config: Mapping[str, Any]) -> Objective:
             f"objective.metrics={metrics!r} is not a mapping",
             "give objective.metrics.NAME={_target_: …, direction: max}",
         )
+    if taken := sorted(set(metrics) & set(objective.metrics)):
+        raise ConfigError(
+            f"objective.metrics.{taken[0]} has the name of a metric that objective={name} has",
+            "give it another name",
+        )
     return objective.with_metrics([_metric(str(key), each) for key, each in metrics.items()])
 
 
 def check_metrics(objective: Objective, label: Floats) -> None:
-    """Try every metric of the user's on labels, before a run depends on it.
+    """Try every metric of the user's own on labels, before a run uses it.
 
     Parameters
     ----------
     objective
-        With metrics of the user's.
+        The objective with its metrics.
     label
         Some labels, shape (n,).
 
     Raises
     ------
     ConfigError
-        If one of them fails or gives no number.
+        If one of them fails or does not return a number.
     """
     output = np.linspace(-1.0, 1.0, len(label))
     for metric in (*objective.own_metrics, *objective.added):
@@ -99,12 +105,11 @@ def check_metrics(objective: Objective, label: Floats) -> None:
 
 
 def _check_own(objective: Objective, target: str) -> None:
-    """What an objective of the user's has to have."""
-    shipped = any(
-        base.__module__.startswith("bsscale.objectives.") and not inspect.isabstract(base)
-        for base in type(objective).__mro__
-    )
-    if not shipped and not callable(getattr(objective, "losses", None)):
+    """Raise ConfigError unless an objective of the user's own has all that a run needs."""
+    own = {name for base in type(objective).__mro__ if _is_own(base) for name in vars(base)}
+    if not callable(getattr(objective, "losses", None)) and (
+        not isinstance(objective, Binary | Regression) or not own & _DEFINED_BY_USERS
+    ):
         raise ConfigError(
             f"objective._target_={target} has no method losses(output, label)",
             "define it on torch tensors: the loss of each sample, of their shape",
@@ -112,7 +117,7 @@ def _check_own(objective: Objective, target: str) -> None:
     metrics = objective.metrics
     if objective.loss not in metrics:
         raise ConfigError(
-            f"objective._target_={target} has loss={objective.loss!r}, which is none of its "
+            f"objective._target_={target} has loss={objective.loss!r}, which is not one of its "
             f"metrics ({', '.join(metrics)})",
             "name the metric that is the validation loss",
         )
@@ -125,6 +130,10 @@ def _check_own(objective: Objective, target: str) -> None:
             f"objective._target_={target} cannot be sent to other processes: {_line(error)}",
             "define its functions at the top of a module, not as lambdas or inside others",
         ) from error
+
+
+def _is_own(base: type) -> bool:
+    return not base.__module__.startswith(("bsscale.", "builtins", "abc"))
 
 
 def _metric(name: str, config: Any) -> Metric:

@@ -1,7 +1,7 @@
 """The typed configuration of one run: what the YAML files and the command line fill in.
 
 This file holds what every task, tracker and executor has; the options of each one are beside it,
-and the command line registers them. The comments in conf/ say what an option means.
+and the command line registers them. The comments in conf/ explain the options.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BINARY = {"name": "binary", "_target_": "bsscale.objectives.Binary", "metrics": 
 
 @dataclass
 class TaskOptions:
-    """What to do: the name of a file in conf/task/, and the options of that task.
+    """A task: the name of a file in conf/task/, and the options of the task.
 
     A task without options of its own trains one run: a report lists its jobs that left no record.
     """
@@ -33,7 +33,7 @@ class TaskOptions:
 
 @dataclass
 class ExecutorOptions:
-    """How the replicas are carried."""
+    """Options of the executor."""
 
     name: str = MISSING
     device: str = "auto"
@@ -43,7 +43,7 @@ class ExecutorOptions:
 
 @dataclass
 class TrackerOptions:
-    """Where the records are mirrored."""
+    """Options of the tracker, which mirrors the records."""
 
     name: str = MISSING
 

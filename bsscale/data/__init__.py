@@ -65,7 +65,7 @@ def load_dataset(config: Mapping[str, Any]) -> Dataset:
 
 
 def _unwrapped(error: BaseException) -> BaseException:
-    """What the loader raised, without Hydra's wrapping."""
+    """The error of the loader, without Hydra's wrapping."""
     from hydra.errors import InstantiationException
 
     while isinstance(error, InstantiationException) and error.__cause__ is not None:

@@ -15,7 +15,7 @@ import numpy as np
 from bsscale.data.checks import check_dataset
 from bsscale.data.dataset import ArrayStream, ColumnFacts, Dataset, Samples, Schema
 from bsscale.errors import BsscaleError
-from bsscale.files.checked import Arrays, DamagedError, read_checked, unfinished, write_checked
+from bsscale.files.checked import Arrays, DamagedError, read_checked, write_checked
 
 __all__ = ["PREPARATION_VERSION", "cache_directory", "cached", "content_key"]
 
@@ -99,8 +99,6 @@ def cached(name: str, key: str, prepare: Callable[[], Dataset]) -> Dataset:
         _log.warning("No cache for dataset %s: %s", name, error)
         return prepare()
     with lock:
-        # Whoever was writing it has been killed: a living process would hold the lock.
-        unfinished(path).unlink(missing_ok=True)
         try:
             if dataset := _read(path, key):
                 return dataset

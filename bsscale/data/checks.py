@@ -1,4 +1,4 @@
-"""What a loader gave, compared with its schema."""
+"""Checks of the arrays of a loader against its schema."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from bsscale.errors import DataError
 
 __all__ = ["check_dataset"]
 
-# Samples of an endless stream that are looked at.
+# Samples of an endless stream that are checked.
 FIRST_SAMPLES = 1024
-# Rows whose lowest and highest ids are found at once: what a cache holds, of arrays on disk too.
+# Rows that are checked together: they fit in a cache, also for arrays on disk.
 ROWS = 1 << 16
 
 
@@ -55,7 +55,7 @@ def _check_shapes(split: str, samples: Samples, schema: Schema) -> None:
 
 
 def _check_ids(split: str, samples: Samples, schema: Schema) -> None:
-    """0 <= id < cardinality."""
+    """Raise DataError unless 0 <= id < cardinality for every id."""
     if not len(samples) or not schema.categorical:
         return
     parts = [samples.categorical[start : start + ROWS] for start in range(0, len(samples), ROWS)]

@@ -1,4 +1,4 @@
-"""What a data set is to the rest of bsscale: arrays with a schema, and a stream to train on."""
+"""Data sets: arrays with a schema, and a stream of training samples."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Schema:
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """What is known of a column of the source, for people; no part of the data's identity.
+    """Facts about a column of the source, for descriptions; not part of the data's identity.
 
     Attributes
     ----------
@@ -147,7 +147,7 @@ class ArrayStream:
         return self.samples[self.rows(seed, start, stop)]
 
     def rows(self, seed: int, start: int, stop: int) -> npt.NDArray[np.intp]:
-        """Where in `samples` the stream positions start … stop − 1 lie, shape (stop − start,)."""
+        """The rows of `samples` at the stream positions start … stop − 1, shape (stop − start,)."""
         order = self._order.setdefault(seed, SampleOrder(len(self.samples), seed))
         return order.indices(start, stop)
 

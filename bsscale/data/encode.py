@@ -35,7 +35,7 @@ def check_integer(name: str, value: int, low: int, high: int | None = None) -> N
     Raises
     ------
     DataError
-        `value` is no integer (a bool is none), or not in [`low`, `high`].
+        If `value` is not an integer (a bool is not), or not in [`low`, `high`].
     """
     wrong_type = isinstance(value, bool) or not isinstance(value, int)
     if wrong_type or value < low or (high is not None and value > high):
@@ -44,7 +44,7 @@ def check_integer(name: str, value: int, low: int, high: int | None = None) -> N
 
 
 def check_split(split: str, split_seed: int) -> None:
-    """Refuse a split that there is not, before any work is done.
+    """Refuse an unknown split before any work is done.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def _encode_numeric(
     with np.errstate(all="ignore"):
         scaler = StandardScaler().fit(values[train])
         standard = scaler.transform(values)
-        # The scaler takes a spread that is small beside the mean for rounding: here it is none.
+        # The scaler treats a spread that is small beside the mean as rounding; here it is not.
         for index in np.flatnonzero((scaler.scale_ == 1.0) & (high > low)).tolist():
             shifted = values[:, index] - low[index]
             mean, std = np.nanmean(shifted[train]), np.nanstd(shifted[train])

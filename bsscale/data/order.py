@@ -39,7 +39,7 @@ class SampleOrder:
 
     def _permutation(self, number: int) -> npt.NDArray[np.intp]:
         if number not in self._permutations:
-            # A batch lies in one pass or crosses into the next: no other pass is needed with it.
+            # Keep neighbouring passes only: a batch lies in one pass or crosses into the next.
             for other in [key for key in self._permutations if abs(key - number) > 1]:
                 del self._permutations[other]
             rng = np.random.default_rng([self.seed, number])

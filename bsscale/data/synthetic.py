@@ -139,7 +139,7 @@ class ClickStream:
     data_seed
         The data set's seed.
     features, teacher
-        What the samples look like, and what labels them.
+        The distribution of the features, and the model that draws the labels.
     """
 
     samples_per_pass: int
@@ -171,7 +171,7 @@ class ClickStream:
 class _Zipf:
     """Ids 1 … n with probability proportional to id^-exponent, by Walker's alias method.
 
-    One uniform number and two look-ups a draw, whatever n is; a binary search in the cumulative
+    One uniform number and two look-ups for each draw, for any n; a binary search in the cumulative
     distribution takes six times as long at n = 1000.
 
     References
@@ -301,7 +301,7 @@ class _Teacher:
     def _parts(
         self, ids: npt.NDArray[np.int32], numbers: npt.NDArray[np.float32]
     ) -> tuple[_Floats, _Floats, _Floats]:
-        """What the fields add to the logit alone, in pairs and through the MLP, each (n,)."""
+        """The terms of the logit: single fields, pairs of fields, and the MLP, each (n,)."""
         fields, cardinality, width = self.table.shape
         rows = ids + (np.arange(fields) * cardinality - 1)
         values = self.table.reshape(-1, width).take(rows, axis=0).reshape(len(ids), fields * width)
@@ -323,7 +323,8 @@ class _Teacher:
     ) -> _Teacher:
         """Scales and intercept that give the logit its spread and the labels their rate."""
         parts = self._parts(ids, numbers)
-        # A part that is constant (no pairs with one field) stays out; rounding is not variance.
+        # Leave out a constant part (there are no pairs with one field): its variance is only
+        # rounding error.
         spread = [float(part.std()) for part in parts]
         scale = [
             share**0.5 / std if std > 1e-6 else 0.0
@@ -333,7 +334,8 @@ class _Teacher:
         widen = _LOGIT_STD / float(logit.std())
         logit *= widen
 
-        # Bisection, by hand: scipy.optimize takes ten times as long to import as this to run.
+        # Bisection is written here because importing scipy.optimize takes ten times as long as this
+        # loop.
         low, high = -100.0, 100.0
         while high - low > 1e-7:
             middle = (low + high) / 2

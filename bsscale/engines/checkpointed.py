@@ -1,4 +1,6 @@
-"""What an engine's state is called in a checkpoint, so that any engine goes on from any other's.
+"""The names of an engine's state in a checkpoint.
+
+They are the same for all engines, so that any engine can continue from another engine's checkpoint.
 
 ======================================  ==========================================================
 ``model.NAME``                          a parameter or buffer, by its name in the module
@@ -42,7 +44,7 @@ def restore(tensor: Tensor, arrays: Arrays, name: str, *, optional: bool = False
     Raises
     ------
     RecordsError
-        If there is none of the tensor's shape: the model's code is not the one that wrote it.
+        If the checkpoint has no array of the tensor's shape, because the model's code has changed.
     """
     if name not in arrays and optional:
         return

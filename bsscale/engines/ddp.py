@@ -47,14 +47,14 @@ class DDPEngine(EagerEngine):
             return bool(without_gradient(tried(self._module, categorical, numeric)))
 
     def close(self) -> None:
-        # Gloo can hang or abort if the process group goes while the DDP object lives.
+        # Gloo can hang or abort if the process group is destroyed before the DDP object.
         if hasattr(self, "_module"):  # (a model that cannot be built leaves none)
             self._forward = self._module
         gc.collect()
 
     def _score(self, samples: Samples) -> npt.NDArray[np.float64]:
-        # Shards differ by at most one row. Only the buffers of the exchange are of one length:
-        # no sample is scored twice.
+        # Shards differ by at most one row. Only the exchange buffers are padded to one length; no
+        # sample is scored twice.
         bounds = np.linspace(0, len(samples), self.plan.processes + 1).astype(int)
         own = super()._score(samples[bounds[self.rank] : bounds[self.rank + 1]])
         longest = int(np.max(np.diff(bounds)))

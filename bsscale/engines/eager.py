@@ -1,4 +1,4 @@
-"""One run by torch's own autograd and optimizers: what any module and any process can do."""
+"""One run by torch's own autograd and optimizers, for any module and any process."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ from bsscale.schedules.torch_form import apply_rates
 
 __all__ = ["EagerEngine"]
 
-# Of the weights and of the optimizer state; in bf16 only activations are shorter.
+# The type of the weights and of the optimizer state. With bf16, only activations have lower
+# precision.
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.float32}
 # Rows scored at once; the order of magnitude at which a CPU's cache still holds the activations.
 SCORE_ROWS = 8192
-# Samples between two looks at the loop: a progress bar should move.
+# Samples between two returns to the loop, so that the progress bar moves.
 CHUNK_SAMPLES = 4096
 
 
@@ -167,7 +168,8 @@ class EagerEngine:
         own = sums[self.rank] if len(sums) == self.plan.processes else sums.mean()
         self._loss_sum.fill_(float(own))
         self._loss_count = int(arrays[LOSS_COUNT])
-        # Last, because what came before may have drawn. Another number of ranks starts afresh.
+        # Restore the random states last, because earlier steps may draw random numbers. With
+        # another number of ranks, they are not restored.
         if (state := arrays.get(f"{RANDOM}cpu.{self.rank}")) is not None:
             torch.set_rng_state(torch.from_numpy(state))
         if self.device.type == "cuda":

@@ -1,4 +1,4 @@
-"""What the training loop asks of an engine."""
+"""The interface between the training loop and an engine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Engine(Protocol):
         ...
 
     def state(self, slot: int) -> Arrays:
-        """What a checkpoint of the run has to hold; all processes of a run call it together."""
+        """The state for a checkpoint of the run; all processes of a run call it together."""
         ...
 
     def end(self, slot: int) -> None:

@@ -1,4 +1,4 @@
-"""A model of the user's own is tried on a few samples before anything is trained or written."""
+"""A trial of a user's model on a few samples, before anything is trained or written."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ __all__ = ["check_model", "look_like_probabilities"]
 
 log = logging.getLogger(__name__)
 
-# Samples to find errors with, and to see the range of the outputs.
+# Numbers of samples: to find errors, and to find the range of the outputs.
 FEW, MANY = 8, 512
-# By how much parameters are scaled to see whether the outputs are bounded.
+# The factor by which parameters are scaled to find out whether the outputs are bounded.
 SCALE = 100.0
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.float32}
-# What has been tried in this process: the runs of a sweep or a study share their model.
+# Models that this process has tried: the runs of a sweep or a study share their model.
 _tried: set[str] = set()
 
 
 def check_model(plan: Plan, dataset: Dataset) -> None:
     """Try a model with the optimizer of a run; log a warning if it seems to give probabilities.
 
-    It is built once more, from seed 0; states of random numbers stay as they are. What has been
-    tried in this process is not tried again.
+    The model is built once more, from seed 0, and the states of the random generators are
+    restored. A model is tried once in a process.
 
     Raises
     ------
     ConfigError
-        If the model cannot be built, cannot be trained or gives no number a sample.
+        If the model cannot be built or trained, or does not return one number for each sample.
     """
     config = plan.config
     rows = min(FEW, config.micro_batch * plan.replicas_per_device)
@@ -54,7 +54,7 @@ def check_model(plan: Plan, dataset: Dataset) -> None:
         return
     name = str(config.model.get("_target_"))
     cuda = plan.device == "cuda"
-    with _random_states_kept(name):
+    with _random_states_restored(name):
         torch.manual_seed(0)
         module = build_model(config.model, dataset.schema).to(DTYPES[config.precision])
         if not any(value.requires_grad for value in module.parameters()):
@@ -66,7 +66,8 @@ def check_model(plan: Plan, dataset: Dataset) -> None:
         try:
             _try(module, name, plan, dataset, torch.device("cpu"), rows)
         except _PassError as error:
-            # What needs a GPU is tried on one. (There a bad id would end this process's use of it.)
+            # The model may need a GPU. (A bad id is not tried there: this process could not use the
+            # GPU afterwards.)
             if not cuda or isinstance(error.__cause__, IndexError):
                 raise
             if torch.cuda.is_available():
@@ -75,12 +76,12 @@ def check_model(plan: Plan, dataset: Dataset) -> None:
 
 
 @contextmanager
-def _random_states_kept(target: str) -> Iterator[None]:
-    """Leave all random numbers to come as they are, so that runs stay the same to the bit.
+def _random_states_restored(target: str) -> Iterator[None]:
+    """Restore the states of the random generators, so that runs keep the same bits.
 
-    (Those of CUDA are seeded where a run begins.)
+    (Those of CUDA are seeded at the start of a run.)
     """
-    with suppress(ImportError):  # a module may seed them when it is imported
+    with suppress(ImportError):  # a module may seed them on import
         importlib.import_module(target.rpartition(".")[0])
     of_python, of_numpy = random.getstate(), np.random.get_state()
     try:
@@ -98,7 +99,7 @@ class _PassError(ConfigError):
 def _try(
     module: nn.Module, name: str, plan: Plan, dataset: Dataset, device: torch.device, rows: int
 ) -> None:
-    """Raise ConfigError for a module that cannot be trained; it is used up."""
+    """Raise ConfigError for a module that cannot be trained; this changes the module."""
     config = plan.config
     module.to(device)
     mixed = config.precision == "bf16"
@@ -110,12 +111,12 @@ def _try(
     module.eval()
     with torch.no_grad(), amp, _explained(name, "the highest ids that the data may have"):
         output = module(*highest)
-    _one_a_sample(output, name, FEW)
+    _checked_output(output, name, FEW)
     module.train()
     with _explained(name, f"{rows} samples"):
         with amp:
             output = module(*few)
-        logits = _one_a_sample(output, name, rows)
+        logits = _checked_output(output, name, rows)
         if logits.requires_grad:
             logits.sum().backward()  # type: ignore[no-untyped-call]
     _check_gradients(module, name, plan, trains=logits.requires_grad)
@@ -132,11 +133,10 @@ def _try(
 
 @torch.no_grad()
 def look_like_probabilities(module: nn.Module, categorical: Tensor, numeric: Tensor) -> str | None:
-    """What is to be said of a module whose outputs are no logits; None for logits.
+    """A warning about a module whose outputs seem to be probabilities; None for logits.
 
-    Logits grow without bounds with the parameters. Outputs that all lie between 0 and 1, and still
-    do with every parameter 100 times as large, are bounded by the module itself, by a sigmoid for
-    instance.
+    Logits grow without bounds with the parameters. If all outputs are between 0 and 1, also with
+    every parameter 100 times as large, the module itself bounds them, for instance by a sigmoid.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def look_like_probabilities(module: nn.Module, categorical: Tensor, numeric: Ten
 
 
 def _check_gradients(module: nn.Module, name: str, plan: Plan, trains: bool) -> None:
-    """Whether the optimizer has something to work with, and can."""
+    """Raise ConfigError unless there are gradients that the optimizer can use."""
     missing = without_gradient(module)
     training = [value for value in module.parameters() if value.requires_grad]
     if not trains or len(missing) == len(training):
@@ -177,6 +177,8 @@ def _check_gradients(module: nn.Module, name: str, plan: Plan, trains: bool) -> 
         if value.grad is not None and value.grad.layout != torch.strided
     ]
     if not sparse:
+        if not plan.config.optimizer.ships:
+            _try_optimizer(module, plan)
         return
     fact = f"model {name} has sparse gradients ({', '.join(sparse)})"
     dense = "leave out sparse=True in the model's embeddings"
@@ -193,7 +195,7 @@ def _check_gradients(module: nn.Module, name: str, plan: Plan, trains: bool) -> 
             ) from None
     optimizer = config.optimizer.torch_optimizer(module.parameters())
     try:
-        with warnings.catch_warnings():  # (torch's own, of sparse tensors in general)
+        with warnings.catch_warnings():  # (torch warns about sparse tensors in general)
             warnings.simplefilter("ignore")
             optimizer.step()
         states = [each for state in optimizer.state.values() for each in state.values()]
@@ -208,8 +210,22 @@ def _check_gradients(module: nn.Module, name: str, plan: Plan, trains: bool) -> 
         )
 
 
-def _one_a_sample(output: Any, name: str, rows: int) -> Tensor:
-    """The output, if it is one real number a sample."""
+def _try_optimizer(module: nn.Module, plan: Plan) -> None:
+    """Raise ConfigError if the user's optimizer cannot update this model's parameters."""
+    optimizer = plan.config.optimizer.torch_optimizer(module.parameters())
+    try:
+        optimizer.step()
+    except Exception as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(
+            f"optimizer={plan.config.optimizer.name} cannot update the parameters of this model: "
+            f"{type(error).__name__}: {text}",
+            "give another optimizer, or a model whose parameters it can update",
+        ) from error
+
+
+def _checked_output(output: Any, name: str, rows: int) -> Tensor:
+    """The output, if it is one real number for each sample."""
     if isinstance(output, Tensor):
         shape = tuple(output.shape)
         if shape in ((rows,), (rows, 1)) or (rows == 1 and shape == ()):
@@ -225,14 +241,14 @@ def _one_a_sample(output: Any, name: str, rows: int) -> Tensor:
     samples = f"{rows} samples" if rows > 1 else "1 sample"
     raise ConfigError(
         f"model {name} gives {given} for {samples}",
-        "let its forward return one real number a sample, a floating-point tensor of shape (n,) "
-        "or (n, 1)",
+        "let its forward return one real number for each sample: a floating-point tensor of shape "
+        "(n,) or (n, 1)",
     )
 
 
 @contextmanager
 def _explained(name: str, given: str) -> Iterator[None]:
-    """Turn what a model raises into one line and a remedy."""
+    """Turn an error of the model into a message of one line and a remedy."""
     try:
         yield
     except ConfigError:
@@ -242,7 +258,7 @@ def _explained(name: str, given: str) -> Iterator[None]:
         remedy = "correct its forward(categorical, numeric): int ids (n, fields), numbers (n, k)"
         if isinstance(error, IndexError):
             remedy = (
-                "give the embedding of a field as many rows as its entry in cardinalities says: "
+                "give the embedding of a field as many rows as its entry in cardinalities: "
                 "ids are 0 ... cardinality - 1"
             )
         raise _PassError(
@@ -253,7 +269,7 @@ def _explained(name: str, given: str) -> Iterator[None]:
 def _first(
     dataset: Dataset, rows: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """Ids and numbers of the first validation samples, repeated where there are too few."""
+    """Ids and numbers of the first validation samples, repeated if there are too few."""
     samples: Samples = dataset.validation[np.arange(rows) % len(dataset.validation)]
     return (
         torch.from_numpy(samples.categorical).to(device),

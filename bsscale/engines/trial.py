@@ -1,4 +1,4 @@
-"""A forward and a backward pass of a copy: what it says of a module before the training."""
+"""A forward and a backward pass of a copy of a module, before the training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def tried(module: nn.Module, categorical: Tensor, numeric: Tensor) -> nn.Module:
     Parameters
     ----------
     module
-        The module, in training mode. It stays as it is; random numbers may be drawn.
+        The module, in training mode. It is not changed; random numbers may be drawn.
     categorical, numeric
         A few samples, shapes (n, fields) and (n, numeric fields).
     """
@@ -25,7 +25,7 @@ def tried(module: nn.Module, categorical: Tensor, numeric: Tensor) -> nn.Module:
 
 
 def without_gradient(module: nn.Module) -> list[str]:
-    """Names of the parameters that train and that a backward pass has given no gradient."""
+    """Names of the trained parameters that have no gradient after a backward pass."""
     return [
         name
         for name, value in module.named_parameters()

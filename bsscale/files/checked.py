@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 from bsscale.files.replace import start_file
 
-__all__ = ["Arrays", "DamagedError", "read_checked", "unfinished", "write_checked"]
+__all__ = ["Arrays", "DamagedError", "read_checked", "write_checked"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 class DamagedError(Exception):
-    """Why a file is not what was once written under its name."""
+    """A file is not what was written under its name; the message says why."""
 
 
 def write_checked(path: Path, arrays: Mapping[str, npt.NDArray[Any]], text: str) -> None:
@@ -48,8 +48,9 @@ def write_checked(path: Path, arrays: Mapping[str, npt.NDArray[Any]], text: str)
 
     contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     metadata = {"text": text, "sha256": _checksum(contiguous, text)}
-    # One writer at a time, so that what a killed one left under this name is overwritten.
-    temporary = unfinished(path)
+    # The temporary name is fixed because there is one writer at a time; so a leftover of a killed
+    # writer is overwritten.
+    temporary = path.with_name(f".{path.name}.part")
     try:
         mode = start_file(temporary)
         safetensors.numpy.save_file(contiguous, temporary, metadata)
@@ -62,11 +63,6 @@ def write_checked(path: Path, arrays: Mapping[str, npt.NDArray[Any]], text: str)
         if isinstance(error, safetensors.SafetensorError):  # (a full disk, among others)
             raise OSError(str(error)) from error
         raise
-
-
-def unfinished(path: Path) -> Path:
-    """The file that becomes `path` when it is whole."""
-    return path.with_name(f".{path.name}.part")
 
 
 def read_checked(path: Path) -> tuple[Arrays, str]:

@@ -1,4 +1,4 @@
-"""A lock on a path, which goes with its process, however that ends."""
+"""A lock on a path. It is released when its process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ log = logging.getLogger(__name__)
 
 
 def hold(path: Path, busy: BsscaleError | None) -> FileLock | None:
-    """Take a lock; gives it, to be released, or None on a file system without locks.
+    """Take a lock. Return it, so that it can be released, or None on a file system without locks.
 
     Parameters
     ----------
     path
         The lock's file; its directory must exist.
     busy
-        Raised if another process holds it; None: wait until that lets go.
+        Raised if another process holds it; None: wait until it is released.
     """
     from filelock import FileLock, Timeout
 

@@ -32,9 +32,9 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def start_file(path: Path) -> int:
-    """Begin a file anew; gives its mode as the umask has it.
+    """Create an empty file in place of an old one; return its mode, which follows the umask.
 
-    For writers that make files of a mode of their own, which is to be set to this one afterwards.
+    For writers that create files with another mode: set this mode afterwards.
     """
     path.unlink(missing_ok=True)
     path.touch()
@@ -42,7 +42,7 @@ def start_file(path: Path) -> int:
 
 
 def remove_unfinished(directory: Path) -> None:
-    """Remove what killed processes were writing in `directory`, where nobody else is writing."""
+    """Remove unfinished files of killed processes; no other process may write in `directory`."""
     for path in directory.glob(_UNFINISHED):
         path.unlink(missing_ok=True)
 

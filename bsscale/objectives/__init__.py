@@ -1,4 +1,4 @@
-"""What a run minimizes and is judged by: losses, exact metrics, targets, divergence. Pure."""
+"""Losses, exact metrics, targets and divergence of runs. Pure."""
 
 from bsscale.objectives.binary_objective import Binary
 from bsscale.objectives.metric import Criterion, Metric

@@ -44,8 +44,8 @@ def roc_auc(label: ArrayLike, score: ArrayLike) -> float:
         Shape (n,), each 0 or 1 (bool, integer or float).
     score
         Shape (n,), real and not NaN; higher means more likely 1. Only the order matters, so logits
-        do as well as probabilities, and keep more of it. Infinities are ordered as usual, and -0.0
-        equals 0.0.
+        and probabilities are both valid; logits lose less of the order to rounding. Infinities are
+        ordered as usual, and -0.0 equals 0.0.
 
     Returns
     -------
@@ -92,7 +92,7 @@ def chance_auc_bound(label: ArrayLike) -> float:
     Returns
     -------
     float
-        Above 0.5; above 1 where the labels are too few to say anything.
+        Above 0.5; above 1 if there are too few labels for any conclusion.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def binary_cross_entropy(label: ArrayLike, logit: ArrayLike) -> float:
     label
         Shape (n,), each 0 or 1.
     logit
-        Shape (n,), log-odds of a 1. Computed in float64 whatever the type.
+        Shape (n,), log-odds of a 1. Computed in float64 for any type.
 
     Returns
     -------

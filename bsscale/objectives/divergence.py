@@ -1,4 +1,4 @@
-"""When a training run has diverged: not merely slow, and not coming back."""
+"""Detection of divergence, as opposed to slow training."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ class DivergenceDetector:
 
     A run has diverged when a loss is not finite, or when for several evaluations in a row the
     validation loss is above that of a constant prediction and no lower than it has been, while
-    the metric that tells skill from chance, where there is one, is at chance: it then knows less
-    than a constant and learns nothing. A run that only starts slowly has a falling loss.
+    the metric that tells skill from chance, where there is one, is at chance: such a model predicts
+    worse than a constant and does not improve. A run that starts slowly has a falling loss, so it
+    is not detected.
 
     Parameters
     ----------
@@ -23,12 +24,12 @@ class DivergenceDetector:
     loss_at_chance
         The loss of the best constant prediction.
     chance_words
-        What that is, for the reason.
+        What that loss is, for the reason.
     skill
-        Name of a metric of which higher values are better, its value below which a run is not told
-        apart from chance, and its name in sentences; None where the loss alone decides.
+        Name of a metric of which higher values are better, the value up to which a model counts as
+        chance, and the name in sentences; None if the loss alone decides.
     patience
-        Evaluations in a row that it takes.
+        Number of consecutive evaluations before a run counts as diverged.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a run is judged by: a metric with its direction, its scale and its value at chance."""
+"""Metrics, by which runs are judged: name, direction, scale and value at chance."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["Criterion", "Direction", "Floats", "Metric"]
 Direction: TypeAlias = Literal["max", "min"]
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 
-# A default target lies this share of the way from the best value back to chance, where the metric
-# has no margin of its own.
+# The margin of the default target, as a share of the distance from the best value to chance, for
+# metrics without a margin of their own.
 MARGIN_SHARE = 0.02
 
 _TITLES = {
@@ -32,14 +32,14 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Criterion:
-    """The name of a metric and whether more of it is better: all that a record says of it.
+    """The name and the direction of a metric, which are all that a record has of it.
 
     Attributes
     ----------
     name
-        As in records, for instance ``log_loss``.
+        The name in records, for instance ``log_loss``.
     direction
-        ``max`` where higher values are better, ``min`` where lower ones are.
+        ``max`` if higher values are better, ``min`` if lower values are.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Criterion:
 
     @property
     def sign(self) -> int:
-        """1 where higher values are better, −1 where lower ones are."""
+        """1 if higher values are better, −1 if lower values are."""
         return 1 if self.direction == "max" else -1
 
     @property
@@ -61,7 +61,7 @@ class Criterion:
         return "highest" if self.direction == "max" else "lowest"
 
     def reaches(self, value: float | None, target: float | None) -> bool:
-        """Whether a value is at the target or better; equal counts, None and NaN do not."""
+        """Whether a value is equal to the target or better; false for None and NaN."""
         if value is None or target is None:
             return False
         return value >= target if self.direction == "max" else value <= target
@@ -76,7 +76,7 @@ class Criterion:
         return max(defined, key=lambda value: self.sign * value, default=None)
 
     def target(self, best_values: Sequence[float], margin: float) -> float:
-        """The target that tuned 1-GPU runs set: their median best value, worse by a margin."""
+        """The target from tuned 1-GPU runs: their median best value, made worse by a margin."""
         return statistics.median(best_values) - self.sign * margin
 
 
@@ -87,22 +87,22 @@ class Metric(Criterion):
     Attributes
     ----------
     function
-        From labels and scores, both of shape (n,), to the metric's value. The scores are the
-        objective's `Objective.score` of the model's outputs, or the outputs as they are where
-        `of_outputs` is set.
+        The function of labels and scores, both of shape (n,), that returns the metric's value. The
+        scores are the objective's `Objective.score` of the model's outputs, or the outputs
+        themselves if `of_outputs` is set.
     of_outputs
         Whether the function takes the model's outputs (logits).
     at_chance
-        From the labels, shape (n,), to the value of the best prediction that knows no feature;
-        None where that is not known.
+        The function of the labels, shape (n,), that returns the value of the best prediction
+        without any feature; None if it is not known.
     bound
-        From the labels to the value beyond which a model is told apart from chance; None: the
-        value at chance.
+        The function of the labels that returns the value beyond which a model is better than
+        chance; None: the value at chance.
     limits
-        The worst and the perfect value that a target may lie between, both excluded.
+        The worst and the perfect value; a target must be between them.
     margin
-        How far the default target lies from the best value, in the metric's units; None: a share
-        of 0.02 of the way to chance.
+        The distance of the default target from the best value, in the metric's units; None: 0.02 of
+        the distance to chance.
     """
 
     function: Callable[[Floats, Floats], float]
@@ -118,15 +118,20 @@ class Metric(Criterion):
         return Criterion(self.name, self.direction)
 
     def chance(self, label: Floats) -> float | None:
-        """The value of the best prediction that knows no feature; None where it is not known."""
+        """The value of the best prediction without any feature; None if it is not known."""
         return None if self.at_chance is None else self.at_chance(label)
 
     def chance_bound(self, label: Floats) -> float | None:
-        """The value beyond which a model is told apart from chance; None where not known."""
+        """The value beyond which a model is better than chance; None if it is not known."""
         return self.chance(label) if self.bound is None else self.bound(label)
 
+    @property
+    def has_scale(self) -> bool:
+        """Whether a default margin is known: from its own margin, or its value at chance."""
+        return self.margin is not None or self.at_chance is not None
+
     def default_margin(self, best_values: Sequence[float], label: Floats) -> float:
-        """How far the default target lies from the median best value.
+        """The distance of the default target from the median best value.
 
         Parameters
         ----------
@@ -145,8 +150,8 @@ class Metric(Criterion):
         chance = self.chance(label)
         if chance is None:
             raise MetricError(
-                f"the metric {self.name} has neither a margin nor a value at chance, so that no "
-                "target follows from 1-GPU runs",
+                f"the metric {self.name} has neither a margin nor a value at chance, so no "
+                "target can be computed from 1-GPU runs",
                 f"give target=VALUE, or objective.metrics.{self.name}.margin=NUMBER",
             )
         return MARGIN_SHARE * abs(chance - statistics.median(best_values))

@@ -1,4 +1,4 @@
-"""An objective: what is minimized in training, and what a run is judged by."""
+"""Objectives: the loss that training minimizes, and the metrics that judge a run."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ O = TypeVar("O", bound="Objective")  # noqa: E741
 
 @dataclass(frozen=True)
 class Objective(ABC):
-    """A loss with its metrics, as one immutable value that a run carries.
+    """A loss with its metrics, as an immutable value.
 
-    One of your own derives from this class, `Binary` or `Regression` and defines
-    ``losses(output, label)``: torch tensors of one shape to the loss of each sample, of the same
-    shape, differentiable. `bsscale.objectives.torch_form` has those of the shipped objectives.
+    An objective of your own derives from this class, `Binary` or `Regression` and defines
+    ``losses(output, label)``, which takes torch tensors of one shape and returns the loss of each
+    sample, of the same shape and differentiable. `bsscale.objectives.torch_form` has the losses of
+    the shipped objectives.
 
     Attributes
     ----------
     name
-        As in records.
+        The name in records.
     added
         Metrics besides the objective's own.
     loss
@@ -48,7 +49,7 @@ class Objective(ABC):
     @property
     @abstractmethod
     def own_metrics(self) -> Sequence[Metric]:
-        """The metrics of every run; the first one judges it unless ``metric`` names another."""
+        """The metrics of every run; the first one judges it, unless ``metric`` names another."""
 
     @abstractmethod
     def score(self, output: Floats) -> Floats:
@@ -63,7 +64,7 @@ class Objective(ABC):
         label
             Shape (n,).
         where
-            What they are the labels of, for the message: "the validation split".
+            The origin of the labels, for the message: "the validation split".
         """
 
     @property
@@ -72,12 +73,12 @@ class Objective(ABC):
         return {metric.name: metric for metric in (*self.own_metrics, *self.added)}
 
     def metric(self, name: str | None) -> Metric:
-        """One of its metrics; None: the default one.
+        """One of the metrics; None: the default one.
 
         Raises
         ------
         MetricError
-            If it has none of that name.
+            If there is no metric of that name.
         """
         metrics = self.metrics
         if name is None:
@@ -115,17 +116,17 @@ class Objective(ABC):
         return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
     def value(self, metric: Metric, label: Floats, output: Floats) -> float | None:
-        """One metric of a model's outputs; None where it is not defined."""
+        """One metric of a model's outputs; None if it is not defined."""
         if not np.isfinite(output).all():
             return None
         value = float(metric.function(label, output if metric.of_outputs else self.score(output)))
         return value if math.isfinite(value) else None
 
     def divergence(self, label: Floats) -> DivergenceDetector:
-        """What watches the evaluations of one run; `label` are the validation labels."""
+        """The detector of divergence for one run; `label` are the validation labels."""
         return DivergenceDetector(self.loss, self.loss_at_chance(label), self.chance_words)
 
     def loss_at_chance(self, label: Floats) -> float:
-        """The validation loss of the best constant prediction; infinite where not known."""
+        """The validation loss of the best constant prediction; infinite if it is not known."""
         chance = self.metrics[self.loss].chance(label)
         return math.inf if chance is None else chance

@@ -1,4 +1,4 @@
-"""objective=regression: a number to predict, squared error."""
+"""objective=regression: prediction of a number, with the squared error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mean_absolute_error(label: Floats, score: Floats) -> float:
 def r2(label: Floats, score: Floats) -> float:
     r"""The share of the labels' variance that is explained: 1 − MSE / variance; both (n,).
 
-    Not finite where all labels are equal, as `sklearn.metrics.r2_score` says with
+    Not finite if all labels are equal, like `sklearn.metrics.r2_score` with
     ``force_finite=False``.
     """
     spread = _variance(label)
@@ -56,7 +56,7 @@ _METRICS = (
 class Regression(Objective):
     """The mean squared error of the model's output: (z − y)² for a label y and an output z.
 
-    Labels are taken as they are: scale a label of large numbers, or the first updates are large.
+    Labels are not scaled. Scale a label of large numbers, because it makes the first updates large.
     """
 
     name: str = "regression"

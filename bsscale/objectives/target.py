@@ -1,4 +1,4 @@
-"""Where a curve of evaluations reaches its target."""
+"""The crossing at which a curve of evaluations reaches its target."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Crossing", "crossing"]
 
 @dataclass(frozen=True)
 class Crossing:
-    """Where a curve of evaluations reaches its target.
+    """The crossing at which a curve of evaluations reaches its target.
 
     Attributes
     ----------
@@ -36,10 +36,10 @@ def crossing(
     target: float,
     direction: Direction = "max",
 ) -> Crossing | None:
-    """Where a metric first reaches the target and stays there for the next evaluation as well.
+    """The crossing at the first evaluation at the target that the next one confirms.
 
     One evaluation at the target may be luck, so a hit counts when the next evaluation confirms
-    it; the crossing is still where the first of the two was.
+    it; the crossing is still at the first of the two.
 
     Parameters
     ----------
@@ -93,6 +93,7 @@ def _interpolate(
     # (`reached` is never None: it is at the target.)
     if missed is None or reached is None or not math.isfinite(missed):
         return Crossing((low, high), float(high))
-    # The share first: it cannot round to above 1, so the result cannot leave the interval.
+    # Compute the fraction first: it cannot round to more than 1, so the result stays in the
+    # interval.
     share = (target - missed) / (reached - missed)
     return Crossing((low, high), low + (high - low) * share)

@@ -14,28 +14,28 @@ from bsscale.objectives import Binary, Objective, Regression
 
 __all__ = ["Error", "Form", "error_of", "losses_of"]
 
-# From the model's outputs and the labels, of one shape, to a tensor of that shape.
+# A function of the model's outputs and the labels, of one shape, that returns that shape.
 Form: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 # The same, given the number of samples whose mean loss it is about.
 Error: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
 
 
 def losses_of(objective: Objective) -> Form:
-    """What gives the loss of each sample: the objective's own method ``losses``, or a shipped one.
+    """The function for the loss of each sample: the objective's ``losses``, or a shipped one.
 
     Raises
     ------
     NotImplementedError
-        If there is none.
+        If the objective has no loss.
     """
     own: Form | None = getattr(objective, "losses", None)
     return _shipped(objective)[0] if own is None else own
 
 
 def error_of(objective: Objective) -> Error:
-    """What gives the derivative, by the outputs, of the mean loss over so many samples.
+    """The derivative of the mean loss over so many samples, with respect to the outputs.
 
-    Of an objective with a method ``losses`` of its own, it is found by automatic differentiation.
+    If the objective has its own method ``losses``, automatic differentiation computes it.
     """
     own: Form | None = getattr(objective, "losses", None)
     if own is None:

@@ -1,4 +1,4 @@
-"""Adam, and AdamW, whose weight decay is apart from the gradient."""
+"""Adam, and AdamW with decoupled weight decay."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AdamConfig(OptimizerConfig):
     momentum_option = "beta1"
     search_range = (1e-4, 1e-1)
     range_test_range = (1e-5, 1.0)
-    # Whether weight decay is apart from the gradient.
+    # Whether weight decay is decoupled from the gradient.
     decoupled: ClassVar[bool] = False
 
     def check(self) -> None:

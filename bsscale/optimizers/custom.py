@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CustomConfig"]
 
-# Before the first update a schedule sets it: what an optimizer is made with is never used.
+# A schedule sets the rate before the first update, so this value is never used.
 PLACEHOLDER_LR = 1e-3
 # A range test begins a decade below where a search does, and ends a decade above it.
 DECADE = 10.0
@@ -27,25 +27,27 @@ DECADE = 10.0
 
 @dataclass
 class CustomConfig(OptimizerConfig):
-    """Any torch.optim.Optimizer, by the import path of its class or of a function that makes one.
+    """Any torch.optim.Optimizer, by the import path of its class or of a function.
 
-    It is trained by its own step(), run by run. A schedule moves ``lr`` in its parameter groups,
-    and as momentum the first of ``betas``, or else ``momentum``.
+    Its own step() updates each run separately. A schedule sets ``lr`` in its parameter groups, and
+    as momentum the first of ``betas``, or else ``momentum``.
 
     Attributes
     ----------
     options
         Keyword arguments of the target; every option that has no field of its own.
     search_range
-        Between which learning rates a study's search begins; a range test runs from a tenth of the
-        lower one to ten times the higher one.
+        The first range of learning rates of a study's search. A range test runs from a tenth of the
+        lower rate to ten times the higher one.
     """
 
     name: str = "custom"
     _target_: str = ""
     options: dict[str, Any] = field(default_factory=dict)
-    # (of the shipped classes it is an attribute of the class, and here it is an option)
+    # (an attribute of the shipped classes, and here an option)
     search_range: list[float] | None = None  # type: ignore[assignment,misc]
+
+    ships = False
 
     @property
     def momentum_now(self) -> float | None:
@@ -68,7 +70,7 @@ class CustomConfig(OptimizerConfig):
         ):
             if option in self.options:
                 raise ConfigError(
-                    f"optimizer.{option}={self.options[option]} is not for an optimizer to have",
+                    f"optimizer.{option}={self.options[option]} is not an option of an optimizer",
                     f"leave it out: {why}",
                 )
         if self.search_range is not None:
@@ -80,7 +82,7 @@ class CustomConfig(OptimizerConfig):
 
         target = self._imported()
         options = self._arguments(target)
-        called = self._called(options)
+        called = self._call_text(options)
         try:
             optimizer = target(list(parameters), lr=PLACEHOLDER_LR, **options)
         except BsscaleError:
@@ -104,9 +106,9 @@ class CustomConfig(OptimizerConfig):
     def rates_to_search(self) -> tuple[float, float]:
         if self.search_range is None:
             raise ConfigError(
-                f"it is not known which learning rates suit {self._target_}",
+                f"the range of learning rates of {self._target_} is not known",
                 "give optimizer.search_range=[LOWEST,HIGHEST], e.g. [1e-4,1e-1]: a search begins "
-                "there, and a range test a factor 10 beyond on either side",
+                "with this range, and a range test extends it by a factor of 10 on both sides",
             )
         low, high = self.search_range
         return low, high
@@ -117,7 +119,7 @@ class CustomConfig(OptimizerConfig):
 
     @cached_property
     def _behaviour(self) -> Behaviour:
-        """What a trial shows; raises ConfigError for an optimizer that cannot train here."""
+        """The result of a trial; raises ConfigError for an optimizer that cannot be used."""
         return examine(self.torch_optimizer, f"optimizer._target_={self._target_}")
 
     def _imported(self) -> Callable[..., Any]:
@@ -126,18 +128,18 @@ class CustomConfig(OptimizerConfig):
         target = checks.imported("optimizer._target_", self._target_, "torch.optim.RMSprop")
         if inspect.isclass(target) and not issubclass(target, Optimizer):
             raise ConfigError(
-                f"optimizer._target_={self._target_} is a class, and no torch.optim.Optimizer",
+                f"optimizer._target_={self._target_} is a class, but not a torch.optim.Optimizer",
                 "name a class derived from torch.optim.Optimizer, or a function that returns one",
             )
         return target
 
     def _arguments(self, target: Callable[..., Any]) -> dict[str, Any]:
-        """The options, with the weight decay where the target knows one."""
+        """The options, with the weight decay if the target has such a parameter."""
         takes = "weight_decay" in checks.parameters_of(target)
         decay = {"weight_decay": self.weight_decay} if takes or self.weight_decay else {}
         return {**self.options, **decay}
 
-    def _called(self, options: Mapping[str, Any]) -> str:
+    def _call_text(self, options: Mapping[str, Any]) -> str:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items())
         return f"optimizer._target_={self._target_} called with ({given})"
 
@@ -145,6 +147,6 @@ class CustomConfig(OptimizerConfig):
     def _check_range(bounds: list[float]) -> None:
         if len(bounds) != 2 or not 0 < bounds[0] < bounds[1] < float("inf"):
             raise ConfigError(
-                f"optimizer.search_range={bounds} is no range of learning rates",
+                f"optimizer.search_range={bounds} is not a range of learning rates",
                 "give two positive rates, the lower one first: optimizer.search_range=[1e-4,1e-1]",
             )

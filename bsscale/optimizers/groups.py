@@ -1,4 +1,4 @@
-"""Parameter groups: embedding tables may have other rates and options than all other parameters."""
+"""Parameter groups: embedding tables may have their own rates and options."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class ParameterGroup:
     Attributes
     ----------
     name
-        What it is called.
+        Its name.
     optimizer
-        Its options.
+        The options of its optimizer.
     lr_ratio
         Its learning rate relative to the schedule's.
     """
@@ -59,7 +59,7 @@ def group_numbers(module: nn.Module, groups: Sequence[ParameterGroup]) -> dict[s
     numbers = {name: int(id(value) in tables) for name, value in named.items()}
     if 1 not in numbers.values():
         raise ConfigError(
-            f"scaling.embeddings is given, and {type(module).__name__} has no embedding table "
+            f"scaling.embeddings is given, but {type(module).__name__} has no embedding table "
             "(nn.Embedding or nn.EmbeddingBag)",
             "leave scaling.embeddings out, or give a model and data with categorical columns",
         )
@@ -69,7 +69,7 @@ def group_numbers(module: nn.Module, groups: Sequence[ParameterGroup]) -> dict[s
 def torch_optimizer(
     module: nn.Module, groups: Sequence[ParameterGroup]
 ) -> tuple[Optimizer, list[float]]:
-    """One torch optimizer over a module, with a parameter group each.
+    """One torch optimizer over a module, with a parameter group for each group.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def torch_optimizer(
     ratios = []
     for number, group in enumerate(groups):
         own = [named[name] for name, its in numbers.items() if its == number]
-        if not own:  # (a model of nothing but tables)
+        if not own:  # (the model has only embedding tables)
             continue
         made = group.optimizer.torch_optimizer(own)
         if optimizer is None:

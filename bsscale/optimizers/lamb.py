@@ -1,4 +1,4 @@
-"""LAMB: Adam's update of each parameter tensor, made as long as the tensor itself."""
+"""LAMB: Adam's update, scaled for each parameter tensor to the norm of the tensor."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ class LambConfig(AdamConfig):
 
     m̂ and v̂ are Adam's averages with its bias correction. The norms are those of one parameter
     tensor; the trust ratio ‖θ‖/‖r‖ is 1 where either of them is 0, and has no bounds (φ is the
-    identity). The learning rate is thus the length of an update relative to the parameters; good
-    ones lie where Adam's do. A model's categorical fields share one table, and so one ratio.
+    identity). The learning rate is thus the norm of an update relative to that of the parameters.
+    Good rates are in the same range as Adam's. A model's categorical fields share one table, and so
+    one ratio.
     """
 
     name: str = "lamb"
@@ -88,7 +89,10 @@ def _trust_ratio(parameter_norm: Tensor, update_norm: Tensor) -> Tensor:
 
 @cache
 def _torch_lamb() -> Callable[..., Optimizer]:
-    """The class of LAMB for one run, which torch has not. Made when it is needed, as torch is."""
+    """The torch optimizer of LAMB, which torch does not have.
+
+    It is defined in a function so that torch is imported only when needed.
+    """
     import torch
 
     class Lamb(torch.optim.Optimizer):

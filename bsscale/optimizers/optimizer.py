@@ -1,4 +1,4 @@
-"""What every optimizer has: options, torch's form, and its rule for stacked runs."""
+"""The base class of optimizers: options, torch's form, and the rule for stacked runs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["SPARSE_ROWS", "Floats", "Ints", "OptimizerConfig"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-# Where finding the touched rows starts to cost less than updating all of them.
+# Rows of a table from which on finding the touched rows costs less than updating all rows.
 SPARSE_ROWS = 20_000
-# What the rule over stacked runs consists of.
+# The methods of the rule for stacked runs.
 _STACKED = ("states", "coefficients", "update")
 
 
@@ -30,21 +30,21 @@ _STACKED = ("states", "coefficients", "update")
 class OptimizerConfig:
     """An optimizer: its options as fields, what is known of it as class attributes.
 
-    This base stands in a configuration for an optimizer that is not chosen yet: it can be made, and
-    has no form and no rule.
+    The base class is the placeholder in a configuration before an optimizer is chosen. It can be
+    instantiated, but has no torch form and no rule.
 
     Attributes
     ----------
     name
         The optimizer's name in records.
     elementwise
-        Whether an element's update depends on nothing but that element. Where it does not, as in
-        layerwise rules, each parameter has a tensor of its own, all of which is updated.
+        Whether the update of an element depends only on that element. If false, as in layerwise
+        rules, each parameter has its own tensor and all of it is updated.
     momentum_option
-        The option that a schedule's momentum replaces; None where there is none.
+        The option that a schedule's momentum replaces; None if there is none.
     search_range, range_test_range
-        Where a search for the learning rate begins (a study), and between which rates a range test
-        grows it; asked for by `rates_to_search` and `rates_to_test`.
+        The first range of rates of a study's search, and the range of a range test. Use
+        `rates_to_search` and `rates_to_test` to read them.
     """
 
     name: str = "???"  # (missing, as OmegaConf spells it)
@@ -52,6 +52,8 @@ class OptimizerConfig:
     sparse: bool | str = "auto"
 
     elementwise: ClassVar[bool] = True
+    # Whether its class is one of bsscale's, which all models have been trained with.
+    ships: ClassVar[bool] = True
     momentum_option: ClassVar[str | None] = None
     search_range: ClassVar[tuple[float, float]]
     range_test_range: ClassVar[tuple[float, float]]
@@ -60,7 +62,7 @@ class OptimizerConfig:
 
     @property
     def momentum_now(self) -> float | None:
-        """The configured momentum; None if there is none for a schedule to move."""
+        """The configured momentum; None if there is none that a schedule can change."""
         if self.momentum_option is None:
             return None
         momentum: float = getattr(self, self.momentum_option)
@@ -72,9 +74,9 @@ class OptimizerConfig:
         return True
 
     def momentum_gain(self, momentum: float) -> float:
-        """How much higher the learning rate may be at another momentum than the configured one.
+        """The factor by which the learning rate may be higher at another momentum.
 
-        1 where momentum averages gradients and does not add them up.
+        1 if momentum averages gradients instead of summing them.
         """
         return 1.0
 
@@ -173,7 +175,8 @@ class OptimizerConfig:
 
         Returns
         -------
-        Shape (updates, coefficients, width). All zero, an update leaves every parameter as it is.
+        Shape (updates, coefficients, width). With coefficients of zero, an update changes no
+        parameter.
         """
         raise NotImplementedError
 

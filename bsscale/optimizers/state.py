@@ -1,4 +1,4 @@
-"""The state of any torch optimizer as arrays, and back to the bit."""
+"""The state of any torch optimizer, saved to arrays and loaded with the same bits."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["OptimizerState"]
 
-# Python's numbers have these before their names; tensors have none.
+# Prefixes of the names of Python numbers; tensors have no prefix.
 NUMBER, GROUP = "number/", "group/"
-# What a schedule sets before every update, and what is saved by parameter.
-_NOT_OF_THE_STATE = ("params", "lr", "momentum", "betas")
+# Keys of a group that are not saved: the parameters, and what a schedule sets at every update.
+_EXCLUDED = ("params", "lr", "momentum", "betas")
 
 
 class OptimizerState:
-    """What an optimizer keeps from update to update.
+    """The state that an optimizer keeps between updates.
 
     ========================  ====================================================================
     ``NAME.KEY``              a tensor of the state of parameter NAME
@@ -33,7 +33,7 @@ class OptimizerState:
     Parameters
     ----------
     optimizer
-        A new one: what its parameter groups hold now is what they were configured with.
+        A new optimizer: the values in its parameter groups are the configured ones.
     parameters
         Its parameters by name.
     """
@@ -59,13 +59,13 @@ class OptimizerState:
         return arrays
 
     def load(self, arrays: Mapping[str, Any]) -> None:
-        """Put back what `save` gave, into an optimizer that was made in the same way."""
+        """Load the result of `save` into an optimizer that was created in the same way."""
         import torch
 
         for name, parameter in self._parameters.items():
             state = self._optimizer.state[parameter]
             for key, array in _below(arrays, f"{name}."):
-                # As torch does it: a count of updates lies on the CPU, unless a graph reads it.
+                # As torch does: a count of updates is on the CPU, unless a CUDA graph reads it.
                 group = self._group_of(parameter)
                 on_device = group.get("capturable") or group.get("fused")
                 device = parameter.device if key != "step" or on_device else None
@@ -79,7 +79,7 @@ class OptimizerState:
     def _group_numbers(self) -> Iterator[tuple[tuple[int, str], int | float]]:
         for index, group in enumerate(self._optimizer.param_groups):
             for key, value in group.items():
-                if key not in _NOT_OF_THE_STATE and isinstance(value, int | float):
+                if key not in _EXCLUDED and isinstance(value, int | float):
                     yield (index, key), value
 
     def _group_of(self, parameter: Tensor) -> dict[str, Any]:

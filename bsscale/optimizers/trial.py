@@ -1,4 +1,4 @@
-"""What an unknown optimizer does, seen on a few numbers before anything is trained."""
+"""A trial of an unknown optimizer on a small parameter, before anything is trained."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ RATE = 0.01
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What is known of an optimizer after a trial.
+    """The properties of an optimizer that a trial finds.
 
     Attributes
     ----------
     momentum
-        The momentum, or the first of its betas, that it was configured with, where a schedule can
-        move it; None where there is none.
+        The configured momentum, or the first of the betas, if a schedule can change it; None if
+        there is none.
     follows_lr
-        Whether updates after the first one depend on the learning rate that is set for them.
+        Whether updates after the first one depend on the learning rate that is set before them.
     """
 
     momentum: float | None
@@ -38,20 +38,20 @@ class Behaviour:
 
 
 def examine(make: Callable[[Iterable[Tensor]], Optimizer], name: str) -> Behaviour:
-    """Let an optimizer update a small parameter, and go on from its saved state.
+    """Let an optimizer update a small parameter, and continue from its saved state.
 
     Parameters
     ----------
     make
-        Makes the optimizer of some parameters.
+        Creates the optimizer of some parameters.
     name
-        What it is called in messages.
+        Its name in messages.
 
     Raises
     ------
     ConfigError
         If it needs a closure, cannot take an update, reads no learning rate from its parameter
-        groups, or does not go on to the bit from what a checkpoint keeps.
+        groups, or does not continue with the same bits from the state in a checkpoint.
     """
     import torch
 
@@ -59,13 +59,13 @@ def examine(make: Callable[[Iterable[Tensor]], Optimizer], name: str) -> Behavio
         _Trial(make, name).check_step()
         undisturbed, resumed = _Trial(make, name), _Trial(make, name)
         undisturbed.train()
-        resumed.go_on_from(undisturbed)
+        resumed.load_state_of(undisturbed)
         for trial in (undisturbed, resumed):
             torch.manual_seed(0)
             trial.train()
         if not torch.equal(undisturbed.parameter, resumed.parameter):
             raise ConfigError(
-                f"{name} cannot be resumed: what it does depends on more than the tensors and "
+                f"{name} cannot be resumed: its updates depend on more than the tensors and "
                 "numbers in its state and its parameter groups",
                 "keep all that its step() changes in optimizer.state[parameter], as tensors, int, "
                 "float or bool, or as numbers in its param_groups",
@@ -91,7 +91,10 @@ def _differ(
     *rates: tuple[float, float | None],
     from_the_start: bool,
 ) -> bool:
-    """Whether other rates give other numbers, from the first update on or after some equal ones."""
+    """Whether different rates give different parameters.
+
+    The rates differ from the first update on, or after some updates with equal rates.
+    """
     import torch
 
     ends = []
@@ -118,7 +121,7 @@ class _Trial:
 
     @property
     def momentum(self) -> float | None:
-        """What a schedule would move in its groups: their first beta, or their momentum."""
+        """The value that a schedule would change: the first beta, or else the momentum."""
         found = [
             float(group["betas"][0] if "betas" in group else group.get("momentum") or 0.0)
             for group in self.optimizer.param_groups
@@ -126,7 +129,7 @@ class _Trial:
         return found[0] if all(found) else None
 
     def check_step(self) -> None:
-        """Whether it can be driven as every optimizer here: by gradients, and a rate a group."""
+        """Raise ConfigError unless step() needs gradients only, and each group has a rate."""
         required = [
             name
             for name, each in inspect.signature(self.optimizer.step).parameters.items()
@@ -134,8 +137,8 @@ class _Trial:
         ]
         if required:
             raise ConfigError(
-                f"{self._name} needs a {', '.join(required)} in its step(), and here a step has "
-                "gradients alone",
+                f"{self._name} needs a {', '.join(required)} in its step(), but bsscale calls "
+                "step() without arguments",
                 "give an optimizer whose step() evaluates no loss again, as torch.optim.LBFGS does",
             )
         if not all("lr" in group for group in self.optimizer.param_groups):
@@ -165,8 +168,8 @@ class _Trial:
                 ) from error
             self._updates += 1
 
-    def go_on_from(self, other: _Trial) -> None:
-        """Take over the state of another one, as a run does that is resumed."""
+    def load_state_of(self, other: _Trial) -> None:
+        """Load the state of another trial, as a resumed run does."""
         import torch
 
         try:

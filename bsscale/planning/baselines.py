@@ -1,7 +1,7 @@
 """Tuned 1-GPU baselines: the base_lr and the default target that ship, and how they are found.
 
 A baseline belongs to the settings that it was tuned at. Where a setting that matters differs,
-there is no baseline: a rate tuned for another model or batch is not handed out silently.
+there is no baseline: a rate that was tuned for another model or batch is never used silently.
 
 A baseline is found by two multiruns at gpus=1, a sweep over base_lr and then fresh seeds at the
 best rate, and by this module::
@@ -9,9 +9,10 @@ best rate, and by this module::
     python -m bsscale.planning.baselines TUNING_DIR              # which rate is best
     python -m bsscale.planning.baselines TUNING_DIR REPORT_DIR   # the entry for baselines.json
 
-Both train for one pass over the training split: click models are commonly trained for one pass
-and overfit after a few, and it leaves N GPUs, whose default budget is eight passes, room to be
-eight times slower. The commands of every entry that ships are in baselines.json.
+Both train for one pass over the training split: click models are commonly trained for one pass, and
+overfit after a few. The default budget is eight passes, so a run at N GPUs that needs up to eight
+times the samples of 1 GPU can still reach the target. The commands of every entry that ships are in
+baselines.json.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Lookup:
-    """What ships for a configuration.
+    """The shipped baseline of a configuration.
 
     Attributes
     ----------
@@ -91,9 +92,9 @@ class Lookup:
     baseline
         Its tuned baseline, or None.
     target
-        Its default target, or None. It belongs to data and model: the optimizer does not move it.
+        Its default target, or None. It depends on the data and the model, not on the optimizer.
     why_not
-        Where a baseline of these names exists for other settings: which differ.
+        If a baseline exists for these names but other settings: the settings that differ.
     """
 
     described: str
@@ -145,7 +146,7 @@ def settings_of(config: Config) -> dict[str, Any]:
         "optimizer": _rule_of(asdict(config.optimizer)),
         "micro_batch": config.micro_batch * config.grad_accum,
         "objective": dict(config.objective),
-        **_arithmetic_of(config.precision, config.clip_grad_norm),
+        **_precision_and_clipping(config.precision, config.clip_grad_norm),
     }
 
 
@@ -174,16 +175,16 @@ def tune(
 
 
 def _rule_of(optimizer: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that make a rate another one: of sparse updates only the lazy form does."""
+    """The optimizer's options that change the best rate; of sparse, only true does."""
     return {key: value for key, value in optimizer.items() if key != "sparse" or value is True}
 
 
-# What an entry was tuned with where it does not say otherwise.
+# The settings of an entry that does not contain others.
 _USUAL = {"precision": "fp32", "clip_grad_norm": None, "objective": BINARY}
 
 
-def _arithmetic_of(precision: str, clip_grad_norm: float | None) -> dict[str, Any]:
-    """Whether it is rounded to bfloat16, and how it is clipped; fp64 takes the rates of fp32."""
+def _precision_and_clipping(precision: str, clip_grad_norm: float | None) -> dict[str, Any]:
+    """Whether a run uses bfloat16, and how it clips gradients; fp64 has the same rates as fp32."""
     usual = "fp32" if precision == "fp64" else precision
     return {"precision": usual, "clip_grad_norm": clip_grad_norm}
 
@@ -215,7 +216,8 @@ def main(arguments: Sequence[str]) -> int:
         runs = _runs(Path(arguments[0]))
         criterion = runs[0].criterion
         for record in runs:
-            # A run that diverged before its first evaluation knows nothing.
+            # A run that diverged before its first evaluation counts as chance, or as infinitely
+            # bad.
             worst = 0.5 if criterion.name == "auc" else -criterion.sign * math.inf
             if record.base_lr is not None:  # (a script's run may have none)
                 value = worst if record.best_value is None else record.best_value
@@ -275,7 +277,7 @@ def _write_entry(
         "tuning": list(table),
         "commands": list(commands),
     }
-    arithmetic = _arithmetic_of(config["precision"], config.get("clip_grad_norm"))
+    arithmetic = _precision_and_clipping(config["precision"], config.get("clip_grad_norm"))
     arithmetic["objective"] = config.get("objective", BINARY)
     settings |= {key: value for key, value in arithmetic.items() if value != _USUAL[key]}
     entries = json.loads(SHIPPED.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Values of a configuration that no data set or machine could make right."""
+"""Checks of values that are invalid for any data set and any machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bsscale.objectives import Metric
 
 __all__ = ["check_config", "check_labels"]
 
-# Samples of an endless stream whose labels are looked at beforehand.
+# Samples of an endless stream whose labels are checked before training.
 STREAM_SAMPLES = 4096
 
 
@@ -59,7 +59,8 @@ def check_config(config: Config) -> None:
     passes = config.budget_passes
     if passes is not None and config.budget_samples is not None:
         raise ConfigError(
-            f"budget_samples={config.budget_samples} and budget_passes={passes} name one length",
+            f"budget_samples={config.budget_samples} and budget_passes={passes} are both given for "
+            "the same length",
             "give one of them",
         )
     if passes is not None and not 0 < passes <= MOST:

@@ -1,4 +1,4 @@
-"""The plan of a run, in words for a person."""
+"""A text that describes the plan of a run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from bsscale.terminal.numbers import metric_number
 
 __all__ = ["describe_plan"]
 
-# From so many on, only the columns with a note are listed.
+# From this number of columns on, only those with a note are listed.
 _MANY_COLUMNS = 50
 
 
 def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
-    """The plan of a run, one fact a line."""
+    """The plan of a run, with one fact on each line."""
     batch = f"{plan.config.micro_batch} x {plan.gpus} gpus"
     if plan.config.grad_accum > 1:
         batch += f" x {plan.config.grad_accum} accumulated"
@@ -62,7 +62,7 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
 
 
 def _describe_columns(columns: Sequence[ColumnFacts]) -> list[tuple[str, str]]:
-    """One row a column: name, role, type, ids, missing share, note; of many, those with a note."""
+    """One row for each column; if there are many, for each column with a note."""
     shown = columns
     rows = []
     if len(columns) >= _MANY_COLUMNS:
@@ -85,14 +85,16 @@ def _describe_columns(columns: Sequence[ColumnFacts]) -> list[tuple[str, str]]:
 
 
 def _describe_scaling(plan: Plan) -> str:
-    """What the scaling rule multiplies the rate with, and which options it moves, by group."""
-    options = plan.config.scaling
+    """The factor of the rate and the changed options by the scaling rule, for each group."""
+    options, own = plan.config.scaling, plan.config.schedule.scaling_rule
+    by_schedule = [] if own in (None, "none") else [f"{own}, by the schedule"]
     if options.name == "none":
-        own = plan.config.schedule.scaling_rule
-        return "none" if own in (None, "none") else f"none; {own}, by the schedule"
+        return "; ".join(["none", *by_schedule])
     rule, ratio = options.build(), float(plan.gpus)
     dense, *others = plan.groups
-    parts = [f"rate x {rule.dense.lr_factor(ratio):.4g}"] if rule.dense.lr else []
+    parts = [f"rate x {rule.dense.lr_factor(ratio):.4g}"] if rule.dense.lr else by_schedule
+    if rule.warmup:
+        parts = [*parts, f"warm-up x {ratio**rule.warmup:.4g} samples"]
     parts += _changed_options(plan.config.optimizer, dense.optimizer)
     for group in others:
         factor = group.lr_ratio * rule.dense.lr_factor(ratio)
@@ -107,13 +109,13 @@ def _changed_options(before: OptimizerConfig, after: OptimizerConfig) -> list[st
 
 
 def _describe_objective(plan: Plan) -> str:
-    """The objective, and what the run is judged by."""
+    """The objective, and the metric that judges the run."""
     better = "higher" if plan.direction == "max" else "lower"
     return f"{plan.objective.name}, judged by {plan.metric.title} ({better} is better)"
 
 
 def _describe_rates(plan: Plan) -> str:
-    """Where the learning rate and the momentum start, turn and end within the budget."""
+    """The learning rate and the momentum at the start, the turning points and the end."""
     steps = np.arange(plan.steps)
     text = "lr " + _turns(plan.schedule.lr(steps))
     momentum = plan.schedule.momentum(steps)
@@ -134,7 +136,7 @@ def _turns(values: npt.NDArray[np.float64]) -> str:
 
 
 def _describe_phases(plan: Plan) -> list[tuple[str, str]]:
-    """One row a phase of the schedule: the step and the sample at which it begins, its stairs."""
+    """One row for each phase of the schedule: its first step and sample, and its stairs."""
     schedule = plan.schedule
     levels = (
         dict(zip(("rise", "fall"), schedule.levels(), strict=True))

@@ -1,4 +1,4 @@
-"""What a machine has to train on."""
+"""The devices of a machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run is trained: in one process, or over many."""
+"""The choice of the executor: one process, or many."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def choose_executor(config: Config, gpus: int, devices: Devices) -> tuple[str, s
         _check_world(config, gpus, device, devices, devices.world)
         source, size = devices.world.source, devices.world.size
         return "ddp", f"{source} has started {size} process{'es' * (size > 1)}", device, size
-    # On a CPU any number of processes can be started; on CUDA one a device.
+    # On a CPU any number of processes can be started; on CUDA, one for each device.
     count = devices.cuda if device == "cuda" else gpus
     if wanted == "ddp":
         processes = min(count, gpus)

@@ -1,8 +1,7 @@
 """From a configuration to a `Plan`: every derived number of a run, computed and checked once.
 
-The order is the order of the questions: how many replicas, how large is an update, how many
-updates, when to evaluate, at what rates, towards what target. Nothing after this module derives
-a number again.
+The numbers are derived in this order: replicas, size of an update, number of updates, evaluation
+grid, learning rates, target. No later code derives a number again.
 """
 
 from __future__ import annotations
@@ -26,14 +25,15 @@ from bsscale.planning.devices import Devices
 from bsscale.planning.executor import choose_executor
 from bsscale.planning.scaling import scaled_schedule_and_groups
 from bsscale.planning.training_step import choose_training_step
+from bsscale.records.secrets import without_secrets
 from bsscale.schedules import Schedule
 from bsscale.schedules.options import ScheduleContext
 
 __all__ = ["Plan", "make_plan"]
 
 DEFAULT_BUDGET_PASSES = 8.0
-# Divisible by every power of two up to 128 replicas, so that all of them evaluate at the same
-# sample counts; at 128 samples a replica it is 16 evaluations a pass of flights.
+# 128 micro-batches: divisible by every power of two up to 128, so that 1, 2, 4, … replicas evaluate
+# at the same sample counts. With a micro_batch of 128, one pass over flights has 16 evaluations.
 DEFAULT_EVAL_INTERVAL_MICRO_BATCHES = 128
 
 
@@ -77,7 +77,7 @@ class Plan:
         The parameter groups: one, or dense and embeddings. Their options are those of the
         configuration after the scaling rule.
     target_source
-        Where the target comes from, or why there is none.
+        The origin of the target, or the reason why there is none.
     checkpoint_interval_samples
         Samples between checkpoints.
     """
@@ -125,7 +125,7 @@ class Plan:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user should know before training."""
+        """Warnings for the user before training."""
         found = list(self.schedule.notes())
         passes = self.config.budget_passes
         if passes is not None and self.budget_samples > 1.1 * passes * self.samples_per_pass:
@@ -144,7 +144,7 @@ class Plan:
 
     @property
     def metric(self) -> Metric:
-        """What the run is judged by."""
+        """The metric that judges the run."""
         return self.objective.metric(self.config.metric)
 
     @property
@@ -156,33 +156,40 @@ class Plan:
     def training(self) -> dict[str, Any]:
         """All that determines the training and when it ends, in plain containers.
 
-        It is what a checkpoint has in common with a run that goes on from it. Neither the executor
+        A checkpoint and the run that continues from it must agree on it. Neither the executor
         nor the number of replicas is part of it, as long as they make the same global batch.
         """
         config = self.config
         schedule = {"shape": type(self.schedule).__name__, **asdict(cast("Any", self.schedule))}
         described: dict[str, Any] = plain(
-            {
-                "dataset": config.dataset,
-                "data_key": self.data_key,
-                "samples_per_pass": self.samples_per_pass,
-                "model": config.model,
-                "objective": config.objective,
-                "metric": config.metric,
-                "optimizer": asdict(self.groups[0].optimizer),
-                **{group.name: asdict(group) for group in self.groups[1:]},
-                "schedule": schedule,
-                "clip_grad_norm": config.clip_grad_norm,
-                "precision": config.precision,
-                "global_batch": self.global_batch,
-                "budget_samples": self.budget_samples,
-                "eval_interval_samples": self.eval_interval_samples,
-                "target": config.target,
-                "stop_at_target": config.stop_at_target,
-                "seed": config.seed,
-            }
+            without_secrets(
+                {
+                    "dataset": config.dataset,
+                    "data_key": self.data_key,
+                    "samples_per_pass": self.samples_per_pass,
+                    "model": config.model,
+                    "objective": config.objective,
+                    "metric": config.metric,
+                    "optimizer": asdict(self.groups[0].optimizer),
+                    **{group.name: asdict(group) for group in self.groups[1:]},
+                    "schedule": schedule,
+                    "clip_grad_norm": config.clip_grad_norm,
+                    "precision": config.precision,
+                    "global_batch": self.global_batch,
+                    "budget_samples": self.budget_samples,
+                    "eval_interval_samples": self.eval_interval_samples,
+                    "target": config.target,
+                    "stop_at_target": config.stop_at_target,
+                    "seed": config.seed,
+                }
+            )
         )
         return described
+
+    def momentum(self, step: int) -> float | None:
+        """SGD's momentum or Adam's beta1 at an update: the schedule's, else the optimizer's own."""
+        moved = self.schedule.momentum(step)
+        return self.groups[0].optimizer.momentum_now if moved is None else moved
 
     def with_target(self, target: float | None, source: str) -> Plan:
         """The same run towards another target; None: towards none."""
@@ -230,7 +237,7 @@ def make_plan(
     Raises
     ------
     ConfigError
-        With the fact, the value and the remedy, for whatever cannot be trained.
+        If the configuration cannot be trained, with the fact, the value and the remedy.
     """
     check_config(config)
     objective = build_objective(config.objective)
@@ -299,17 +306,18 @@ def _budget_samples(config: Config, samples_per_pass: int, eval_interval: int) -
     if config.budget_samples is not None:
         return config.budget_samples
     passes = DEFAULT_BUDGET_PASSES if config.budget_passes is None else config.budget_passes
-    # Up to a whole evaluation interval, so that the grid ends where the budget does.
+    # Round up to a whole evaluation interval, so that the last evaluation is at the end of the
+    # budget.
     return math.ceil(passes * samples_per_pass / eval_interval) * eval_interval
 
 
 def _check_schedule(config: Config, schedule: Schedule, steps: int, global_batch: int) -> None:
-    """What only the run knows: its optimizer and its length."""
+    """Check the schedule against the optimizer and the number of updates of the run."""
     if schedule.momentum(0) is not None and config.optimizer.momentum_now is None:
         raise ConfigError(
             f"schedule={config.schedule.name} cycles the momentum, and "
             f"optimizer={config.optimizer.name} as configured has no momentum",
-            "leave momentum alone (cycle_momentum=false), or give an optimizer with momentum "
+            "do not cycle the momentum (cycle_momentum=false), or give an optimizer with momentum "
             "(optimizer=sgd, adam or adamw)",
         )
     if schedule.length > steps:

@@ -1,4 +1,4 @@
-"""A run's schedule and parameter groups, from its options and its scaling rule."""
+"""The schedule and the parameter groups of a run, computed from its options and scaling rule."""
 
 from __future__ import annotations
 
@@ -28,14 +28,20 @@ def scaled_schedule_and_groups(
     config
         The run; its schedule's options are resolved.
     context
-        Its numbers, before any rule.
+        The numbers of the run, before the rule is applied.
 
     Raises
     ------
     ConfigError
-        If the rule moves what the schedule or the optimizer does not have or moves itself.
+        If the rule changes a value that the schedule or the optimizer does not have, or that the
+        schedule changes itself.
     """
     rule, options = config.scaling.build(), config.schedule
+    if config.scaling.name != "none" and rule == ScalingRule(config.scaling.name):
+        raise ConfigError(
+            f"scaling={config.scaling.name} moves nothing as configured",
+            "give one of its options, such as scaling.lr=sqrt, or scaling=none",
+        )
     if rule == ScalingRule():
         return options.build(context), (ParameterGroup("all", config.optimizer),)
     ratio = float(context.gpus)
@@ -59,9 +65,9 @@ def scaled_schedule_and_groups(
 def _check_schedule(
     config: Config, rule: ScalingRule, schedule: Schedule, context: ScheduleContext
 ) -> None:
-    """What the rule and the schedule say of the same thing.
+    """Raise ConfigError if the rule has no effect on the schedule, or both set the same value.
 
-    A schedule is a value: another factor that gives an equal one has no effect.
+    Schedules can be compared: if another factor gives an equal schedule, it has no effect.
     """
     options = config.schedule
     name = f"schedule={options.name}"
@@ -96,8 +102,8 @@ def _check_schedule(
     if moves_momentum and schedule.momentum(0) is not None:
         raise ConfigError(
             f"{moves_momentum[0]} with {name}, which moves the momentum itself",
-            "leave the momentum to one of them: scaling.momentum=none, or "
-            "schedule.cycle_momentum=false",
+            "leave the momentum to one of them: "
+            f"{moves_momentum[0].partition('=')[0]}=none, or schedule.cycle_momentum=false",
         )
 
 
@@ -109,11 +115,12 @@ def _scaled(config: Config, rule: GroupRule, ratio: float, where: str = "") -> O
         option = optimizer.momentum_option if key == "momentum" else key
         value = getattr(optimizer, option, None) if option is not None else None
         if not value:
-            has = f"has no {key}" if value is None else f"has {option}=0"
+            has = f"has no {key} that a rule can move" if value is None else f"has {option}=0"
             raise ConfigError(
                 f"scaling={config.scaling.name} moves {key} (scaling.{where}{key}="
                 f"{getattr(rule, key)}), and optimizer={optimizer.name} {has}",
-                f"give scaling.{where}{key}=none, or another optimizer",
+                f"give scaling.{where}{key}=none, or another optimizer (of optimizer=custom a rule "
+                "moves the rate and weight_decay only)",
             )
         assert option is not None
         moved[option] = rule.option_at(key, value, ratio)

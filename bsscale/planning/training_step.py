@@ -1,4 +1,4 @@
-"""How updates are taken: by which form of the training step, and whether it is compiled."""
+"""The choice of the training step: its form, and whether it is compiled."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ SAVED_PER_SAMPLE_S = {"cpu": 5e-7, "cuda": 0.0}
 def choose_training_step(
     config: Config, executor: str, device: str, updates: int, global_batch: int
 ) -> tuple[str, str]:
-    """How updates are taken, and why.
+    """Choose the training step, with the reason.
 
     Parameters
     ----------
     config
-        Of any of the runs.
+        The configuration of any of the runs.
     executor, device
-        As planned.
+        The planned ones.
     updates
         Of all runs that would be trained with the one step.
     global_batch
@@ -48,7 +48,7 @@ def choose_training_step(
     Raises
     ------
     ConfigError
-        If what is asked for cannot be had.
+        If the requested step is not possible.
     """
     wanted = config.executor.compile
     if executor == "ddp":
@@ -75,7 +75,7 @@ def choose_training_step(
         step, reason = "eager", "precision=bf16 is torch.autocast's, run by run"
     else:
         shipped = ships(config.model)
-        saved_s = _saved_s(shipped, device, updates, global_batch)
+        saved_s = _compile_saving_s(shipped, device, updates, global_batch)
         compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
         cost_s = COMPILE_S[device]
         prediction = f"compiling would take about {cost_s:.0f} s and save about {saved_s:.0f} s"
@@ -89,7 +89,7 @@ def choose_training_step(
         elif shipped:
             step, reason = "layers", "not compiled: the shipped models' layers are as fast"
         elif wanted is False:
-            step, reason = "eager", "compile=false and no model that ships"
+            step, reason = "eager", "executor.compile=false, and the model is not one of bsscale's"
         elif compiler is None:
             step, reason = "eager", "no C++ compiler to compile the step with"
         elif saved_s > cost_s:
@@ -110,8 +110,8 @@ def ships(model: Mapping[str, Any]) -> bool:
     return str(model.get("_target_", "")).startswith("bsscale.models.")
 
 
-def _saved_s(shipped: bool, device: str, updates: int, global_batch: int) -> float:
-    """What compiling is predicted to save, in seconds, against the best that is uncompiled."""
+def _compile_saving_s(shipped: bool, device: str, updates: int, global_batch: int) -> float:
+    """Predicted seconds that compiling saves, compared with the fastest uncompiled step."""
     if shipped:
         return 0.0
     return updates * (SAVED_PER_UPDATE_S[device] + SAVED_PER_SAMPLE_S[device] * global_batch)

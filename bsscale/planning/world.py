@@ -12,7 +12,7 @@ from bsscale.errors import ConfigError
 __all__ = ["World"]
 
 TORCHRUN = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-# Where a SLURM step's processes meet: a port that follows from the job and its step.
+# The port of a SLURM step's rendezvous; it is computed from the numbers of the job and the step.
 FIRST_PORT, PORTS = 20_000, 20_000
 
 
@@ -29,7 +29,8 @@ class World:
     source
         Who started them: torchrun, srun or bsscale.
     store
-        Host and port where they meet; None where the environment says it (torch's ``env://``).
+        Host and port of the rendezvous; None if the environment variables give it (torch's
+        ``env://``).
     """
 
     size: int
@@ -108,7 +109,7 @@ def _number(environ: Mapping[str, str], name: str, default: int | None = None) -
         return int(environ.get(name, "" if default is None else str(default)))
     except ValueError:
         raise ConfigError(
-            f"the environment says {name}={environ.get(name)!r}, which is no number",
+            f"the environment says {name}={environ.get(name)!r}, which is not a number",
             "start bsscale by torchrun or srun, or once without their variables",
         ) from None
 

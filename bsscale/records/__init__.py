@@ -1,1 +1,1 @@
-"""What a run and a study write and read back, and what identifies them."""
+"""The records of runs and studies: writing, reading, and their identity."""

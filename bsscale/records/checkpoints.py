@@ -1,7 +1,7 @@
-"""Checkpoints: all that a run needs to go on as if nothing had interrupted it.
+"""Checkpoints: what a run needs to continue as if it had not been interrupted.
 
 A checkpoint is one file of arrays and JSON (see `bsscale.files.checked`), in ``checkpoints/`` of
-the run's directory. The last two are kept: if the newest is damaged, the run goes on from the one
+the run's directory. The last two are kept: if the newest is damaged, the run continues from the one
 before.
 """
 
@@ -90,14 +90,15 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> Path:
     }
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     write_checked(path, checkpoint.arrays, json.dumps(plain(described), allow_nan=False))
-    # (A later one, which a run that began anew has not reached yet, is no reason to remove it.)
+    # (Do not remove it because of a later checkpoint, left by an earlier start of a run that began
+    # again.)
     for old in [each for each in _files(folder) if each.name <= path.name][KEPT:]:
         old.unlink(missing_ok=True)
     return path
 
 
 def write_plan(directory: Path, training: Mapping[str, Any]) -> None:
-    """Write down what the run in `directory` trains, for a later start of it.
+    """Write checkpoints/plan.json: what the run in `directory` trains, for a later start.
 
     Parameters
     ----------
@@ -112,7 +113,7 @@ def write_plan(directory: Path, training: Mapping[str, Any]) -> None:
 
 
 def read_plan(directory: Path) -> Mapping[str, Any] | None:
-    """What an unfinished run in `directory` trains; None where that was not written down.
+    """The training of an unfinished run in `directory`; None if it was not written.
 
     Raises
     ------
@@ -181,7 +182,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def remove_checkpoints(directory: Path) -> None:
-    """Remove the checkpoints of a run that has ended: its weights and records say it all."""
+    """Remove the checkpoints of a run that has ended: its weights and records are complete."""
     folder = directory / FOLDER
     with suppress(OSError):  # there is none, or something else is in it
         for path in [*_files(folder), *folder.glob(".*.part"), folder / PLAN]:

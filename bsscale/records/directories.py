@@ -1,19 +1,17 @@
-"""What can be wrong with the directory of a run, as errors."""
+"""Errors about the directory of a run."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from bsscale.errors import BsscaleError, RecordsError
+from bsscale.errors import RecordsError
 
 __all__ = [
-    "busy",
-    "cannot_go_on",
+    "busy_error",
     "holds_records",
-    "of_study",
+    "records_unwritable",
     "refuse_occupied",
-    "unwritable",
+    "unwritable_error",
 ]
 
 
@@ -33,7 +31,7 @@ def refuse_occupied(directory: Path) -> None:
             )
 
 
-def busy(directory: Path) -> RecordsError:
+def busy_error(directory: Path) -> RecordsError:
     """The error for a directory that another process is writing to."""
     return RecordsError(
         f"another process is writing a run to {directory}",
@@ -41,7 +39,7 @@ def busy(directory: Path) -> RecordsError:
     )
 
 
-def unwritable(directory: Path, error: OSError) -> RecordsError:
+def unwritable_error(directory: Path, error: OSError) -> RecordsError:
     """The error for an output directory that cannot be written."""
     return RecordsError(
         f"the output directory {directory} cannot be written: {error.strerror or error}",
@@ -49,7 +47,7 @@ def unwritable(directory: Path, error: OSError) -> RecordsError:
     )
 
 
-def cannot_go_on(directory: Path, error: Exception) -> RecordsError:
+def records_unwritable(directory: Path, error: Exception) -> RecordsError:
     """The error for records that can no longer be written."""
     reason = getattr(error, "strerror", None) or error
     return RecordsError(
@@ -57,14 +55,3 @@ def cannot_go_on(directory: Path, error: Exception) -> RecordsError:
         f"make room; the same command with hydra.run.dir={directory} goes on from the last "
         "checkpoint",
     )
-
-
-def of_study(error: BsscaleError) -> BsscaleError:
-    """The error of a run within a study, whose remedy names the options of the study."""
-    error.remedy = re.sub(r" with hydra\.run\.dir=\S+ goes on", " goes on", error.remedy)
-    error.remedy = re.sub(
-        r"hydra\.run\.dir=PATH(, or hydra\.sweep\.dir=PATH with -m)?",
-        "task.directory=PATH",
-        error.remedy,
-    )
-    return error

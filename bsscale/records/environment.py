@@ -1,4 +1,4 @@
-"""What a result was made with: package versions, device, git commit."""
+"""The environment of a result: package versions, device, git commit."""
 
 from __future__ import annotations
 

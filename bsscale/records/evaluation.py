@@ -50,7 +50,7 @@ class EvalPoint:
     train_loss
         Mean since the last evaluation; None at step 0.
     lr, momentum
-        Of the last update; None at step 0, and where there is none.
+        Of the last update; None at step 0, or if there is none.
     wall_s
         Seconds since training began.
     """
@@ -84,7 +84,7 @@ def eval_point(data: Any, where: object = "the evaluation") -> EvalPoint:
     Raises
     ------
     RecordsError
-        If it is none, by the field.
+        If it is not an evaluation; the error names the field.
     """
     line = typed(data, _Line, where, _REMEDY)
     others = {name: value for name, value in data.items() if name not in _APART}

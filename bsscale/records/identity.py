@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["arm_hash", "arm_label", "differences"]
 
 # Fields that do not change the training of an arm.
-_NOT_OF_THE_ARM = (
+_EXCLUDED = (
     "seed",
     "tracker",
     "task",
@@ -20,9 +19,6 @@ _NOT_OF_THE_ARM = (
     "checkpoint_interval_samples",
     "workers",
 )
-
-# Keys that the identity of the data stands for, in a run and in a study's settings.
-_OF_THE_DATA = re.compile(r"(settings\.)?dataset\.(?!name$)")
 
 
 def arm_label(schedule: str, gpus: int, overrides: Sequence[str] = ()) -> str:
@@ -41,7 +37,7 @@ def arm_label(schedule: str, gpus: int, overrides: Sequence[str] = ()) -> str:
         override
         for override in overrides
         if override.lstrip("+~").split("=")[0].split(".")[0]
-        not in (*_NOT_OF_THE_ARM, "schedule", "gpus", "hydra")
+        not in (*_EXCLUDED, "schedule", "gpus", "hydra")
         or override.lstrip("+~").startswith("schedule.")
     ]
     return " ".join([schedule, f"gpus={gpus}", *rest])
@@ -55,36 +51,28 @@ def arm_hash(config: Mapping[str, Any]) -> str:
     config
         The resolved configuration, plain containers.
     """
-    kept = {key: value for key, value in config.items() if key not in _NOT_OF_THE_ARM}
+    kept = {key: value for key, value in config.items() if key not in _EXCLUDED}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Where two configurations differ: the dotted key, and the value in each; None if it is absent.
-
-    Where both have the same ``data_key``, the data are the same, however the data set's options
-    (the path of a file, for instance) have come to differ: of these only the name is compared.
+def differences(
+    then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
+) -> list[tuple[str, Any, Any]]:
+    """The differences of two configurations: the dotted key and both values; None if absent.
 
     Parameters
     ----------
     then, now
         Plain containers.
+    prefix
+        Of the keys.
     """
-    found = _differences(then, now)
-    if then.get("data_key") is None or then.get("data_key") != now.get("data_key"):
-        return found
-    return [each for each in found if not _OF_THE_DATA.match(each[0])]
-
-
-def _differences(
-    then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
-) -> list[tuple[str, Any, Any]]:
     found = []
     for key in sorted({*then, *now}):
         a, b = then.get(key), now.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += _differences(a, b, f"{prefix}{key}.")
+            found += differences(a, b, f"{prefix}{key}.")
         elif a != b:
             found.append((f"{prefix}{key}", a, b))
     return found

@@ -85,7 +85,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def criterion(self) -> Criterion:
-        """What the run was judged by."""
+        """The metric that judged the run, with its direction."""
         return Criterion(self.metric, self.direction)
 
 

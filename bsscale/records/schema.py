@@ -51,7 +51,9 @@ def version_of(data: dict[str, Any], path: Path) -> int:
     """
     version = data.get("format_version")
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise RecordsError(f"{path} has format_version {version}, which is none", "leave it out")
+        raise RecordsError(
+            f"{path} has format_version {version}, which is not a version", "leave it out"
+        )
     if version > FORMAT_VERSION:
         raise FormatVersionError(
             f"{path} has format_version {version}, and this bsscale reads up to {FORMAT_VERSION}",

@@ -1,4 +1,4 @@
-"""study.json: what a study set out to do, and what has been settled since."""
+"""study.json: the registered plan of a study, and the decisions made since."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class RegisteredArm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What was settled before the first run. Its hash names the study."""
+    """The registered plan, from before the first run. Its hash identifies the study."""
 
     gpus: int
     settings: dict[str, Any]
@@ -62,7 +62,7 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def criterion(self) -> Criterion:
-        """What the runs are judged by."""
+        """The metric that judges the runs, with its direction."""
         return Criterion(self.metric, self.direction)
 
 
@@ -131,7 +131,7 @@ class StudyRecord(msgspec.Struct, kw_only=True):
     tunings
         What each search for a rate saw.
     deviations
-        Where the study did not do what was registered.
+        Deviations from the registered plan, one sentence each.
     commands
         What was typed, start after start.
     """
@@ -151,12 +151,12 @@ class StudyRecord(msgspec.Struct, kw_only=True):
 
     @property
     def arms(self) -> tuple[RegisteredArm, ...]:
-        """As registered, then what amendments added."""
+        """The registered ones, then those that amendments added."""
         return (*self.registered.arms, *(arm for a in self.amendments for arm in a.arms_added))
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """As registered, then what amendments added."""
+        """The registered ones, then those that amendments added."""
         return (*self.registered.seeds, *(seed for a in self.amendments for seed in a.seeds_added))
 
     @property
@@ -165,7 +165,7 @@ class StudyRecord(msgspec.Struct, kw_only=True):
         return next((arm.name for arm in self.arms if arm.role == "baseline"), None)
 
     def role(self, arm: str) -> str | None:
-        """What an arm was registered as."""
+        """The registered role of an arm."""
         return next((each.role for each in self.arms if each.name == arm), None)
 
 

@@ -16,14 +16,14 @@ _RENAMED = {
 
 
 def evaluation_of_version_1(data: Any) -> Any:
-    """A line of evals.jsonl; one of version 2 is given back as it is."""
+    """A line of evals.jsonl; a line of version 2 is returned unchanged."""
     if not isinstance(data, dict) or "loss" not in data or "log_loss" in data:
         return data
     return {("log_loss" if key == "loss" else key): value for key, value in data.items()}
 
 
 def run_of_version_1(data: Mapping[str, Any]) -> dict[str, Any]:
-    """run.json; what version 1 does not know is null."""
+    """run.json; fields that version 1 does not have are null."""
     config = data.get("config")
     schedule = config.get("schedule") if isinstance(config, Mapping) else None
     rule = schedule.get("scaling") if isinstance(schedule, Mapping) else None

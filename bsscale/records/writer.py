@@ -10,7 +10,12 @@ from typing import Self
 from bsscale.files.locks import hold
 from bsscale.files.replace import remove_unfinished, replace_text
 from bsscale.records.checkpoints import FOLDER
-from bsscale.records.directories import busy, cannot_go_on, refuse_occupied, unwritable
+from bsscale.records.directories import (
+    busy_error,
+    records_unwritable,
+    refuse_occupied,
+    unwritable_error,
+)
 from bsscale.records.evaluation import EvalPoint, encode
 from bsscale.records.run_record import RunRecord, write_run
 
@@ -28,8 +33,8 @@ class Records:
     directory
         Where to write; created if need be.
     kept
-        What an earlier start of the run has left there is replaced by these evaluations: those
-        before the checkpoint that it goes on from. None: the directory must be free.
+        The evaluations before the checkpoint from which the run continues. They replace those of an
+        earlier start. None: the directory must not hold a run.
 
     Raises
     ------
@@ -44,14 +49,14 @@ class Records:
             refuse_occupied(directory)
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._lock = hold(directory / LOCK, busy(directory))
+            self._lock = hold(directory / LOCK, busy_error(directory))
             for each in (directory, directory / FOLDER):
                 remove_unfinished(each)
             (directory / "run.json").unlink(missing_ok=True)
             replace_text(directory / "evals.jsonl", "".join(_line(point) for point in kept or ()))
             self._evals = (directory / "evals.jsonl").open("ab", buffering=0)
         except OSError as error:
-            raise unwritable(directory, error) from error
+            raise unwritable_error(directory, error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -76,12 +81,12 @@ class Records:
         Raises
         ------
         RecordsError
-            If it cannot be written: records are the point of a run.
+            If it cannot be written: a run without records is useless.
         """
         try:
             self._evals.write(_line(point).encode())
         except OSError as error:
-            raise cannot_go_on(self.directory, error) from error
+            raise records_unwritable(self.directory, error) from error
 
     def finish(self, record: RunRecord) -> None:
         """Write run.json, whole or not at all."""

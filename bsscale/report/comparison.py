@@ -1,4 +1,4 @@
-"""What a comparison of arms is made of, as values."""
+"""The data classes of a comparison of arms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STATUSES = ("reached", "exhausted", "diverged", "failed")
 
 @dataclass(frozen=True)
 class SeedResult:
-    """One run that trained: its samples-to-target, `math.inf` where it did not get there."""
+    """One run that trained: its samples-to-target, `math.inf` if it did not reach the target."""
 
     seed: int
     samples: float
@@ -69,12 +69,12 @@ class ArmSummary:
     verdict
         The same in words; None for a baseline.
     seeds_needed
-        Estimate of the seeds that would tell the two apart; None where nothing can be said.
+        Estimate of the seeds that would distinguish the two; None if there is no estimate.
     median_best_value
         Of the metric, over the runs that trained.
     curve
-        The metric over samples. A run that has stopped keeps its last value, or an arm's late curve
-        would be that of its slow runs alone.
+        The metric over samples. A run that has stopped keeps its last value. Otherwise the end of
+        the curve would show slow runs only.
     runs
         All its runs, the failed ones too.
     """
@@ -111,12 +111,12 @@ class ArmSummary:
 
     @property
     def record(self) -> RunRecord:
-        """That of its first run."""
+        """The record of its first run."""
         return self.runs[0].record
 
     @property
     def criterion(self) -> Criterion:
-        """What its runs are judged by."""
+        """The metric that judges its runs, with its direction."""
         return self.record.criterion
 
     def as_dict(self) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class Comparison:
 
     @property
     def criteria(self) -> Sequence[Criterion]:
-        """What the arms are judged by, each once, in the order of the arms."""
+        """The metrics that judge the arms, without duplicates, in the order of the arms."""
         return list(dict.fromkeys(arm.criterion for arm in self.arms))
 
     @property

@@ -1,4 +1,4 @@
-"""What every form of a report shows."""
+"""The contents of a report, for all its forms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Contents"]
 
 @dataclass(frozen=True)
 class Contents:
-    """What every form of the report shows, in order."""
+    """The contents of a report, in order."""
 
     title: str
     verdict: str

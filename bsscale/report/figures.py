@@ -30,9 +30,10 @@ __all__ = [
     "schedule_chart",
 ]
 
-# Okabe and Ito's palette: told apart in every common form of colour blindness.
+# Okabe and Ito's palette: distinct in every common form of colour blindness.
 PALETTE = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
-# The second cue beside the colour; five against seven colours make 35 pairs.
+# Dash patterns distinguish arms in addition to colours; five patterns and seven colours give 35
+# pairs.
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4]]
 GREY = "#6B6B6B"
 _HEIGHT = 13  # lines of a terminal's figure: odd, so that there is a middle one
@@ -67,7 +68,7 @@ def draw_lines(
     text: str = plot_to_string(
         xs=[list(x) for x, _ in curves.values()],
         ys=[list(y) for _, y in curves.values()],
-        # A label that is longer than a line goes on in the next one.
+        # A label that is longer than a line continues in the next one.
         legend_labels=[textwrap.fill(label, width, subsequent_indent="   ") for label in curves],
         legend_placement="vertical",
         title=title,
@@ -77,7 +78,7 @@ def draw_lines(
         y_max=high,
         y_labels=False,  # (they are rounded until they are wrong: 0.25 and 0.75 to 0 and 1)
         color=colored,
-        # Without colour, curves are told apart by their characters.
+        # Without colour, different characters distinguish the curves.
         character_set="braille" if colored else "ascii",
         width=width,
         height=_HEIGHT,
@@ -115,7 +116,7 @@ def schedule_chart(points: Points) -> alt.VConcatChart:
     Parameters
     ----------
     points
-        ``schedule``, ``samples``, ``lr`` and ``momentum`` (None where it is left alone).
+        ``schedule``, ``samples``, ``lr`` and ``momentum`` (None if it is not set).
     """
     import altair as alt
 
@@ -141,7 +142,7 @@ def schedule_chart(points: Points) -> alt.VConcatChart:
 def range_test_chart(
     curves: Mapping[int, Curve], suggestion: Suggestion, criterion: Criterion, loss: str
 ) -> alt.VConcatChart:
-    """Loss and metric over the learning rate (log), a line a seed, the suggestion marked.
+    """Loss and metric over the learning rate (log), one line for each seed, with the suggestion.
 
     Parameters
     ----------
@@ -224,7 +225,8 @@ def range_test_layers(
             alt.Tooltip("value:Q", title=criterion.title),
         ],
     )
-    # What is suggested is named at the top, what was seen at the bottom: they may coincide.
+    # Labels of suggestions are at the top and labels of observations at the bottom, because they
+    # may be at the same rate.
     marked = [{"lr": lr, "mark": mark} for mark, lr in marks.items()]
     top = [row for row in marked if str(row["mark"]).startswith("cycle")]
     bottom = [row for row in marked if row not in top]
@@ -251,9 +253,10 @@ def range_test_layers(
 
 
 def _cut(points: Sequence[dict[str, Any]], key: str, sign: int) -> dict[str, Any]:
-    """Where the axis of a quantity is cut off on its bad side; the points are moved to near it.
+    """The limit of an axis on the bad side of its quantity; points beyond it move close to it.
 
-    A diverging loss would flatten all that came before it, and one of 1e30 is not drawn at all.
+    Without it, a diverging loss would make the rest of the curve flat, and a loss of 1e30 would not
+    be drawn at all.
     """
     known = [point for point in points if point[key] is not None]
     if not known:

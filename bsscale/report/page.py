@@ -106,7 +106,10 @@ def _specification(figure: Figure) -> dict[str, Any]:
 
 
 def _themed(value: Any) -> Any:
-    """The colours as those of the style sheet; the legend of arms, which is the page's, gone."""
+    """A chart with the colours of the style sheet, and without the legend of arms.
+
+    The page has its own legend.
+    """
     if isinstance(value, dict):
         themed = {key: each if key == "data" else _themed(each) for key, each in value.items()}
         if value.get("field") == "arm" and "legend" in value:

@@ -1,4 +1,4 @@
-"""Each arm against its baseline: which one that is, the ratio, and what it says."""
+"""Each arm compared with its baseline: the choice of the baseline, the ratio, and the verdict."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bsscale.report.comparison import ArmSummary
 from bsscale.stats import (
     paired_ratio,
     ratio,
-    seeds_to_tell_apart,
+    required_seeds,
     verdict,
 )
 
@@ -34,14 +34,14 @@ def with_ratios(arms: Sequence[ArmSummary], baseline: str | None) -> list[ArmSum
     RecordsError
         If no arm is called `baseline`.
     """
-    if baseline is not None and not any(_called(arm, baseline) for arm in arms):
+    if baseline is not None and not any(_arm_named(arm, baseline) for arm in arms):
         names = ", ".join(repr(arm.arm) for arm in arms) or "none"
         raise RecordsError(
             f"task.baseline={baseline!r} is not an arm of this report", f"the arms are {names}"
         )
     made = []
     for arm in arms:
-        peers = [other for other in arms if _judged_alike(other.record, arm.record)]
+        peers = [other for other in arms if _same_target(other.record, arm.record)]
         own = arm.samples_to_target
         lowest = min(
             (p.samples_to_target.median for p in peers if p.samples_to_target), default=math.inf
@@ -49,17 +49,17 @@ def with_ratios(arms: Sequence[ArmSummary], baseline: str | None) -> list[ArmSum
         if own is not None and math.isfinite(lowest):
             arm = replace(arm, ratio_to_best=ratio(own.median, lowest))
         reference = _baseline_of(arm, peers, baseline)
-        made.append(arm if reference is None else _against(arm, reference))
+        made.append(arm if reference is None else _compared(arm, reference))
     return made
 
 
-def _judged_alike(one: RunRecord, other: RunRecord) -> bool:
-    """Whether two runs go for the same target of the same metric, on the same data."""
+def _same_target(one: RunRecord, other: RunRecord) -> bool:
+    """Whether two runs have the same target, metric and data."""
     names = ("metric", "target", "data_key")
     return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
-def _called(arm: ArmSummary, label: str) -> bool:
+def _arm_named(arm: ArmSummary, label: str) -> bool:
     return label in (arm.arm, arm.short, arm.record.arm)
 
 
@@ -71,7 +71,7 @@ def _baseline_of(
     study = arm.runs[0].study
     together = [peer for peer in judged if peer.runs[0].study is study]
     if label is not None:
-        named = [peer for peer in (*together, *judged) if _called(peer, label)]
+        named = [peer for peer in (*together, *judged) if _arm_named(peer, label)]
         return named[0] if named else None
     if study is not None:
         for peer in together:
@@ -87,7 +87,7 @@ def _median(arm: ArmSummary) -> float:
     return math.inf if arm.samples_to_target is None else arm.samples_to_target.median
 
 
-def _against(arm: ArmSummary, reference: ArmSummary) -> ArmSummary:
+def _compared(arm: ArmSummary, reference: ArmSummary) -> ArmSummary:
     if arm.arm == reference.arm or arm.samples_to_target is None:
         return replace(arm, baseline=reference.arm)
     own = {result.seed: result.samples for result in arm.seeds}
@@ -104,5 +104,5 @@ def _against(arm: ArmSummary, reference: ArmSummary) -> ArmSummary:
         baseline=reference.arm,
         ratio=estimate,
         verdict=says,
-        seeds_needed=seeds_to_tell_apart(own, others),
+        seeds_needed=required_seeds(own, others),
     )

@@ -1,4 +1,4 @@
-"""What a report is made of: studies, runs and range tests, found below some directories.
+"""The sources of a report: studies, runs and range tests, found below some directories.
 
 Everything is read as data: nothing is imported, instantiated or unpickled. What cannot be read is
 left out, and listed with the reason.
@@ -61,12 +61,12 @@ class FoundRun:
 
 @dataclass(frozen=True)
 class FoundRangeTest:
-    """What task=range_test wrote.
+    """The result of task=range_test.
 
     Attributes
     ----------
     reason
-        How the suggestion follows.
+        How the suggestion was derived.
     marks
         The suggestion's rates by name, and the lowest edge.
     readings
@@ -170,7 +170,7 @@ def find(paths: Iterable[Path]) -> Sources:
 
 
 def read_runs(directories: Iterable[Path]) -> Sources:
-    """The runs of some directories, one a run."""
+    """The runs of some directories, each of which has one run."""
     found = Sources()
     for directory in directories:
         _add_run(directory, found, None)
@@ -207,7 +207,7 @@ def _walk(directory: Path, found: Sources, study: FoundStudy | None, seen: set[P
     elif names & set(_RUN):
         _add_run(directory, found, study)
         _add_commands(directory, found, study)
-    elif ".hydra" in names and not inside and _trains(directory):
+    elif ".hydra" in names and not inside and _is_training_job(directory):
         # A job that failed before its first evaluation leaves nothing else.
         _add_run(directory, found, study)
     else:
@@ -291,7 +291,7 @@ def _add_range_test(directory: Path, found: Sources) -> None:
 
 
 def _criterion(data: Mapping[str, Any]) -> Criterion:
-    """What a range test was judged by; the AUC where it does not say (it was the only metric)."""
+    """The metric of a range test; if it is not recorded, the AUC, once the only metric."""
     name = data.get("metric")
     if not isinstance(name, str):
         return Criterion("auc", "max")
@@ -333,11 +333,11 @@ def _command(words: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "bsscale", *words])
 
 
-def _trains(directory: Path) -> bool:
-    """Whether a job without records was to train a run.
+def _is_training_job(directory: Path) -> bool:
+    """Whether a job without records was a training run.
 
-    Its saved configuration tells: a run's task has no options of its own, those of a report or a
-    drawing have; and a dry run trains nothing.
+    This follows from its saved configuration: task=train has no options of its own, other tasks
+    have, and a dry run trains nothing.
     """
     config = _mapping(_saved(directory / ".hydra" / "config.yaml"))
     return not config.get("dry_run") and _mapping(config.get("task")).keys() <= {"name"}

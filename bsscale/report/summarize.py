@@ -1,4 +1,4 @@
-"""Arms side by side: what the runs of each say together, and against a baseline."""
+"""Arms compared: the statistics of each arm's runs, and its ratio to a baseline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Key: TypeAlias = tuple[str, str, float | None, str]
 
 # From so many runs on, a band is the middle half of them; of fewer, all.
 QUARTILES_FROM = 4
-# In letters: what a legend has room for on a telephone.
+# Longest label, in characters: as much as fits in a legend on a phone.
 LONGEST_LABEL = 44
 
 
@@ -59,7 +59,7 @@ def summarize(sources: Sources, baseline: str | None = None) -> Comparison:
     """
     set_aside = list(sources.set_aside)
     groups: dict[Key, list[FoundRun]] = defaultdict(list)
-    for run in _once(sources.runs, set_aside):
+    for run in _without_duplicates(sources.runs, set_aside):
         groups[_key(run)].append(run)
     labels = _labels(groups, several_studies=len(sources.studies) > 1)
     arms = [_arm(groups[key], *labels[key]) for key in groups]
@@ -68,7 +68,7 @@ def summarize(sources: Sources, baseline: str | None = None) -> Comparison:
     return Comparison(tuple(arms), tuple(sources.failed), tuple(set_aside))
 
 
-def _once(runs: Iterable[FoundRun], set_aside: list[LeftOut]) -> list[FoundRun]:
+def _without_duplicates(runs: Iterable[FoundRun], set_aside: list[LeftOut]) -> list[FoundRun]:
     """The runs, less those of an arm and a seed that were there before."""
     first: dict[tuple[Key, int], FoundRun] = {}
     failed = []
@@ -85,7 +85,7 @@ def _once(runs: Iterable[FoundRun], set_aside: list[LeftOut]) -> list[FoundRun]:
 
 
 def _key(run: FoundRun) -> Key:
-    """What runs that differ in their seed alone share: in a study the name, else the hash."""
+    """The key of the arm of a run: in a study the name, otherwise the hash."""
     record = run.record
     judged = f"{record.metric} {record.data_key or ''}"
     if run.study is not None:
@@ -106,7 +106,7 @@ def _labels(
     for key, runs in groups.items():
         label, study = runs[0].record.arm, runs[0].study
         if study is not None and several_studies:
-            # Two studies of one name are told apart by where they lie.
+            # The paths distinguish two studies of the same name.
             label = (
                 f"{study.directory if study.record.name in twice else study.record.name}: {label}"
             )
@@ -136,7 +136,7 @@ def _labels(
         for key, label in full.items()
     }
     if max(map(len, short.values()), default=0) > LONGEST_LABEL:
-        # What tells arms apart must not be what is cut off.
+        # Shorten labels so that the distinguishing part stays.
         rest = {
             key: " ".join(word for word in label.split() if word not in common)
             for key, label in short.items()
@@ -188,7 +188,10 @@ def _arm(runs: Sequence[FoundRun], label: str, short: str) -> ArmSummary:
 
 
 def _survival(runs: Sequence[FoundRun]) -> KaplanMeier:
-    """A run that did not get there is known to need more than it saw; a diverged one, than all."""
+    """The Kaplan-Meier curve of some runs.
+
+    A run that missed the target needs more than its samples; a diverged one, more than its budget.
+    """
     samples, reached = [], []
     for run in runs:
         record = run.record

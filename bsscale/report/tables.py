@@ -1,4 +1,4 @@
-"""What a report says in words and tables: the same for the terminal, the page and Markdown."""
+"""The sentences and tables of a report, for the terminal, the page and Markdown."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def arms_table(comparison: Comparison) -> Table:
 
 
 def best_value(criteria: Sequence[Criterion]) -> str:
-    """What the best value of a run is called where runs are judged by these metrics."""
+    """The column title of the best value, for runs that these metrics judge."""
     return f"best {criteria[0].title}" if len(criteria) == 1 else "best value"
 
 
@@ -142,11 +142,12 @@ def headline(comparison: Comparison) -> str:
     if not arms:
         return "There is no finished run to report on."
     compared = [arm for arm in arms if arm.ratio is not None]
-    # A control shows what an arm is worth; the question is about the arms.
+    # The headline is about arms, not controls; a control only serves as a comparison.
     compared = [arm for arm in compared if arm.role != "control"] or compared
     if compared:
         best = min(compared, key=_rank)
-        return f"{best.short}{_standing(best, compared)} {_claim(best)} ({_evidence(best)})."
+        text = f"{_rank_text(best, compared)} {_verdict_text(best)} ({_interval_text(best)})"
+        return f"{best.short}{text}."
     judged = [arm for arm in arms if arm.samples_to_target is not None]
     if judged:
         [arm] = judged[:1]
@@ -163,7 +164,7 @@ def headline(comparison: Comparison) -> str:
 
 
 def _best_of(comparison: Comparison, criterion: Criterion) -> str:
-    """Which of the arms that are judged by a metric has the best value."""
+    """A clause that names the arm with the best value of a metric."""
     arms = [arm for arm in comparison.arms if arm.criterion == criterion]
     value = criterion.best(arm.median_best_value for arm in arms)
     if value is None:
@@ -185,21 +186,21 @@ def _rank(arm: ArmSummary) -> tuple[float, float]:
     return (math.inf if math.isnan(value) else value), arm.samples_to_target.median
 
 
-def _standing(best: ArmSummary, compared: Sequence[ArmSummary]) -> str:
+def _rank_text(best: ArmSummary, compared: Sequence[ArmSummary]) -> str:
     control = "a control and " if best.role == "control" else ""
     if len(compared) > 1:
         return f", {control}the best of {len(compared)} arms,"
     return ", a control," if control else ""
 
 
-def _claim(arm: ArmSummary) -> str:
-    """The verdict as what follows the arm's name."""
+def _verdict_text(arm: ArmSummary) -> str:
+    """The verdict as a predicate that follows the name of the arm."""
     says = (arm.verdict or "").rstrip(".")
     states = ("as fast", "faster", "slower", "not told")
     return f"is {says}" if says.startswith(states) else says
 
 
-def _evidence(arm: ArmSummary) -> str:
+def _interval_text(arm: ArmSummary) -> str:
     estimate = arm.ratio
     assert estimate is not None
     parts = [_target(arm)]
@@ -251,7 +252,7 @@ def intervals_table(comparison: Comparison) -> Table:
 
 
 def left_out_table(comparison: Comparison) -> Table:
-    """What the report does not show, and why."""
+    """The runs that the report does not show, with reasons."""
     rows = [[each.directory, each.reason] for each in comparison.left_out]
     return Table("Left out", ("directory", "reason"), rows)
 
@@ -272,7 +273,7 @@ def tuning_table(tuning: TuningRecord, criterion: Criterion) -> Table:
 
 
 def tuning_note(tuning: TuningRecord) -> str:
-    """What there is to say of a tuning: its best rate, and whether that lies at the grid's edge."""
+    """One sentence about a tuning: its best rate, and whether it is at the edge of the grid."""
     best = f"{tuning.best:.4g}"
     text = f"{tuning.name}: best learning rate {best}"
     if tuning.gpus is not None:
@@ -294,13 +295,13 @@ def range_test_table(test: FoundRangeTest) -> Table:
 
 
 def plan_table(study: FoundStudy) -> Table:
-    """What a study settled beforehand."""
+    """The registered plan of a study."""
     rows = [[name, value] for name, value in _registered(study.record.registered).items()]
     return Table(f"{study.record.name}: as registered", ("what", "as registered"), rows)
 
 
 def _registered(registered: Registered) -> dict[str, str]:
-    """What was registered, as lines: a name and a value."""
+    """The registered plan as lines: a name and a value."""
     data = msgspec.to_builtins(registered)
     lines: dict[str, str] = {}
     for key, value in data.items():
@@ -332,7 +333,7 @@ def _amended(amendment: Amendment) -> str:
 
 
 def plan_followed(study: FoundStudy, runs: Iterable[FoundRun]) -> list[str]:
-    """Whether what was registered was done: a sentence each."""
+    """Sentences on whether the registered plan was followed."""
     done = {(r.record.arm, r.record.seed) for r in runs if r.study is study}
     names = [arm.name for arm in study.record.arms]
     missing = {arm: [s for s in study.record.seeds if (arm, s) not in done] for arm in names}
@@ -394,7 +395,7 @@ def _flat(config: Mapping[Any, Any], prefix: str = "") -> dict[str, str]:
 
 
 def versions_table(comparison: Comparison) -> Table:
-    """What the runs ran with; several values where they did not all run with the same."""
+    """The settings of the runs; several values if the runs differ."""
     values: dict[str, dict[str, None]] = {}
     for arm in comparison.arms:
         for run in arm.runs:
@@ -405,7 +406,7 @@ def versions_table(comparison: Comparison) -> Table:
 
 
 def cost(comparison: Comparison, studies: Sequence[FoundStudy]) -> str:
-    """What the runs shown cost, and the whole of each study."""
+    """The cost of the shown runs, and of each whole study."""
     runs = [run.record for arm in comparison.arms for run in arm.runs]
     text = (
         f"{len(runs)} runs, {sum(run.samples_seen for run in runs):,} samples, "
@@ -436,7 +437,7 @@ def times(value: float) -> str:
 
 
 def samples(value: float) -> str:
-    """A number of samples, or that there is none."""
+    """A number of samples, or "censored"."""
     return f"{value:,.0f}" if math.isfinite(value) else "censored"
 
 

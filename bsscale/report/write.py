@@ -12,7 +12,7 @@ import msgspec
 
 from bsscale.errors import RecordsError
 from bsscale.files.replace import write_json
-from bsscale.records.directories import unwritable
+from bsscale.records.directories import unwritable_error
 from bsscale.report import figures as drawing
 from bsscale.report import tables
 from bsscale.report.charts import figures
@@ -37,7 +37,7 @@ class Report:
     Attributes
     ----------
     verdict
-        What it says, in a sentence.
+        Its result, in a sentence.
     table
         Its arms side by side, for a terminal.
     comparison
@@ -84,7 +84,7 @@ def write_report(paths: Sequence[Path], out: Path, baseline: str | None = None) 
         (out / "figures").mkdir(parents=True, exist_ok=True)
         files = _write(contents, found, comparison, out)
     except OSError as error:
-        raise unwritable(out, error) from error
+        raise unwritable_error(out, error) from error
     return Report(contents.verdict, contents.arms.text(), comparison, tuple(files))
 
 

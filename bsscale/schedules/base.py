@@ -1,4 +1,4 @@
-"""What every schedule is."""
+"""The base class of all schedules."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bsscale.errors import ConfigError
 from bsscale.schedules.fields import check_fields
 
-__all__ = ["Schedule", "between"]
+__all__ = ["Schedule", "interpolate"]
 
 Step: TypeAlias = int | np.integer[Any]
 Steps: TypeAlias = NDArray[np.integer[Any]]
@@ -22,7 +22,7 @@ Values: TypeAlias = NDArray[np.float64]
 
 
 class Schedule(ABC):
-    """What every schedule is: a learning rate, and perhaps a momentum, for every step >= 0.
+    """A schedule: a learning rate, and optionally a momentum, for every step >= 0.
 
     Subclasses write the formula for one step, `lr_at` (and `momentum_at`); `lr` and `momentum`
     apply it to a step or to an array of steps. An array is a plain loop over the same scalar
@@ -41,12 +41,12 @@ class Schedule(ABC):
         """Learning rate of update `step`, a Python int >= 0."""
 
     def momentum_at(self, step: int) -> float | None:
-        """Momentum of update `step`; None, at every step or at none, to leave momentum alone."""
+        """Momentum of update `step`, or None at every step if the schedule does not set it."""
         return None
 
     @property
     def length(self) -> int:
-        """Updates that the shape takes, a tail that may be cut anywhere left out; 0 for none."""
+        """Updates until the shape is complete, without an endless tail; 0 if it has no length."""
         return 0
 
     @property
@@ -59,13 +59,14 @@ class Schedule(ABC):
         return ()
 
     def notes(self) -> tuple[str, ...]:
-        """What a user should know before training with it: valid, but perhaps not meant."""
+        """Notes on valid settings that may be a mistake."""
         return ()
 
     def check(self, steps: int) -> None:
         """Raise ConfigError if a training of `steps` updates would meet a value that cannot train.
 
-        A schedule never knows how long it will be trained with, so who does asks beforehand.
+        A schedule does not know the number of updates of a training, so the caller, which does,
+        calls this before training.
         """
         for step in (0, steps - 1):
             lr = self.lr_at(step)
@@ -110,14 +111,14 @@ class Schedule(ABC):
     def momentum(self, step: Step | Steps) -> float | Values | None:
         """Momentum that update `step` uses: SGD's momentum, or Adam's beta1.
 
-        Takes and raises what `lr` does. Returns None where the schedule leaves momentum alone.
+        Takes and raises what `lr` does. Returns None if the schedule does not set momentum.
         """
         if isinstance(step, np.ndarray):
             return None if self.momentum_at(0) is None else _map(self.momentum_at, step)
         return self.momentum_at(_checked(step))
 
 
-def between(start: float, end: float, height: float) -> float:
+def interpolate(start: float, end: float, height: float) -> float:
     """The point between two values at a height in [0, 1]: `start` at 0, `end` at 1."""
     # This form is monotone in `height` even after rounding; start + (end - start) is not always
     # `end`, and the peak should be the number that was configured.

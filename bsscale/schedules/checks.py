@@ -1,4 +1,4 @@
-"""Checks of names and choices, for whatever is given by name."""
+"""Checks of names, choices and import paths."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def imported(option: str, path: str, example: str) -> Callable[..., Any]:
     Raises
     ------
     ConfigError
-        If there is none, or if it cannot be called.
+        If it does not exist, or if it cannot be called.
     """
     if not path or path == "???":
         raise ConfigError(f"{option} is not given", f"give an import path: {option}={example}")
     try:
         found = pkgutil.resolve_name(path)
-    except Exception as error:  # (a module of the user's own may raise anything)
+    except Exception as error:  # (a user's module may raise any error)
         text = " ".join(str(error).split())
         raise ConfigError(
             f"cannot import {option}={path}: {type(error).__name__}: {text}",
@@ -58,7 +58,7 @@ def imported(option: str, path: str, example: str) -> Callable[..., Any]:
 
 
 def parameters_of(target: Callable[..., Any]) -> tuple[str, ...]:
-    """Names of the parameters of a class or function; empty where they cannot be told."""
+    """Names of the parameters of a class or function; empty if they are unknown."""
     try:
         return tuple(inspect.signature(target).parameters)
     except (TypeError, ValueError):
@@ -66,7 +66,7 @@ def parameters_of(target: Callable[..., Any]) -> tuple[str, ...]:
 
 
 def joined(group: str, options: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a target, given below ``options`` or beside it; raises for one given twice."""
+    """All options of a target, below ``options`` or beside it; raises if one is given twice."""
     for key in own:
         if key in options:
             raise ConfigError(

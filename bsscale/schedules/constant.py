@@ -11,7 +11,7 @@ __all__ = ["Constant"]
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    r"""The same learning rate at every step; momentum is left alone.
+    r"""The same learning rate at every step; momentum is not set.
 
     .. math:: \eta_t = \eta
 

@@ -4,15 +4,15 @@ import math
 from dataclasses import dataclass
 from typing import Annotated
 
-from bsscale.schedules.base import Schedule, between
-from bsscale.schedules.fields import LearningRate, NotAbove, PeakRate, Whole
+from bsscale.schedules.base import Schedule, interpolate
+from bsscale.schedules.fields import AtMost, Integer, LearningRate, PeakRate
 
 __all__ = ["Cosine"]
 
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    r"""Half a cosine from the peak to a final rate, then constant; momentum is left alone.
+    r"""Half a cosine from the peak to a final rate, then constant; momentum is not set.
 
     .. math::
         \eta_t = \eta_{final} + \frac{\eta_{peak} - \eta_{final}}{2}
@@ -41,8 +41,8 @@ class Cosine(Schedule):
     """
 
     peak_lr: PeakRate
-    decay_steps: Annotated[int, Whole(1, "give at least 1 step")]
-    final_lr: Annotated[LearningRate, NotAbove("peak_lr", "the rate decays to the final one")] = 0.0
+    decay_steps: Annotated[int, Integer(1, "give at least 1 step")]
+    final_lr: Annotated[LearningRate, AtMost("peak_lr", "the rate decays to the final one")] = 0.0
 
     @property
     def length(self) -> int:
@@ -59,4 +59,4 @@ class Cosine(Schedule):
     def lr_at(self, step: int) -> float:
         """Learning rate of update `step`: on the cosine, then the final one."""
         turn = math.cos(math.pi * min(step / self.decay_steps, 1.0))
-        return between(self.final_lr, self.peak_lr, (1.0 + turn) / 2.0)
+        return interpolate(self.final_lr, self.peak_lr, (1.0 + turn) / 2.0)

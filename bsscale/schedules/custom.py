@@ -17,14 +17,14 @@ from bsscale.schedules.base import Schedule
 
 __all__ = ["Custom"]
 
-# Steps of which the values are asked for a second time, evenly over the training.
-ASKED_AGAIN = 10_000
-_PURE = "a schedule's value follows from the step alone: the same step in, the same number out"
+# Steps whose values are computed a second time, evenly spaced over the training.
+REPEATED_STEPS = 10_000
+_PURE = "a schedule's value depends on the step alone: the same step must give the same number"
 
 
 @dataclass(frozen=True)
 class Custom(Schedule):
-    """What an object of a class of the user's own says, as a schedule.
+    """A schedule that calls an object of a class of the user's own.
 
     Parameters
     ----------
@@ -32,15 +32,15 @@ class Custom(Schedule):
         Import path of a class, or of a function that returns an object, with ``lr(step)``: the
         learning rate of update `step`, a Python int from 0. It may have ``momentum(step)``,
         ``length`` (steps that the shape takes), ``phases()`` (name and first step of each),
-        ``notes()`` (sentences for the plan) and ``check(steps)``, which raises for a training that
-        is too long or too short.
+        ``notes()`` (sentences for the plan) and ``check(steps)``, which raises an error for a
+        training that is too long or too short.
     arguments
         Its keyword arguments.
 
     Raises
     ------
     ConfigError
-        If there is no such class, if it cannot be made, or if its object is no schedule.
+        If there is no such class, if calling it fails, or if the object is not a schedule.
     """
 
     target: str
@@ -50,7 +50,7 @@ class Custom(Schedule):
         _ = self._object, self.length, self.phases(), self.notes()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Custom, (self.target, self.arguments)  # (another process makes its own object)
+        return Custom, (self.target, self.arguments)  # (another process creates its own object)
 
     @cached_property
     def _object(self) -> Any:
@@ -63,7 +63,7 @@ class Custom(Schedule):
         except Exception as error:
             known = ", ".join(checks.parameters_of(target))
             raise ConfigError(
-                f"{self._name} called with ({given}) failed with {_said(error)}",
+                f"{self._name} called with ({given}) failed with {_described(error)}",
                 f"its options are: {known}" if known else "change the options below schedule.",
             ) from error
         if not callable(getattr(made, "lr", None)):
@@ -78,7 +78,7 @@ class Custom(Schedule):
         return f"schedule._target_={self.target}"
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of update `step`; raises ConfigError for what is none."""
+        """Learning rate of update `step`; raises ConfigError for an invalid one."""
         lr = self._number("lr", step, self._call("lr", step))
         if not 0 <= lr < math.inf:
             raise ConfigError(
@@ -104,7 +104,7 @@ class Custom(Schedule):
 
     @cached_property
     def length(self) -> int:
-        """Updates that the shape takes, as the object says."""
+        """The object's ``length``: the number of updates of its shape."""
         length = getattr(self._object, "length", 0)
         if not isinstance(length, int) or isinstance(length, bool) or length < 0:
             raise ConfigError(
@@ -114,9 +114,11 @@ class Custom(Schedule):
         return length
 
     def phases(self) -> tuple[tuple[str, int], ...]:
-        """The object's own."""
+        """The object's phases; none if it has no such method."""
         try:
-            phases = tuple((str(name), operator.index(step)) for name, step in self._some("phases"))
+            phases = tuple(
+                (str(name), operator.index(step)) for name, step in self._listed("phases")
+            )
         except (TypeError, ValueError) as error:
             raise ConfigError(
                 f"phases() of {self._name} are not pairs: {error}",
@@ -125,11 +127,11 @@ class Custom(Schedule):
         return phases
 
     def notes(self) -> tuple[str, ...]:
-        """The object's own."""
-        return tuple(str(note) for note in self._some("notes"))
+        """The object's notes; none if it has no such method."""
+        return tuple(str(note) for note in self._listed("notes"))
 
     def check(self, steps: int) -> None:
-        """Ask for every value of a training of `steps` updates, and for many of them again."""
+        """Check every value of a training of `steps` updates, and compute many of them twice."""
         if hasattr(self._object, "check"):
             self._call("check", steps, remedy="change its options, or the budget")
         every = np.arange(steps)
@@ -142,7 +144,7 @@ class Custom(Schedule):
                 "let momentum(step) return a number at every step, or None at every step",
             )
         rates = self.lr(every)
-        again = np.unique(np.linspace(0, steps - 1, min(steps, ASKED_AGAIN)).astype(int))
+        again = np.unique(np.linspace(0, steps - 1, min(steps, REPEATED_STEPS)).astype(int))
         for step in again[::-1].tolist():
             for what, first, second in (
                 ("lr", rates[step], self.lr_at(step)),
@@ -155,7 +157,7 @@ class Custom(Schedule):
                         _PURE,
                     )
 
-    def _some(self, method: str) -> Iterable[Any]:
+    def _listed(self, method: str) -> Iterable[Any]:
         found = self._call(method) if hasattr(self._object, method) else ()
         if not isinstance(found, list | tuple):
             raise ConfigError(
@@ -164,7 +166,7 @@ class Custom(Schedule):
         return found
 
     def _number(self, method: str, step: int, value: Any) -> float:
-        """What a method gave for a step, if it is a number; NumPy's are as good."""
+        """The value that a method returned for a step, if it is a number of Python or NumPy."""
         kind = np.asarray(value).dtype.kind
         if np.ndim(value) != 0 or kind not in "fiu":
             raise ConfigError(
@@ -182,12 +184,12 @@ class Custom(Schedule):
         except Exception as error:
             text = ", ".join(map(str, arguments))
             raise ConfigError(
-                f"{method}({text}) of {self._name} failed with {_said(error)}",
+                f"{method}({text}) of {self._name} failed with {_described(error)}",
                 remedy,
             ) from error
 
 
-def _said(error: Exception) -> str:
+def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 

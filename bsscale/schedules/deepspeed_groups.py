@@ -1,4 +1,4 @@
-"""Lists in a DeepSpeed scheduler: a number for each parameter group."""
+"""Lists in the parameters of a DeepSpeed scheduler: one number for each parameter group."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _RATES = {
     "WarmupCosineLR": (),
 }
 _MOMENTA = {"OneCycle": ("cycle_min_mom", "cycle_max_mom")}
-# What a rate is for all groups where it is not given; of the others any number will do.
+# The default of a rate; for the other rates, any number has the same effect.
 _LEFT_OUT = {"warmup_min_lr": 0.0}
 
 
 def as_lists(name: str, params: Mapping[str, Any], ratios: Sequence[float]) -> dict[str, Any]:
-    """The rates among the parameters of a scheduler as lists, one number for each parameter group.
+    """The rates of a scheduler as lists, with one number for each parameter group.
 
     Parameters
     ----------
@@ -86,17 +86,17 @@ def without_lists(name: str, params: Mapping[str, Any]) -> tuple[dict[str, Any],
     for key in momenta:
         if len(set(lists.get(key, [0]))) > 1:
             raise ConfigError(
-                f"{key}={lists[key]} gives the parameter groups other momenta",
+                f"{key}={lists[key]} gives the parameter groups different momenta",
                 "give one number: a schedule has one momentum for all groups",
             )
     groups = next(iter(lengths.values()))
-    of_groups = [lists.get(key, [_alone(key, params)] * groups) for key in rates]
+    of_groups = [lists.get(key, [_common_rate(key, params)] * groups) for key in rates]
     ratios = _ratios(of_groups)
     if ratios is None:
         listing = " and ".join(f"{key}={value}" for key, value in lists.items())
         raise ConfigError(
-            f"the lists of {name} are not proportional ({listing}), so that its parameter groups "
-            "have no schedule in common",
+            f"the lists of {name} are not proportional ({listing}), so its parameter groups have "
+            "no common schedule",
             "give every rate as a list in which each group has the same ratio to the first one",
         )
     first = {key: value[0] for key, value in lists.items()}
@@ -104,7 +104,7 @@ def without_lists(name: str, params: Mapping[str, Any]) -> tuple[dict[str, Any],
 
 
 def _ratios(of_groups: Sequence[Sequence[float]]) -> tuple[float, ...] | None:
-    """What each group's numbers are relative to the first one's; None if they are no multiples."""
+    """The ratio of each group's numbers to those of the first group; None if there is none."""
     groups = len(of_groups[0])
     basis = next((numbers for numbers in of_groups if numbers[0] != 0), [1.0] * groups)
     ratios = tuple(number / basis[0] for number in basis)
@@ -116,8 +116,8 @@ def _ratios(of_groups: Sequence[Sequence[float]]) -> tuple[float, ...] | None:
     return ratios if proportional else None
 
 
-def _alone(key: str, params: Mapping[str, Any]) -> float:
-    """A rate that is one number for all groups."""
+def _common_rate(key: str, params: Mapping[str, Any]) -> float:
+    """A rate that is one number, which all groups share."""
     value = params.get(key, _LEFT_OUT.get(key))
     return value if _is_number(value) else 1.0
 

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
 
-from bsscale.schedules.base import Schedule, between
+from bsscale.schedules.base import Schedule, interpolate
 from bsscale.schedules.cosine import Cosine
-from bsscale.schedules.fields import LearningRate, NotAbove, Number, OneOf, PeakRate, Whole
+from bsscale.schedules.fields import AtMost, Choice, Integer, LearningRate, Number, PeakRate
 from bsscale.schedules.joined import Joined, Piece, Reversed
 from bsscale.schedules.linear import Linear
 
 __all__ = ["WarmupCosineLR", "WarmupDecayLR", "WarmupLR"]
 
-Start = Annotated[LearningRate, NotAbove("warmup_max_lr", "a warmup goes up")]
+Start = Annotated[LearningRate, AtMost("warmup_max_lr", "a warmup goes up")]
 Ratio = Annotated[
     float,
     Number(lambda ratio: ratio >= 0, "below 0", "give a ratio from 0 to 1"),
@@ -36,17 +36,18 @@ class _Logarithm(Schedule):
     def lr_at(self, step: int) -> float:
         if step >= self.steps:
             return self.end_lr
-        # DeepSpeed's operations, kept within the bound that they can leave by rounding.
+        # The same operations as DeepSpeed, clipped, because rounding can move the result above the
+        # peak.
         height = min(1.0, 1.0 / math.log(self.steps) * math.log(step + 1))
-        return between(self.start_lr, self.end_lr, height)
+        return interpolate(self.start_lr, self.end_lr, height)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Warmup(Joined):
-    """What the three have in common: a warmup, and every value one update late."""
+    """The common part of all three: a warmup, with every value one update late."""
 
-    warmup_num_steps: Annotated[int, Whole(0, "give 0 steps or more")] = 1000
-    warmup_type: Annotated[str, OneOf("log", "linear")] = "log"
+    warmup_num_steps: Annotated[int, Integer(0, "give 0 steps or more")] = 1000
+    warmup_type: Annotated[str, Choice("log", "linear")] = "log"
 
     @property
     def _steps(self) -> int:
@@ -68,9 +69,9 @@ class _Warmup(Joined):
 
 @dataclass(frozen=True, kw_only=True)
 class _WarmupAndDecay(_Warmup):
-    """What two of them have in common: a decay that ends with the training."""
+    """The common part of two of them: a decay that ends with the training."""
 
-    total_num_steps: Annotated[int, Whole(1, "give the steps of the whole training")]
+    total_num_steps: Annotated[int, Integer(1, "give the steps of the whole training")]
 
     @property
     def _decay_steps(self) -> int:
@@ -88,7 +89,7 @@ class _WarmupAndDecay(_Warmup):
 
 @dataclass(frozen=True, kw_only=True)
 class WarmupLR(_Warmup):
-    r"""DeepSpeed's WarmupLR: up to the maximum, then constant; momentum is left alone.
+    r"""DeepSpeed's WarmupLR: up to the maximum, then constant; momentum is not set.
 
     .. math:: \eta_0 = \eta_{min} \qquad
               \eta_t = \eta_{min} + (\eta_{max} - \eta_{min}) \, \gamma(t - 1)
@@ -163,7 +164,7 @@ class WarmupDecayLR(_WarmupAndDecay):
 
 @dataclass(frozen=True, kw_only=True)
 class WarmupCosineLR(_WarmupAndDecay):
-    r"""DeepSpeed's WarmupCosineLR: a warmup, then half a cosine; momentum is left alone.
+    r"""DeepSpeed's WarmupCosineLR: a warmup, then half a cosine; momentum is not set.
 
     .. math:: \eta_0 = 0 \qquad \eta_t = \eta \, \rho(t - 1)
 
@@ -209,5 +210,5 @@ class WarmupCosineLR(_WarmupAndDecay):
         return (self._rise(self.warmup_min_ratio, 1.0), Piece("decay", cosine, steps, first=1))
 
     def lr_at(self, step: int) -> float:
-        """Learning rate of update `step`; that of the first is 0, whatever warmup_min_ratio is."""
+        """Learning rate of update `step`; the first is always 0, for any warmup_min_ratio."""
         return self.base_lr * super().lr_at(step) if step else 0.0

@@ -1,4 +1,4 @@
-"""What the fields of a schedule may hold, declared where the fields are.
+"""Rules for the values of a schedule's fields, declared with the fields.
 
 A field names its rules in its annotation; `check_fields` applies them when a schedule is made::
 
@@ -25,15 +25,15 @@ from bsscale.errors import ConfigError
 from bsscale.schedules import checks
 
 __all__ = [
+    "AtMost",
+    "Choice",
     "Flag",
+    "Integer",
     "LearningRate",
     "Momentum",
-    "NotAbove",
     "Number",
-    "OneOf",
     "PeakRate",
     "Rule",
-    "Whole",
     "check_fields",
 ]
 
@@ -59,7 +59,7 @@ def check_fields(schedule: Any) -> None:
         if isinstance(rule, Rule) and not (value is None and field.default is None):
             object.__setattr__(schedule, field.name, rule(field.name, value))
     for field, rule in declared:
-        if isinstance(rule, NotAbove):
+        if isinstance(rule, AtMost):
             low, high = getattr(schedule, field.name), getattr(schedule, rule.other)
             if low > high:
                 raise ConfigError(
@@ -69,7 +69,7 @@ def check_fields(schedule: Any) -> None:
 
 
 def _rules(annotation: Any) -> Iterator[Any]:
-    """What an annotation declares, the inner ones of ``Momentum | None`` included."""
+    """The rules in an annotation, including the inner ones of ``Momentum | None``."""
     if get_origin(annotation) is Annotated:
         yield from _rules(get_args(annotation)[0])
         yield from annotation.__metadata__
@@ -79,7 +79,7 @@ def _rules(annotation: Any) -> Iterator[Any]:
 
 
 class Rule(ABC):
-    """What the value of one field must be."""
+    """A rule for the value of one field."""
 
     @abstractmethod
     def __call__(self, name: str, value: Any) -> Any:
@@ -88,7 +88,7 @@ class Rule(ABC):
 
 @dataclass(frozen=True)
 class Number(Rule):
-    """A finite number for which `holds` is true; of another one `fact` says what is wrong.
+    """A finite number for which `holds` is true; otherwise the error is `fact`.
 
     It is kept as a plain float: a NumPy scalar would make every call slower.
     """
@@ -114,7 +114,7 @@ class Number(Rule):
 
 
 @dataclass(frozen=True)
-class Whole(Rule):
+class Integer(Rule):
     """An integer of at least `least`, kept as a plain int."""
 
     least: int
@@ -136,7 +136,7 @@ class Whole(Rule):
         return count
 
 
-class TrueOrFalse(Rule):
+class Boolean(Rule):
     """A plain bool."""
 
     def __call__(self, name: str, value: Any) -> bool:
@@ -145,7 +145,7 @@ class TrueOrFalse(Rule):
         return value
 
 
-class OneOf(Rule):
+class Choice(Rule):
     """One of several words."""
 
     def __init__(self, *choices: str) -> None:
@@ -157,14 +157,14 @@ class OneOf(Rule):
 
 
 @dataclass(frozen=True)
-class NotAbove:
-    """What the value of one field must be beside that of another: not above it, and why."""
+class AtMost:
+    """The rule that a field's value is not above that of another field, with the reason."""
 
     other: str
     why: str
 
 
-Flag = Annotated[bool, TrueOrFalse()]
+Flag = Annotated[bool, Boolean()]
 LearningRate = Annotated[
     float, Number(lambda lr: lr >= 0, "below 0", "give a learning rate of 0 or more")
 ]

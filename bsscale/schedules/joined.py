@@ -12,9 +12,10 @@ __all__ = ["Joined", "Piece", "Reversed"]
 
 
 class Piece(NamedTuple):
-    """A phase of a shape: its name, its schedule, its steps, and the step of it that is the first.
+    """A phase of a shape: its name, its schedule, its number of steps, and its first step.
 
-    One of 0 steps is left out, unless it is the last, which goes on without end.
+    The first step is a step of the piece's own schedule. A piece of 0 steps is left out, unless it
+    is the last piece, which has no end.
     """
 
     name: str
@@ -26,7 +27,7 @@ class Piece(NamedTuple):
 class Joined(Schedule):
     """A shape made of pieces, one after the other, each of which sees its own steps.
 
-    Subclasses say which, best in a `functools.cached_property`.
+    Subclasses define `pieces`, preferably as a `functools.cached_property`.
     """
 
     @property
@@ -74,8 +75,7 @@ class Joined(Schedule):
 class Reversed(Schedule):
     """A shape backwards: from its end, where its `length` is, to its beginning, which it holds.
 
-    A line that falls is a line that rises, reversed: at equal heights both have the same values to
-    the last bit.
+    A falling line is a reversed rising line, so both have exactly the same values at equal heights.
     """
 
     schedule: Schedule

@@ -5,8 +5,8 @@ from functools import cached_property
 from typing import Annotated
 
 from bsscale.errors import ConfigError
-from bsscale.schedules.base import Schedule, between
-from bsscale.schedules.fields import LearningRate, Momentum, NotAbove, PeakRate, Whole
+from bsscale.schedules.base import Schedule, interpolate
+from bsscale.schedules.fields import AtMost, Integer, LearningRate, Momentum, PeakRate
 from bsscale.schedules.joined import Joined, Piece
 
 __all__ = ["Linear", "LinearWarmup"]
@@ -28,7 +28,7 @@ class Linear(Schedule):
     steps
         n, the steps of the line, >= 1.
     start_momentum, end_momentum
-        Momentum at the same steps, in [0, 1); None, both of them, leaves momentum alone.
+        Momentum at the same steps, in [0, 1); None for both: the momentum is not set.
 
     Raises
     ------
@@ -43,7 +43,7 @@ class Linear(Schedule):
 
     start_lr: LearningRate
     end_lr: LearningRate
-    steps: Annotated[int, Whole(1, "give the line at least 1 step")]
+    steps: Annotated[int, Integer(1, "give the line at least 1 step")]
     start_momentum: Momentum | None = None
     end_momentum: Momentum | None = None
 
@@ -57,7 +57,7 @@ class Linear(Schedule):
         if (self.start_momentum is None) != (self.end_momentum is None):
             raise ConfigError(
                 f"start_momentum is {self.start_momentum} and end_momentum is {self.end_momentum}",
-                "give both, or neither to leave momentum alone",
+                "give both, or neither if the momentum shall not change",
             )
 
     @property
@@ -74,18 +74,18 @@ class Linear(Schedule):
 
     def lr_at(self, step: int) -> float:
         """Learning rate of update `step`: on the line, then at its end."""
-        return between(self.start_lr, self.end_lr, min(step / self.steps, 1.0))
+        return interpolate(self.start_lr, self.end_lr, min(step / self.steps, 1.0))
 
     def momentum_at(self, step: int) -> float | None:
-        """Momentum of update `step`: on its line, then at its end; None if left alone."""
+        """Momentum of update `step`: on the line, then constant; None if it is not set."""
         if self.start_momentum is None or self.end_momentum is None:
             return None
-        return between(self.start_momentum, self.end_momentum, min(step / self.steps, 1.0))
+        return interpolate(self.start_momentum, self.end_momentum, min(step / self.steps, 1.0))
 
 
 @dataclass(frozen=True)
 class LinearWarmup(Joined):
-    r"""Gradual warmup: in equal increments to the peak, then constant; momentum is left alone.
+    r"""Gradual warmup: in equal increments to the peak, then constant; momentum is not set.
 
     .. math:: \eta_t = \eta_{start} + (\eta_{peak} - \eta_{start}) \min(t / n, 1)
 
@@ -113,8 +113,8 @@ class LinearWarmup(Joined):
     """
 
     peak_lr: PeakRate
-    warmup_steps: Annotated[int, Whole(1, "give at least 1 step, or a constant schedule")]
-    start_lr: Annotated[LearningRate, NotAbove("peak_lr", "a warmup ends at its peak")] = 0.0
+    warmup_steps: Annotated[int, Integer(1, "give at least 1 step, or a constant schedule")]
+    start_lr: Annotated[LearningRate, AtMost("peak_lr", "a warmup ends at its peak")] = 0.0
 
     @cached_property
     def pieces(self) -> tuple[Piece, ...]:

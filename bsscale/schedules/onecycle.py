@@ -4,20 +4,20 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from bsscale.errors import ConfigError
-from bsscale.schedules.base import Schedule, between
+from bsscale.schedules.base import Schedule, interpolate
 from bsscale.schedules.fields import (
+    AtMost,
     Flag,
+    Integer,
     LearningRate,
     Momentum,
-    NotAbove,
     Number,
     PeakRate,
-    Whole,
 )
 
 __all__ = ["OneCycle"]
 
-Stairs = Annotated[int, Whole(0, "give 0 for a continuous half")]
+Stairs = Annotated[int, Integer(0, "give 0 for a continuous half")]
 DecayRate = Annotated[
     float,
     Number(
@@ -41,8 +41,8 @@ class OneCycle(Schedule):
             (a + b - t) / b & a < t \le a + b
         \end{cases}
 
-    and with :math:`n > 0` stairs in that half :math:`s_t \leftarrow \lfloor n s_t \rfloor / n`. In
-    the cycle the rate follows the height, and the momentum goes against it:
+    and with :math:`n > 0` stairs in that half :math:`s_t \leftarrow \lfloor n s_t \rfloor / n`.
+    Within the cycle, the rate rises and falls with the height, and the momentum does the opposite:
 
     .. math::
         \eta_t &= \eta_{min} + (\eta_{max} - \eta_{min}) s_t \\
@@ -68,11 +68,12 @@ class OneCycle(Schedule):
     cycle_second_stair_count
         Stairs of the falling half; None means as many as the first.
     decay_step_size
-        Steps over which the decay rates count; 0 means no decay: the rate holds at its minimum.
+        The decay rates are per this number of steps; 0 means no decay, and the rate stays at its
+        minimum.
     decay_lr_rate
         Decay of the learning rate, >= 0.
     cycle_momentum
-        False leaves momentum alone.
+        False: the momentum is not set.
     cycle_min_mom, cycle_max_mom
         Momentum at the peak, and at the start and end of the cycle; 0 <= min <= max < 1.
     decay_mom_rate
@@ -96,8 +97,8 @@ class OneCycle(Schedule):
     - a schedule is momentum only: Adam's beta2 is kept; DeepSpeed overwrites it with 0.99;
     - momentum is for any optimizer that has one; DeepSpeed cycles Adam's beta1, but not SGD's
       momentum;
-    - a negative stair count and a minimum above the maximum are rejected; DeepSpeed takes the first
-      for continuous, and turns the cycle upside down for the second.
+    - a negative stair count and a minimum above the maximum are rejected; DeepSpeed treats a
+      negative stair count as continuous, and inverts the cycle if the minimum is above the maximum.
 
     References
     ----------
@@ -109,21 +110,23 @@ class OneCycle(Schedule):
     """
 
     cycle_min_lr: Annotated[
-        LearningRate, NotAbove("cycle_max_lr", "the cycle starts and ends at the minimum")
+        LearningRate, AtMost("cycle_max_lr", "the cycle starts and ends at the minimum")
     ]
     cycle_max_lr: PeakRate
-    cycle_first_step_size: Annotated[int, Whole(1, "give the rising half at least 1 step")]
+    cycle_first_step_size: Annotated[int, Integer(1, "give the rising half at least 1 step")]
     cycle_second_step_size: (
-        Annotated[int, Whole(0, "give the steps of the falling half, or 0 for none")] | None
+        Annotated[int, Integer(0, "give the steps of the falling half, or 0 for none")] | None
     ) = None
     cycle_first_stair_count: Stairs = 0
     cycle_second_stair_count: Stairs | None = None
-    decay_step_size: Annotated[int, Whole(0, "give the steps of the decay, or 0 for no decay")] = 0
+    decay_step_size: Annotated[
+        int, Integer(0, "give the steps of the decay, or 0 for no decay")
+    ] = 0
     decay_lr_rate: DecayRate = 0.0
     cycle_momentum: Flag = True
     cycle_min_mom: Annotated[
         Momentum,
-        NotAbove("cycle_max_mom", "momentum is at its minimum where the learning rate peaks"),
+        AtMost("cycle_max_mom", "momentum is at its minimum where the learning rate peaks"),
     ] = 0.8
     cycle_max_mom: Momentum = 0.9
     decay_mom_rate: DecayRate = 0.0
@@ -195,7 +198,7 @@ class OneCycle(Schedule):
         notes = []
         if self.cycle_first_stair_count > a:
             notes.append(_lost_stairs("first", self.cycle_first_stair_count, "rising", a))
-        # An inherited count for a half that does not exist is nobody's mistake.
+        # Do not warn about a count that was inherited by a half of 0 steps.
         if self.second_stair_count > b and (b > 0 or self.cycle_second_stair_count is not None):
             notes.append(_lost_stairs("second", self.second_stair_count, "falling", b))
         if b == 0:
@@ -209,7 +212,7 @@ class OneCycle(Schedule):
         """Learning rate of update `step`: with the height, then the decay."""
         past = step - self.end_step
         if past <= 0:
-            return between(self.cycle_min_lr, self.cycle_max_lr, self._height(step))
+            return interpolate(self.cycle_min_lr, self.cycle_max_lr, self._height(step))
         return self.cycle_min_lr / self._decay(self.decay_lr_rate, past)
 
     def momentum_at(self, step: int) -> float | None:
@@ -218,7 +221,7 @@ class OneCycle(Schedule):
             return None
         past = step - self.end_step
         if past <= 0:
-            return between(self.cycle_max_mom, self.cycle_min_mom, self._height(step))
+            return interpolate(self.cycle_max_mom, self.cycle_min_mom, self._height(step))
         return self.cycle_max_mom / self._decay(self.decay_mom_rate, past)
 
     def _decay(self, rate: float, past: int) -> float:

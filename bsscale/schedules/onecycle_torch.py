@@ -7,13 +7,13 @@ from typing import Annotated
 from bsscale.errors import ConfigError
 from bsscale.schedules.base import Schedule
 from bsscale.schedules.fields import (
+    AtMost,
+    Choice,
     Flag,
+    Integer,
     Momentum,
-    NotAbove,
     Number,
-    OneOf,
     PeakRate,
-    Whole,
 )
 
 __all__ = ["OneCycleTorch"]
@@ -21,7 +21,7 @@ __all__ = ["OneCycleTorch"]
 
 @dataclass(frozen=True)
 class OneCycleTorch(Schedule):
-    r"""The 1-Cycle of torch.optim.lr_scheduler.OneCycleLR, its numbers at every step.
+    r"""The 1-Cycle of torch.optim.lr_scheduler.OneCycleLR, with the same numbers at every step.
 
     From :math:`\eta_0 = \text{max\_lr} / \text{div\_factor}` to max_lr, and on to
     :math:`\eta_0 / \text{final\_div\_factor}` (in three phases: back to :math:`\eta_0` first). With
@@ -48,7 +48,7 @@ class OneCycleTorch(Schedule):
     anneal_strategy
         "cos" or "linear".
     cycle_momentum
-        False leaves momentum alone.
+        False: the momentum is not set.
     base_momentum, max_momentum
         Momentum at the peak, and where the rate is low; 0 <= base <= max < 1.
     div_factor
@@ -71,7 +71,7 @@ class OneCycleTorch(Schedule):
     """
 
     max_lr: PeakRate
-    total_steps: Annotated[int, Whole(1, "give the cycle at least 1 step")]
+    total_steps: Annotated[int, Integer(1, "give the cycle at least 1 step")]
     pct_start: Annotated[
         float,
         Number(
@@ -80,10 +80,10 @@ class OneCycleTorch(Schedule):
             "give the fraction of the cycle in which the rate rises; 0.3 is common",
         ),
     ] = 0.3
-    anneal_strategy: Annotated[str, OneOf("cos", "linear")] = "cos"
+    anneal_strategy: Annotated[str, Choice("cos", "linear")] = "cos"
     cycle_momentum: Flag = True
     base_momentum: Annotated[
-        Momentum, NotAbove("max_momentum", "momentum is at its base where the learning rate peaks")
+        Momentum, AtMost("max_momentum", "momentum is at its base where the learning rate peaks")
     ] = 0.85
     max_momentum: Momentum = 0.95
     div_factor: Annotated[
@@ -172,7 +172,8 @@ class OneCycleTorch(Schedule):
             begin = end
         start, stop = turns[phase], turns[phase + 1]
         done = (step - begin) / (end - begin)
-        # The very operations of OneCycleLR, kept within the bounds that they can leave by rounding.
+        # The same operations as OneCycleLR, clipped, because rounding can move the result beyond
+        # the ends.
         if self.anneal_strategy == "cos":
             value = stop + (start - stop) / 2.0 * (math.cos(math.pi * done) + 1)
         else:

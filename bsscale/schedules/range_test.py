@@ -6,16 +6,16 @@ from typing import Annotated
 
 from bsscale.errors import ConfigError
 from bsscale.schedules.base import Schedule
-from bsscale.schedules.fields import Flag, Number, PeakRate, Whole
+from bsscale.schedules.fields import Flag, Integer, Number, PeakRate
 
 __all__ = ["ExponentialRangeTest", "RangeTest"]
 
-Steps = Annotated[int, Whole(1, "give at least 1 step")]
+Steps = Annotated[int, Integer(1, "give at least 1 step")]
 
 
 @dataclass(frozen=True)
 class RangeTest(Schedule):
-    r"""A rate that grows in a straight line without end; momentum is left alone.
+    r"""A rate that grows in a straight line without end; momentum is not set.
 
     .. math:: \eta_t = \eta_{min} (1 + r \, t / m)
 
@@ -68,7 +68,7 @@ class RangeTest(Schedule):
 
 @dataclass(frozen=True)
 class ExponentialRangeTest(Schedule):
-    r"""A rate that grows by the same factor at every step, then holds; momentum is left alone.
+    r"""A rate that grows by the same factor at every step, then holds; momentum is not set.
 
     .. math:: \eta_t = \eta_{min} \left(\eta_{max} / \eta_{min}\right)^{\min(t / n, 1)}
 
@@ -117,6 +117,7 @@ class ExponentialRangeTest(Schedule):
         height = step / self.steps
         if step == 0 or height >= 1.0:
             return self.min_lr if step == 0 else self.max_lr
-        # Logarithms, because max / min can overflow; their rounding must not leave the bounds.
+        # Logarithms, because max / min can overflow. Clip the result, because rounding can move it
+        # beyond the ends.
         exponent = math.log(self.min_lr) * (1.0 - height) + math.log(self.max_lr) * height
         return min(max(math.exp(exponent), self.min_lr), self.max_lr)

@@ -1,4 +1,4 @@
-"""How a learning rate moves with the batch.
+"""How a learning rate changes with the batch.
 
 Each rule takes the learning rate that was tuned at one batch, and the ratio of the new batch to
 that one, and returns the rate at the new batch. At a ratio of 1 every rule returns the rate
@@ -15,7 +15,7 @@ __all__ = ["linear", "sqrt", "unscaled"]
 
 
 def unscaled(base_lr: float, ratio: float) -> float:
-    """Keep the learning rate, whatever the batch: the control that every rule is compared with.
+    """Keep the learning rate at every batch: the control with which every rule is compared.
 
     Takes, returns and raises what `linear` does.
     """

@@ -1,7 +1,7 @@
-"""Scaling rules as values: what moves with the batch, for all parameters or for a group of them.
+"""Scaling rules: how hyperparameters change with the batch, for all parameters or for a group.
 
-A rule says how what was tuned at one batch moves when the batch is κ times as large (`ratio`). It
-is an immutable value, as a schedule is, and it combines with any schedule and any optimizer.
+A rule changes hyperparameters that were tuned at one batch to those for a batch κ times as large
+(`ratio`). It is an immutable value, as a schedule is. It combines with any schedule and optimizer.
 
 >>> sqrt = ScalingRule("sqrt", GroupRule(lr=0.5), embeddings=GroupRule())
 >>> sqrt.dense.lr_factor(16)
@@ -9,7 +9,7 @@ is an immutable value, as a schedule is, and it combines with any schedule and a
 >>> sqrt.lr_ratios(16)
 (1.0, 0.25)
 
-At κ = 1 every rule returns what it is given.
+At κ = 1 every rule returns its input.
 """
 
 import math
@@ -17,16 +17,16 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from bsscale.errors import ConfigError
-from bsscale.schedules.fields import Number, OneOf, check_fields
+from bsscale.schedules.fields import Choice, Number, check_fields
 
 __all__ = ["GroupRule", "ScalingRule", "power"]
 
 Exponent = Annotated[float, Number()]
-Decay = Annotated[str, OneOf("none", "complement", "power")]
+Decay = Annotated[str, Choice("none", "complement", "power")]
 
 
 def power(ratio: float, exponent: float) -> float:
-    """κ^p; exactly 1, √κ and κ where p is 0, 1/2 and 1."""
+    """κ^p; exactly 1, √κ and κ if p is 0, 1/2 and 1."""
     if exponent == 0.5:
         return math.sqrt(ratio)
     return float(ratio**exponent)
@@ -34,18 +34,17 @@ def power(ratio: float, exponent: float) -> float:
 
 @dataclass(frozen=True)
 class GroupRule:
-    r"""How the hyperparameters of one parameter group move with the batch.
+    r"""How the hyperparameters of one parameter group change with the batch.
 
     Parameters
     ----------
     lr, eps, weight_decay
-        p, where the value moves as :math:`\kappa^p`: 0 keeps it, 1/2 is the square-root rule and 1
-        the linear one.
+        The exponent p of :math:`\kappa^p`, by which the value is multiplied: 0 keeps it, 1/2 is the
+        square-root rule and 1 the linear one.
     momentum, beta2
-        How a share moves that an update keeps of what it has averaged; `momentum` is SGD's momentum
-        or Adam's beta1. ``none`` keeps it; ``complement`` is
-        :math:`1 - \kappa (1 - \beta)`, the rule of the SDE that Adam follows [1]_; ``power`` is
-        :math:`\beta^\kappa`, which keeps the half-life in samples [2]_.
+        The rule of a decay β of an average; `momentum` is SGD's momentum or Adam's beta1. ``none``
+        keeps it; ``complement`` is :math:`1 - \kappa (1 - \beta)`, the rule of the SDE that Adam
+        follows [1]_; ``power`` is :math:`\beta^\kappa`, which keeps the half-life in samples [2]_.
 
     Raises
     ------
@@ -70,12 +69,12 @@ class GroupRule:
 
     @property
     def moved(self) -> tuple[str, ...]:
-        """The optimizer's options that it moves, by the names of the fields; the rate is none."""
+        """The fields whose options of the optimizer change; the learning rate is not among them."""
         moved = [key for key in ("momentum", "beta2") if getattr(self, key) != "none"]
         return (*moved, *(key for key in ("eps", "weight_decay") if getattr(self, key) != 0))
 
     def lr_factor(self, ratio: float) -> float:
-        """How many times as high the learning rate is at `ratio` times the batch."""
+        """The factor of the learning rate at `ratio` times the batch."""
         return power(ratio, self.lr)
 
     def option_at(self, key: str, value: float, ratio: float) -> float:
@@ -86,9 +85,9 @@ class GroupRule:
         key
             momentum, beta2, eps or weight_decay.
         value
-            What it is at the small batch.
+            Its value at the original batch.
         ratio
-            New batch divided by that batch.
+            New batch divided by the original batch.
 
         Raises
         ------
@@ -116,18 +115,19 @@ class GroupRule:
 
 @dataclass(frozen=True)
 class ScalingRule:
-    """What moves with the batch.
+    """How a run changes with the batch.
 
     Parameters
     ----------
     name
-        What it is called in records.
+        Its name in records.
     dense
         The rule of all parameters that are in no other group.
     embeddings
-        The rule of embedding tables; None where they have the same.
+        The rule of embedding tables; None if it is the same.
     warmup
-        p, where the length of a warm-up in samples moves as κ^p. 0 keeps it.
+        The exponent p of κ^p, by which the length of a warm-up in samples is multiplied; 0 keeps
+        it.
     """
 
     name: str = "none"

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from bsscale.errors import ConfigError
 from bsscale.schedules.base import Schedule
-from bsscale.schedules.fields import Whole
+from bsscale.schedules.fields import Integer
 from bsscale.schedules.joined import Joined, Piece
 
 __all__ = ["Sequence"]
@@ -21,7 +21,7 @@ class Sequence(Joined):
 
     .. math:: \eta_t = \eta^{(i)}_{t - T_i} \qquad T_i \le t < T_{i+1}
 
-    and the same for the momentum. The last part goes on without end.
+    and the same for the momentum. The last part has no end.
 
     >>> from bsscale.schedules import Linear
     >>> triangle = Sequence((Linear(0.1, 0.5, 4), Linear(0.5, 0.1, 4)), (4,))
@@ -46,7 +46,7 @@ class Sequence(Joined):
     lengths: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        # Tuples, so that the value can be hashed and nobody can append to it.
+        # Tuples, so that the value can be hashed and not be changed.
         object.__setattr__(self, "schedules", tuple(self.schedules))
         object.__setattr__(self, "lengths", tuple(self.lengths))
         for index, part in enumerate(self.schedules):
@@ -64,7 +64,7 @@ class Sequence(Joined):
                 f"the sequence has {len(self.schedules)} parts and {len(self.lengths)} lengths",
                 "give a length for every part but the last, which has no end",
             )
-        length = Whole(1, "give each part at least 1 step")
+        length = Integer(1, "give each part at least 1 step")
         lengths = [length(f"the length of part {i}", each) for i, each in enumerate(self.lengths)]
         object.__setattr__(self, "lengths", tuple(lengths))
         sets = [part.momentum_at(0) is not None for part in self.schedules]
@@ -73,7 +73,7 @@ class Sequence(Joined):
             raise ConfigError(
                 f"part {sets.index(True)} of the sequence ({names[sets.index(True)]}) sets the "
                 f"momentum, but part {sets.index(False)} ({names[sets.index(False)]}) does not",
-                "let all of them or none: cycle_momentum=false makes a cycle leave it alone",
+                "let all of them or none: with cycle_momentum=false, a cycle does not set it",
             )
 
     @cached_property
@@ -88,7 +88,7 @@ class Sequence(Joined):
     def phases(self) -> tuple[tuple[str, int], ...]:
         """The phases of every part that begin before the next part does."""
         phases: list[tuple[str, int]] = []
-        for piece, first, steps in self._lasting():
+        for piece, first, steps in self._parts_with_steps():
             own = piece.schedule.phases() or ((piece.name, 0),)
             phases += [(name, first + step) for name, step in own if step < steps]
         return tuple(phases)
@@ -105,11 +105,11 @@ class Sequence(Joined):
 
     def check(self, steps: int) -> None:
         """Check every part for as many updates as it gets."""
-        for piece, first, lasts in self._lasting():
+        for piece, first, lasts in self._parts_with_steps():
             if first < steps:
                 piece.schedule.check(int(min(lasts, steps - first)))
 
-    def _lasting(self) -> Iterator[tuple[Piece, int, float]]:
+    def _parts_with_steps(self) -> Iterator[tuple[Piece, int, float]]:
         """Each part with its first step and how many it lasts; the last has no end."""
         first = 0
         for piece, steps in zip(self.pieces, (*self.lengths, math.inf), strict=True):

@@ -34,7 +34,7 @@ def attach(
     peaks: Sequence[float] | None = None,
     ratios: Sequence[float] | None = None,
 ) -> ScheduleLR:
-    """Let a schedule set an optimizer's learning rate, and its momentum if it has one to set.
+    """Attach a schedule to an optimizer: it sets the learning rate, and the momentum if it has one.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ class ScheduleLR(LRScheduler):
         _set_momentum(self.optimizer, self.schedule.momentum(self.last_epoch))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule is, as plain numbers."""
+        """The state of the schedule, as plain numbers."""
         return {
             "last_epoch": self.last_epoch,
             "_step_count": self._step_count,
@@ -148,8 +148,8 @@ class ScheduleLR(LRScheduler):
                     "attach the schedule that the state was saved with",
                 )
         self._last_lr = list(rates)
-        # torch leaves them to the optimizer's state, which may not have been saved, or which
-        # attaching after it was loaded has overwritten.
+        # torch expects these values in the optimizer's state. That state may not have been saved,
+        # or attaching the schedule may have overwritten it.
         for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             _set_lr(group, lr)
         _set_momentum(self.optimizer, self.schedule.momentum(self.last_epoch))
@@ -199,7 +199,7 @@ def _set_momentum(optimizer: Optimizer, momentum: float | None) -> None:
 
 def _require_momentum(optimizer: Optimizer) -> None:
     for index, group in enumerate(optimizer.param_groups):
-        # The default as well: a cycle may pass through 0, and be resumed there.
+        # Check the default too: a cycle may have momentum 0 at the step where it is resumed.
         if "betas" in group or group.get("momentum") or optimizer.defaults.get("momentum"):
             continue
         has = "has momentum 0" if "momentum" in group else "has no momentum"
@@ -207,5 +207,5 @@ def _require_momentum(optimizer: Optimizer) -> None:
             f"the schedule sets the momentum, but {type(optimizer).__name__} {has} "
             f"(parameter group {index})",
             "take an optimizer with momentum, such as SGD(momentum=0.9) or Adam, or a schedule "
-            "that leaves it alone, such as OneCycle(cycle_momentum=False)",
+            "that does not set it, such as OneCycle(cycle_momentum=False)",
         )

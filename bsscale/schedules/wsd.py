@@ -6,19 +6,19 @@ from typing import Annotated
 
 from bsscale.errors import ConfigError
 from bsscale.schedules.constant import Constant
-from bsscale.schedules.fields import LearningRate, NotAbove, PeakRate, Whole
+from bsscale.schedules.fields import AtMost, Integer, LearningRate, PeakRate
 from bsscale.schedules.joined import Joined, Piece, Reversed
 from bsscale.schedules.linear import Linear
 
 __all__ = ["WSD"]
 
-Phase = Annotated[int, Whole(0, "give 0 to leave this phase out")]
-Edge = Annotated[LearningRate, NotAbove("peak_lr", "the peak is in the middle")]
+Phase = Annotated[int, Integer(0, "give 0 to leave this phase out")]
+Edge = Annotated[LearningRate, AtMost("peak_lr", "the peak is in the middle")]
 
 
 @dataclass(frozen=True)
 class WSD(Joined):
-    r"""Warmup, stable, decay: a trapezoid, then constant; momentum is left alone.
+    r"""Warmup, stable, decay: a trapezoid, then constant; momentum is not set.
 
     With :math:`w, s, d` the steps of the three phases,
 

@@ -1,4 +1,4 @@
-"""What can be said of several runs of one arm, some of which did not reach the target.
+"""Statistics of several runs of one arm, some of which did not reach the target.
 
 A run that did not reach it is censored: its samples-to-target is `math.inf`, larger than any other.
 It is never left out, because leaving out the slow runs makes an arm look fast.
@@ -7,7 +7,7 @@ It is never left out, because leaving out the slow runs makes an arm look fast.
 from __future__ import annotations
 
 from bsscale.stats.medians import Spread, censored_median, ratio, spread
-from bsscale.stats.planning import seeds_to_tell_apart
+from bsscale.stats.planning import required_seeds
 from bsscale.stats.ratios import FEWEST_SEEDS, RatioEstimate, paired_ratio
 from bsscale.stats.survival import KaplanMeier, kaplan_meier
 from bsscale.stats.verdicts import verdict
@@ -21,7 +21,7 @@ __all__ = [
     "kaplan_meier",
     "paired_ratio",
     "ratio",
-    "seeds_to_tell_apart",
+    "required_seeds",
     "spread",
     "verdict",
 ]

@@ -50,15 +50,15 @@ def spread(values: Iterable[float]) -> Spread:
 def censored_median(values: Iterable[float]) -> float:
     """Median over all runs, the censored ones included.
 
-    It is the number itself as long as more than half of the runs reached the target, however late
-    the others would have. `math.inf` otherwise: of an even number, both middle runs must have
-    reached it. Takes and raises what `spread` does.
+    It is finite if more than half of the runs reached the target, because the values of the other
+    runs do not matter. `math.inf` otherwise: of an even number, both middle runs must have reached
+    it. Takes and raises what `spread` does.
     """
     return statistics.median(checked(values))
 
 
 def ratio(value: float, reference: float) -> float:
-    """How many times the reference's samples it took: `value / reference`, both may be infinite.
+    """The ratio `value / reference` of two numbers of samples; both may be infinite.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How many seeds it takes to tell two arms apart."""
+"""The number of seeds that is needed to distinguish two arms."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from bsscale.stats.medians import censored_median, ratio
 from bsscale.stats.ratios import fewest_seeds, paired
 
-__all__ = ["seeds_to_tell_apart"]
+__all__ = ["required_seeds"]
 
 
-def seeds_to_tell_apart(
+def required_seeds(
     a: Mapping[int, float],
     b: Mapping[int, float],
     *,
@@ -23,7 +23,7 @@ def seeds_to_tell_apart(
     power: float = 0.8,
     most: int = 1000,
 ) -> int | None:
-    r"""Seeds in all that would tell two arms apart, if their ratio and spread are what was seen.
+    r"""Seeds that would distinguish two arms, if their true ratio and spread are the observed ones.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def seeds_to_tell_apart(
     power
         Chance with which it is to do so, within (0, 1).
     most
-        More seeds than this are not worth a number.
+        Above this number of seeds, the result is None.
 
     Returns
     -------

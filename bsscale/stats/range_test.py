@@ -1,4 +1,4 @@
-"""What a learning-rate range test says: where training diverges, and which rates to use.
+"""Readings of a learning-rate range test: where training diverges, and which rates to use.
 
 A range test trains while the learning rate grows, and its curve is read here. Nothing is trained
 in this module: it is arithmetic on the evaluations.
@@ -64,14 +64,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Chance:
-    """What a model that knows no feature reaches.
+    """The values of a model without any feature.
 
     Attributes
     ----------
     loss, loss_words
         The validation loss of the best constant prediction, and what that is, for messages.
     value
-        The value of the metric beyond which a model is told apart from chance; None: not known.
+        The value of the metric beyond which a model is better than chance; None: not known.
     criterion
         The metric.
     """
@@ -84,16 +84,16 @@ class Chance:
 
 @dataclass(frozen=True)
 class Edge:
-    """Where a curve diverges.
+    """The rate at which a curve diverges.
 
     Attributes
     ----------
     lr
-        The largest rate at which it had not; the last rate of the test if it never did.
+        The highest rate before the curve diverges; the last rate of the test if it never diverges.
     diverged
-        Whether it did within the test.
+        Whether the curve diverges within the test.
     reason
-        By which sign.
+        The sign of the divergence.
     """
 
     lr: float
@@ -122,19 +122,23 @@ def find_edge(curve: Curve, chance: Chance) -> Edge:
     finite = np.isfinite(curve.loss)
     if not finite.all():
         signs.append((int(np.argmin(finite)), "a non-finite loss"))
-    signs += _back(curve.loss < chance.loss, f"the loss back above {chance.loss_words}")
+    signs += _first_bad_evaluation(
+        curve.loss < chance.loss, f"the loss back above {chance.loss_words}"
+    )
     if chance.value is not None:
         sign, title = chance.criterion.sign, chance.criterion.title
-        signs += _back(sign * curve.values > sign * chance.value, f"the {title} back at chance")
-    signs += _rise(curve.loss[: signs[0][0] if not finite.all() else None])
+        signs += _first_bad_evaluation(
+            sign * curve.values > sign * chance.value, f"the {title} back at chance"
+        )
+    signs += _first_lasting_rise(curve.loss[: signs[0][0] if not finite.all() else None])
     if not signs:
         return Edge(float(curve.lr[-1]), False, "it did not diverge")
     index, reason = min(signs)
     return Edge(float(curve.lr[max(index - 1, 0)]), True, reason)
 
 
-def _back(good: npt.NDArray[np.bool_], reason: str) -> list[tuple[int, str]]:
-    """The first evaluation that is not good after one that was, if it lasts."""
+def _first_bad_evaluation(good: npt.NDArray[np.bool_], reason: str) -> list[tuple[int, str]]:
+    """The first evaluation that is bad after a good one, if the following ones stay bad."""
     if not good.any():
         return []
     first = int(np.argmax(good))
@@ -144,7 +148,7 @@ def _back(good: npt.NDArray[np.bool_], reason: str) -> list[tuple[int, str]]:
     return []
 
 
-def _rise(loss: Values) -> list[tuple[int, str]]:
+def _first_lasting_rise(loss: Values) -> list[tuple[int, str]]:
     """The first evaluation after the minimum from which the loss stays above it beyond noise."""
     if len(loss) < 2 * RISE_LASTS:
         return []
@@ -204,11 +208,12 @@ def estimates(curve: Curve, chance: Chance) -> Estimates:
     """Read one seed's curve in every way; the parameters are those of `find_edge`.
 
     fastai's readings (see `bsscale.stats.readings`) are taken of the validation losses up to the
-    edge, in running medians of five. Fewer than three of them are no curve: all readings follow
-    from the edge then.
+    edge, in running medians of five. With fewer than three losses, all readings are computed from
+    the edge.
     """
     edge = find_edge(curve, chance)
-    # A stair is read at its end: the readings ask how the loss changes with the rate.
+    # Use the last evaluation of each stair, because the readings need the loss as a function of the
+    # rate.
     ends = np.append(np.diff(curve.lr) > 0, True)
     usable = ends & (curve.lr <= edge.lr) & np.isfinite(curve.loss)
     lr, loss = curve.lr[usable], _smooth(curve.loss[usable])
@@ -246,7 +251,7 @@ class Suggestion:
     spread: Mapping[str, tuple[float, float, float]]
 
     def preset(self) -> dict[str, float | int]:
-        """What ``schedule.preset`` reads."""
+        """The content of a file for ``schedule.preset``."""
         return {
             "cycle_min_lr": self.cycle_min_lr,
             "cycle_max_lr": self.cycle_max_lr,
@@ -264,10 +269,11 @@ def suggest(
 ) -> Suggestion:
     """Suggest a 1-Cycle from the range tests of several seeds.
 
-    The peak moves the weights half as fast as the lowest rate at which any seed diverged: a cycle
-    that passes the edge may not come back, and a ramp passes a rate in a few updates that a cycle
-    holds for many. SGD with momentum m moves them by lr / (1 - m) in the long run, and the cycle
-    lowers m at its peak, which leaves room for a higher rate.
+    The peak moves the weights half as fast as the lowest rate at which any seed diverged. A
+    cycle with a peak above that edge may diverge and not recover. A range test spends only a few
+    updates at each rate, and a cycle many, so the edge of a cycle may be lower. SGD with momentum m
+    moves the weights by lr / (1 - m) in the long run. The cycle lowers m at its peak, so its peak
+    rate may be higher.
 
     Parameters
     ----------
@@ -312,5 +318,5 @@ def _spread(
 
 
 def _round(rate: float) -> float:
-    """Two significant digits: a range test knows no more."""
+    """Round to two significant digits, the precision of a range test."""
     return float(f"{rate:.2g}")

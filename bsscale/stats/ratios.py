@@ -29,7 +29,7 @@ FEWEST_SEEDS = 6
 
 @dataclass(frozen=True)
 class RatioEstimate:
-    """How many times the baseline's samples an arm needs.
+    """The ratio of an arm's samples to the baseline's.
 
     Attributes
     ----------
@@ -103,12 +103,12 @@ def paired_ratio(
     0.7 within a seed, none or 30% of the runs of one or both arms censored; 1,500 studies each).
     The plain percentile covered the truth as rarely as 91.9% of the time (6 seeds, one arm
     censored), the basic bootstrap on logs 72%, the sign and signed-rank intervals of single pairs'
-    ratios 83% and 53% where one arm was censored: they estimate another number. This one covered it
-    94.2% to 99.7%: too often rather than too rarely, most where seeds correlate or runs of both
-    arms are censored. BCa was not tried: its acceleration is a jackknife of medians, which does not
-    converge, and it has no value where runs are infinite. With 30% of the runs censored, most
-    intervals of up to 20 seeds have no upper end: that is what such runs say.
-    ``tests/benchmarks/simulate_statistics.py`` measures all this again.
+    ratios 83% and 53% where one arm was censored: they estimate another quantity. The chosen
+    interval covered the true ratio 94.2% to 99.7%: too often rather than too rarely, most where
+    seeds correlate or runs of both arms are censored. BCa was not tried: its acceleration is a
+    jackknife of medians, which does not converge, and it has no value where runs are infinite. With
+    30% of the runs censored, most intervals of up to 20 seeds have no upper end, because such runs
+    do not bound the ratio. ``tests/benchmarks/simulate_statistics.py`` measures all this again.
 
     References
     ----------
@@ -142,8 +142,8 @@ def paired_ratio(
 def fewest_seeds(confidence: float) -> int:
     """Pairs below which there is no interval: `FEWEST_SEEDS`, or more for more confidence.
 
-    The range of n runs misses the median that they are of with probability 2**(1 - n), all runs
-    being on one side of it, and no resampling leaves the range.
+    With probability 2**(1 - n), all n runs lie on one side of the true median, so their range
+    misses it. No resampling can leave that range.
 
     Raises
     ------
@@ -199,8 +199,8 @@ def _medians(samples: NDArray[Any]) -> Floats:
 def _ends(samples: Floats, place: int) -> tuple[float, float]:
     """The ratio that has `place` from below (itself included), and the one from above.
 
-    `samples` has shape (2, n). Where nothing is known of a ratio (both infinite, or both 0), it is
-    anything: 0 for the low end, infinite for the high one.
+    `samples` has shape (2, n). An undefined ratio (both infinite, or both 0) counts as 0 for the
+    low end and as infinite for the high end.
     """
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratios = samples[0] / samples[1]

@@ -26,9 +26,9 @@ class KaplanMeier:
     n, reached
         Runs, and how many of them reached the target.
     median, low, high
-        Samples by which half of the runs are there, and its interval; `math.inf` where the curve
-        or its band does not come down to one half, 0 where there are too few runs (at
-        95%, fewer than 6) for a low end.
+        Samples at which half of the runs have reached the target, with the interval; `math.inf`
+        where the curve or its band does not come down to one half, 0 where there are too few runs
+        (at 95%, fewer than 6) for a low end.
     confidence
         Of the interval.
     curve
@@ -122,7 +122,7 @@ def kaplan_meier(
     )
 
 
-# A share of one half comes out of the product a few roundings off.
+# Rounding can move a share of exactly one half.
 _HALF = 0.5 + 1e-9
 
 

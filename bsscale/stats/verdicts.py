@@ -1,4 +1,4 @@
-"""What an interval allows one to say of an arm, in words."""
+"""Verdicts: statements about an arm that its interval supports."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def verdict(estimate: RatioEstimate, diverged: int, runs: int, *, margin: float 
     if not margin >= 0:
         raise ValueError(f"margin is {margin}; it is >= 0")
     if diverged and 2 * diverged >= runs:
-        return f"diverges in {diverged} of {runs}{_the_rest(estimate, runs - diverged)}"
+        return f"diverges in {diverged} of {runs}{_remaining_runs(estimate, runs - diverged)}"
     words = [_compared(estimate, runs, margin)]
     if diverged:
         words.append(f"diverges in {diverged} of {runs}")
@@ -53,7 +53,7 @@ def verdict(estimate: RatioEstimate, diverged: int, runs: int, *, margin: float 
     return "; ".join(words)
 
 
-def _the_rest(estimate: RatioEstimate, rest: int) -> str:
+def _remaining_runs(estimate: RatioEstimate, rest: int) -> str:
     if not rest:
         return ""
     reached = estimate.arm_reached
@@ -99,7 +99,7 @@ def _range(low: float, high: float) -> str:
 
 
 def _rounded(value: float, towards: Callable[[float], int]) -> str:
-    """Two decimals, fewer from 10 on, more where it would become 1 or 0 without being it."""
+    """Two decimals, fewer from 10 on, more digits where rounding would give exactly 1 or 0."""
     text = ""
     for digits in range(2 if value < 10 else 1 if value < 100 else 0, 7):
         # (rounded first: 1.1 * 100 is above 110)

@@ -53,7 +53,7 @@ class Arm:
     scaling: ScalingConfig
 
     def registered(self) -> RegisteredArm:
-        """As study.json has it."""
+        """The arm in the form of study.json."""
         moves = self.scaling.name != "none"
         return RegisteredArm(
             name=self.name,

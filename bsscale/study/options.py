@@ -69,13 +69,14 @@ class StudyOptions(TaskOptions):
         return list(range(2_000_000, 2_000_000 + self.target_seeds))
 
     def check(self) -> None:
-        """Raise ConfigError for values with which there is no study."""
+        """Raise ConfigError for values with which no study is possible."""
         for key in ("seeds", "tuning_seeds", "target_seeds", "range_test_seeds"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"task.{key}={getattr(self, key)} is below 1", "give 1 or more")
         if self.trials < 3:
             raise ConfigError(
-                f"task.trials={self.trials}: a best rate between two others takes 3",
+                f"task.trials={self.trials}: a best rate with neighbours on both sides needs at "
+                "least 3 trials",
                 "give task.trials=8 or more",
             )
         if not 0 <= self.first_seed <= 1_000_000 - self.seeds:

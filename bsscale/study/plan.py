@@ -1,4 +1,4 @@
-"""What a study will do and what it costs at most, before anything is written."""
+"""The plan of a study and its maximum cost, before anything is written."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bsscale.config import Config
+from bsscale.config.objectives import build_objective
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, RecordsError
 from bsscale.planning.devices import Devices
@@ -33,15 +34,17 @@ def check_study(config: Config, dataset: Dataset, devices: Devices) -> list[RunS
     plan = StudyPlan(config, dataset, devices)
     runs = plan.first_runs()
     plan.check_rates()
+    plan.check_target()
     check_registration(plan.directory, config, plan.arms, plan.stacks(), dataset.key)
     return runs
 
 
 def describe_study(config: Config, dataset: Dataset, devices: Devices, here: bool = True) -> str:
-    """What a study would do, and what it would cost at most; nothing is written."""
+    """The plan of a study and its maximum cost; nothing is written."""
     plan = StudyPlan(config, dataset, devices)
     plan.first_runs()
     plan.check_rates()
+    plan.check_target()
     return plan.description(here)
 
 
@@ -133,7 +136,7 @@ class StudyPlan:
         ]
 
     def searched(self) -> tuple[float, float]:
-        """Between which learning rates a search begins; raises where nobody has said it."""
+        """The first range of a search for the learning rate; raises if it is not known."""
         low, high = self.task.lowest_lr, self.task.highest_lr
         if not low or not high:
             lowest, highest = self.config.optimizer.rates_to_search()
@@ -147,6 +150,17 @@ class StudyPlan:
         if self._range_tests():
             self.config.optimizer.rates_to_test()
 
+    def check_target(self) -> None:
+        """Raise ConfigError where no target can follow from the runs at 1 GPU."""
+        metric = build_objective(self.config.objective).metric(self.config.metric)
+        if self.config.target is None and self.task.margin is None and not metric.has_scale:
+            raise ConfigError(
+                f"the metric {metric.name} has neither a margin nor a value at chance, so that no "
+                "target follows from runs at 1 GPU",
+                f"give target=VALUE, task.margin=NUMBER or objective.metrics.{metric.name}."
+                "at_chance=VALUE",
+            )
+
     def _searches(self) -> list[int]:
         """At which GPUs a rate is searched for."""
         tuned = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
@@ -156,7 +170,7 @@ class StudyPlan:
         return sorted({arm.gpus for arm in self.arms if arm.preset})
 
     def description(self, here: bool = True) -> str:
-        """What it would do, one fact a line; `here`: workers of this machine train."""
+        """The plan, with one fact on each line; `here`: workers of this machine train."""
         workers = None
         if here:
             plans = [run.plan for run in self.first_runs()] * self.task.seeds
@@ -178,7 +192,7 @@ class StudyPlan:
         return "\n".join(f"{name:>13}  {value}" for name, value in rows)
 
     def stacks(self) -> list[dict[str, Any]]:
-        """Which runs will share a stack; rates and budget do not matter for it."""
+        """The stacks of the runs; they do not depend on rates and budgets."""
         seeds = range(self.task.first_seed, self.task.first_seed + self.task.seeds)
         labels, runs = [], []
         for arm in self.arms:

@@ -18,13 +18,13 @@ from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.study.range_test import range_test
 from bsscale.workers import Workers
 
-__all__ = ["range_test_of_study", "suggested"]
+__all__ = ["range_test_of_study", "read_suggestion"]
 
 log = logging.getLogger(__name__)
 
 
-def suggested(config: Config, study: Path, gpus: int) -> OneCycleConfig | None:
-    """What a range test has suggested; None: it is not made yet."""
+def read_suggestion(config: Config, study: Path, gpus: int) -> OneCycleConfig | None:
+    """The suggestion of a range test; None if the test has not been made yet."""
     result = _where(config, study, gpus) / "range_test.json"
     if not result.exists():
         return None
@@ -63,7 +63,7 @@ def range_test_of_study(
     workers
         What trains.
     """
-    if suggested(config, study, gpus) is not None:
+    if read_suggestion(config, study, gpus) is not None:
         return
     directory = _where(config, study, gpus)
     log.info("range test at %d GPUs", gpus)

@@ -7,7 +7,7 @@
 5. Run every arm on the same seeds.
 6. Report.
 
-Nothing before step 5 sees a seed that is reported, and nothing is decided after it has begun.
+No step before step 5 uses a report seed, and no decision is made after step 5 has begun.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import Cost, StudyRecord, write_study
 from bsscale.schedules.options import FixedConfig, OneCycleConfig, ScheduleConfig
 from bsscale.study.plan import StudyPlan, spent_samples
-from bsscale.study.presets import range_test_of_study, suggested
+from bsscale.study.presets import range_test_of_study, read_suggestion
 from bsscale.study.registration import open_study
 from bsscale.study.rules import budget_samples
 from bsscale.study.runs import Runs
@@ -347,7 +347,7 @@ class _Study:
 
     def _preset(self, gpus: int) -> OneCycleConfig:
         """The 1-Cycle that a range test at `gpus` suggests."""
-        if suggested(self.config, self.directory, gpus) is None:
+        if read_suggestion(self.config, self.directory, gpus) is None:
             if self.jobs is None:
                 range_test_of_study(
                     self.config, self.dataset, self.directory, gpus, self.logs, self.workers
@@ -355,7 +355,7 @@ class _Study:
             else:
                 work = Work(self.file.hash, [], range_test_gpus=gpus)
                 self.jobs.carry_out(write_work(self.directory, work), [0])
-        found = suggested(self.config, self.directory, gpus)
+        found = read_suggestion(self.config, self.directory, gpus)
         if found is None:
             raise ConfigError(
                 f"the job of the range test at {gpus} GPUs has ended without a result",
@@ -364,7 +364,7 @@ class _Study:
         return found
 
     def _budget(self, specs: Sequence[RunSpec], target: float) -> int:
-        """Samples that an arm may take: enough to see that it is several times slower."""
+        """The budget of an arm in samples: enough to measure that it is several times slower."""
         reached = []
         for spec in specs:
             points = read_evals(spec.directory)
@@ -379,7 +379,7 @@ class _Study:
         )
 
     def _step(self, number: int, text: str) -> None:
-        """Say what comes now, what has been spent, and what is left at most."""
+        """Log the next step, the cost so far, and the maximum cost that is left."""
         spent, elapsed = spent_samples(self.directory), time.monotonic() - self.started
         cost = f"{spent:,} samples, {elapsed:.0f} s so far"
         trained = spent - self.before_samples

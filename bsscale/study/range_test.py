@@ -54,7 +54,7 @@ def range_test(
     logs: Mapping[str, Any] | None = None,
     workers: Workers | None = None,
 ) -> Suggestion:
-    """Run the range test and write what it says.
+    """Run the range test and write its result.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def range_test(
     dataset
         Its data.
     directory
-        Where to write: a run a seed, range_test.json, preset.yaml, range_test.png and .svg.
+        The output directory: one run for each seed, range_test.json, preset.yaml, and figures.
     logs
         The logging configuration, for processes that a run starts.
     workers
@@ -82,7 +82,9 @@ def range_test(
         curves[seed], readings[seed] = curve, estimates(curve, chance)
         edge = readings[seed].edge
         log.info("seed %d: %s at lr %.3g", seed, edge.reason, edge.lr)
-    _refuse_too_high(curves, readings, any(_learns(curve, chance) for curve in curves.values()))
+    _refuse_too_high(
+        curves, readings, any(_has_learned(curve, chance) for curve in curves.values())
+    )
 
     suggestion = suggest(
         list(readings.values()),
@@ -93,7 +95,7 @@ def range_test(
     return suggestion
 
 
-def _learns(curve: Curve, chance: Chance) -> bool:
+def _has_learned(curve: Curve, chance: Chance) -> bool:
     """Whether any evaluation was better than chance, by the loss or by the metric."""
     better = curve.loss < chance.loss
     if chance.value is not None:
@@ -105,7 +107,7 @@ def _learns(curve: Curve, chance: Chance) -> bool:
 def _refuse_too_high(
     curves: Mapping[int, Curve], readings: Mapping[int, Estimates], has_learnt: bool
 ) -> None:
-    """Raise ConfigError for a test that says nothing of the rates that a cycle would use."""
+    """Raise ConfigError for a test without information on the rates of a cycle."""
     remedy = (
         "try lower ones, in another directory: task.ramp.lr_range_test_min_lr=RATE; in a study, "
         "give that arm its rates (preset: false), or remove it"
@@ -133,9 +135,14 @@ def plan_range_test(
     directory: Path = Path(),
     logs: Mapping[str, Any] | None = None,
 ) -> dict[int, RunSpec]:
-    """The runs of a range test, by seed; raises BsscaleError for what cannot be trained."""
+    """The runs of a range test, by seed; raises BsscaleError if they cannot be trained."""
     task = config.task
     assert isinstance(task, RangeTestOptions)
+    if config.scaling.name != "none":
+        raise ConfigError(
+            f"scaling={config.scaling.name} in a range test, which tries all rates itself",
+            "leave it out",
+        )
     if task.seeds < 1 or task.evaluations < 10:
         raise ConfigError(
             f"task.seeds={task.seeds}, task.evaluations={task.evaluations}",
@@ -158,8 +165,8 @@ def refuse_other(directory: Path, specs: Mapping[int, RunSpec]) -> None:
     else:
         if version_of({"format_version": 1, **data}, path) != FORMAT_VERSION:
             raise FormatVersionError(
-                f"{directory} holds a range test of format version 1, which is read but not "
-                "continued",
+                f"{directory} holds a range test of format version 1, which can be read but "
+                "not continued",
                 remedy,
             )
         then, now = data.get("training", {}), _training(specs)
@@ -173,14 +180,14 @@ def refuse_other(directory: Path, specs: Mapping[int, RunSpec]) -> None:
 
 
 def _training(specs: Mapping[int, RunSpec]) -> dict[str, Any]:
-    """What the runs train, and on which seeds."""
+    """A description of the training of the runs, with their seeds."""
     plan = next(iter(specs.values())).plan
     training = {key: value for key, value in plan.training.items() if key != "seed"}
     return {**training, "gpus": plan.gpus, "seeds": list(specs)}
 
 
 def describe_range_test(config: Config, dataset: Dataset, devices: Devices) -> str:
-    """What a range test would do, and its cost; nothing is trained."""
+    """The plan of a range test and its cost; nothing is trained."""
     specs = list(plan_range_test(config, dataset, devices).values())
     plan = specs[0].plan
     samples = len(specs) * plan.budget_samples
@@ -216,7 +223,7 @@ def _one_seed(
         tracker=TrackerOptions("none"),
     )
     plan = make_plan(tested, samples_per_pass, devices, dataset.key)
-    # An exponential ramp ends at its maximum; a linear one has no end but the budget's.
+    # An exponential ramp ends at its maximum; a linear ramp ends with the budget.
     steps = min(plan.schedule.length or plan.steps, plan.steps)
     plan = replace(
         plan,
@@ -229,7 +236,7 @@ def _one_seed(
 
 
 def _ramp(config: Config, ramp: RangeTestConfig) -> tuple[RangeTestConfig, float]:
-    """The ramp with the optimizer's own rates where none are given, and base_lr."""
+    """The ramp, with the optimizer's rates if none are given, and base_lr."""
     low, high, base_lr = ramp.lr_range_test_min_lr, ramp.lr_range_test_max_lr, config.base_lr
     ends = ramp.mode == "exponential"
     if low is None or base_lr is None or (ends and high is None):

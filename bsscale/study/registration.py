@@ -1,4 +1,4 @@
-"""What a study sets out to do, written down before its first run."""
+"""The registration of a study: its plan, written down before its first run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bsscale.files.replace import plain
 from bsscale.objectives import Metric
 from bsscale.records.identity import differences
 from bsscale.records.schema import FORMAT_VERSION
+from bsscale.records.secrets import without_secrets
 from bsscale.records.study_record import (
     Amendment,
     Registered,
@@ -48,14 +49,14 @@ def open_study(
     command: str,
     data_key: str | None = None,
 ) -> StudyRecord:
-    """Register a study, or go on with the one that is in the directory.
+    """Register a study, or continue the one in the directory.
 
     Parameters
     ----------
     directory
         The study's directory.
     config
-        What is asked for now.
+        The wanted study.
     arms
         Its arms.
     stacks
@@ -74,7 +75,7 @@ def open_study(
     """
     wanted = _to_register(config, arms, stacks, data_key)
     if not (directory / "study.json").exists():
-        text = json.dumps(msgspec.to_builtins(wanted), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(_given(wanted), sort_keys=True, separators=(",", ":"))
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         study = StudyRecord(name=directory.name, hash=digest, registered=wanted)
     else:
@@ -132,7 +133,7 @@ def _to_register(
     }
     return Registered(
         gpus=config.gpus,
-        settings=plain(settings),
+        settings=plain(without_secrets(settings)),
         arms=tuple(arm.registered() for arm in arms),
         seeds=tuple(range(task.first_seed, task.first_seed + task.seeds)),
         tuning_seeds=tuple(task.tuning_seed_list()),
@@ -169,7 +170,7 @@ def _amend(directory: Path, study: StudyRecord, wanted: Registered) -> None:
     then, now = (
         {
             key: value
-            for key, value in msgspec.to_builtins(registered).items()
+            for key, value in _settled(registered).items()
             if key not in ("arms", "seeds", "stacks")
         }
         for registered in (study.registered, wanted)
@@ -183,7 +184,7 @@ def _amend(directory: Path, study: StudyRecord, wanted: Registered) -> None:
     ]
     if changed:
         raise ConfigError(
-            f"{directory} holds a study of something else: {'; '.join(changed)}",
+            f"{directory} holds another study: {'; '.join(changed)}",
             "give another task.directory, or the options and the data that it was begun with; "
             "arms and seeds may be added",
         )
@@ -191,6 +192,23 @@ def _amend(directory: Path, study: StudyRecord, wanted: Registered) -> None:
     seeds_added = tuple(seed for seed in wanted.seeds if seed not in study.seeds)
     if arms_added or seeds_added:
         study.amendments.append(Amendment(arms_added, seeds_added))
+
+
+def _settled(registered: Registered) -> dict[str, Any]:
+    """Everything that is registered, in plain containers."""
+    return {
+        key: msgspec.to_builtins(getattr(registered, key)) for key in registered.__struct_fields__
+    }
+
+
+def _given(registered: Registered) -> dict[str, Any]:
+    """The same without what has its default value, so that a hash outlives new fields."""
+    default = {each.name: each.default for each in msgspec.structs.fields(Registered)}
+    return {
+        key: value
+        for key, value in _settled(registered).items()
+        if default[key] is msgspec.NODEFAULT or value != default[key]
+    }
 
 
 def _shown(arm: Any) -> Any:

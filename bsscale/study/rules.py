@@ -1,4 +1,4 @@
-"""The budget of a study, which it settles from its runs at 1 GPU, before any other."""
+"""The budget of a study, which follows from its first runs, at 1 GPU."""
 
 from __future__ import annotations
 
@@ -12,20 +12,21 @@ __all__ = ["budget_samples", "in_intervals"]
 def budget_samples(
     samples_to_target: Sequence[float], factor: float, samples_per_pass: int, interval: int
 ) -> int:
-    """The most samples of a run: enough to see that an arm is several times slower.
+    """The budget of a run in samples: enough for an arm that is several times slower.
 
     Parameters
     ----------
     samples_to_target
-        Of each run at 1 GPU; infinite where it did not reach the target. Where the median is
-        infinite, one pass stands for it.
+        Of each run at 1 GPU; infinite if it did not reach the target. If the median is infinite,
+        one pass is used instead.
     factor
-        How many times the median an arm may take.
+        The largest multiple of the median that an arm may take.
     samples_per_pass
-        Training samples in one pass. No schedule is longer by default, so that is the least.
+        Training samples in one pass. This is the minimum budget, because no schedule is longer by
+        default.
     interval
-        Samples between evaluations; the budget is a whole number of them, and one more, which
-        confirms a target that is reached at the very end.
+        Samples between evaluations; the budget is a whole number of intervals, plus one that can
+        confirm a hit at the end.
     """
     median = statistics.median(samples_to_target)
     if not math.isfinite(median):
@@ -34,5 +35,5 @@ def budget_samples(
 
 
 def in_intervals(samples: float, interval: int) -> int:
-    """So many samples, rounded up to whole evaluation intervals."""
+    """`samples` rounded up to a whole number of evaluation intervals."""
     return math.ceil(samples / interval) * interval

@@ -1,4 +1,4 @@
-"""What each run of a study is made from."""
+"""The specifications of the runs of a study."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Specs:
     devices
         Of the machine that trains.
     study
-        Hash of the registered study; None while there is none.
+        Hash of the registered study; None before the registration.
     """
 
     config: Config
@@ -69,7 +69,7 @@ class Specs:
         arm, schedule, gpus, rate, seed
             What is trained, at which base_lr.
         target
-            The value of the metric to reach; None: there is none yet.
+            The value of the metric to reach; None: it is not known yet.
         budget
             The most samples.
         scaling
@@ -114,7 +114,7 @@ class Specs:
         return self.probe(gpus=1).eval_interval_samples
 
     def probe(self, gpus: int) -> Plan:
-        """What does not depend on schedule and rate."""
+        """A plan, for numbers that do not depend on the schedule and the rate."""
         config = replace(self.config, base_lr=1.0, schedule=FixedConfig(), gpus=gpus)
         return make_plan(config, self.samples_per_pass, self.devices, self.data_key)
 

@@ -82,7 +82,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Search:
-    """What a search saw.
+    """The results of a search.
 
     Attributes
     ----------
@@ -124,10 +124,10 @@ def search(
     evaluate: Callable[[Sequence[float]], Mapping[float, Trial]],
     journal: Path,
 ) -> Search:
-    """Try rates that cover a space evenly, and go on where the best is at its edge.
+    """Try rates that cover a range evenly, and extend the range if the best rate is at its edge.
 
     Optuna's quasi-random sampler (Owen-scrambled Sobol points) draws the rates on a logarithmic
-    scale. They do not depend on what was seen, so that all of them are trained at once.
+    scale. They do not depend on results, so all of them are trained together.
 
     Parameters
     ----------

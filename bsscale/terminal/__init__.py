@@ -1,1 +1,1 @@
-"""What a person sees: the console, progress, tables."""
+"""Output in the terminal: the console, progress, tables."""

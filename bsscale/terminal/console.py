@@ -1,6 +1,6 @@
-"""What is printed reaches the terminal whatever its encoding: nothing that is said may raise.
+"""Output that never raises.
 
-Nor does it raise where nobody listens any more.
+Characters that the terminal cannot encode are escaped, and a closed pipe is ignored.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import TextIO
 __all__ = [
     "ConsoleHandler",
     "LogFileHandler",
+    "discard_output",
     "flushed",
-    "nobody_listens",
-    "print_anything",
-    "say_error",
+    "make_output_safe",
+    "print_error",
 ]
 
 _NAME = "bsscale.printable"
 
 
-def print_anything() -> None:
-    """Let standard output and error take every character, for the rest of this process.
+def make_output_safe() -> None:
+    """Make standard output and error accept every character, for the rest of this process.
 
-    What an encoding lacks is escaped; bytes of file names that could not be decoded are written
-    as the bytes that they were.
+    Characters that the encoding lacks are escaped; bytes of file names that could not be decoded
+    are written unchanged.
     """
     codecs.register_error(_NAME, _printable)
     _open_standard_streams()
@@ -39,7 +39,7 @@ def print_anything() -> None:
 
 
 def _open_standard_streams() -> None:
-    """Give streams that were closed (``>&-``) to nobody: the next file would take their numbers."""
+    """Open closed streams (``>&-``) on /dev/null, so that no other file gets their numbers."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(number)
@@ -49,26 +49,26 @@ def _open_standard_streams() -> None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
-def say_error(text: str) -> None:
-    """Say on standard error what ends a command, if anybody listens."""
+def print_error(text: str) -> None:
+    """Print the error that ends a command to standard error; ignore a closed pipe."""
     try:
         print(f"error: {text}", file=sys.stderr, flush=True)
     except OSError:
-        nobody_listens(sys.stderr)
+        discard_output(sys.stderr)
 
 
 def flushed(stream: TextIO) -> bool:
-    """Whether all that was printed has arrived; if not, what follows is for nobody."""
+    """Whether all output has been written; if not, later output to the stream is discarded."""
     try:
         stream.flush()
     except OSError:
-        nobody_listens(stream)
+        discard_output(stream)
         return False
     return True
 
 
-def nobody_listens(stream: TextIO) -> None:
-    """Let a stream whose reader is gone, or whose disk is full, take what is still printed."""
+def discard_output(stream: TextIO) -> None:
+    """Redirect a stream to /dev/null: its reader has gone, or its disk is full."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
@@ -77,7 +77,7 @@ def nobody_listens(stream: TextIO) -> None:
 def _printable(error: UnicodeError) -> tuple[bytes, int]:
     assert isinstance(error, UnicodeEncodeError)
     codes = [ord(character) for character in error.object[error.start : error.end]]
-    # 0xDC80 and up is how Python keeps a byte that it could not decode (PEP 383).
+    # Python keeps a byte that it could not decode as a code from 0xDC80 on (PEP 383).
     pieces = [
         bytes([code - 0xDC00])
         if 0xDC80 <= code <= 0xDCFF
@@ -88,20 +88,20 @@ def _printable(error: UnicodeError) -> tuple[bytes, int]:
 
 
 class ConsoleHandler(logging.StreamHandler[TextIO]):
-    """Messages for a person who may have seen enough: ``| head`` ends them, not the training.
+    """A console handler that ignores a closed pipe, so that ``| head`` does not end training.
 
-    Nor does a file on a full disk.
+    A full disk behind a redirected stream is ignored too.
     """
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         if isinstance(sys.exc_info()[1], OSError):
-            nobody_listens(self.stream)
+            discard_output(self.stream)
         else:
             super().handleError(record)
 
 
 class LogFileHandler(logging.FileHandler):
-    """A log file that may become unwritable: the console has what is said, and is told once."""
+    """A log file that may become unwritable: the console has the messages, and one warning."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         self._lost(sys.exc_info()[1], record)
@@ -116,14 +116,14 @@ class LogFileHandler(logging.FileHandler):
         if not isinstance(error, OSError):
             super().handleError(record)
             return
-        if self.stream is not None:  # (what it still holds is lost; the next message opens it anew)
+        if self.stream is not None:  # (its buffer is lost; the next message opens the file again)
             with suppress(OSError):
                 self.stream.close()
             self.stream = None
-        if not self._said:
-            self._said = True
+        if not self._warned:
+            self._warned = True
             reason = error.strerror or error
             with suppress(OSError):
                 print(f"warning: the log {self.baseFilename} cannot be written: {reason}")
 
-    _said = False
+    _warned = False

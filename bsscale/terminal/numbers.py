@@ -6,7 +6,7 @@ __all__ = ["metric_number"]
 
 
 def metric_number(value: float | None) -> str:
-    """The value of a metric with four decimals, or a dash where there is none.
+    """The value of a metric with four decimals, or a dash if there is none.
 
     A value that four decimals do not suit, for instance a squared error of 0.00012 or 123456, is
     given with four significant digits.

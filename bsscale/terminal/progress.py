@@ -1,4 +1,4 @@
-"""How far the training is, for a person: a bar on a terminal, plain lines elsewhere."""
+"""The progress of the training: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Display", "Progress"]
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 5.0
-# What is told arm by arm is told in total where it would be longer than this.
+# Above this length, the display shows totals instead of each arm.
 MOST_CHARACTERS = 100
 
 
@@ -79,7 +79,7 @@ class Progress:
             self._bar.update(samples)
 
     def evaluated(self, run: int, state: str) -> None:
-        """A run was evaluated: how it fares, in a few words."""
+        """A run was evaluated; `state` is its state in a few words."""
         if self._bar is not None:
             self._bar.set_postfix_str(self._state(state))
         elif time.monotonic() - self._last_line_s >= SECONDS_BETWEEN_LINES:
@@ -93,10 +93,10 @@ class Progress:
             log.info("%s", line)
 
     def ended(self, run: int, status: str) -> None:
-        """A run has ended; what it has not trained on, nobody will."""
+        """A run has ended: remove the samples that it did not use from the total."""
         self._statuses[run] = status
         if self._bar is not None:
-            # (Not drawn again here: what ends a run is being printed.)
+            # (Do not draw here: the message about the end of the run is being printed.)
             self._bar.total = self._done + sum(self._left) - self._left[run]
         self._left[run] = 0
 
@@ -107,7 +107,7 @@ class Progress:
 
     @contextmanager
     def printing(self) -> Iterator[None]:
-        """Lines may be written; the bar steps aside."""
+        """Hide the bar while lines are printed."""
         if self._bar is None:
             yield
         else:
@@ -120,13 +120,13 @@ class Progress:
         members: dict[str, list[int]] = {}
         for number, arm in enumerate(self._arms):
             members.setdefault(arm, []).append(number)
-        by_arm = " | ".join(self._ended_of(f"{arm}: ", runs) for arm, runs in members.items())
+        by_arm = " | ".join(self._status_counts(f"{arm}: ", runs) for arm, runs in members.items())
         if len(by_arm) <= MOST_CHARACTERS:
             return by_arm
-        return self._ended_of("", range(len(self._arms)))
+        return self._status_counts("", range(len(self._arms)))
 
-    def _ended_of(self, name: str, runs: Sequence[int]) -> str:
-        """How some runs fare: "onecycle gpus=8: 3 reached, 1 diverged of 5"."""
+    def _status_counts(self, name: str, runs: Sequence[int]) -> str:
+        """Counts of statuses, such as "onecycle gpus=8: 3 reached, 1 diverged of 5"."""
         counts = Counter(self._statuses[run] for run in runs if run in self._statuses)
         ended = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
         return f"{name}{ended or '0 ended'} of {len(runs)}"

@@ -16,11 +16,12 @@ __all__ = ["render_table"]
 def render_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table as text, no wider than the terminal; as wide as it needs when piped.
 
-    Where the terminal is too narrow for all columns, each row is a block with a line a column.
+    If the terminal is too narrow for all columns, each row becomes a block with one line for each
+    column.
     """
     table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
     for index, name in enumerate(header):
-        # What is folded where it is narrow is the name of the row, not a number.
+        # In a narrow terminal, the name of the row is folded, and numbers are not.
         words = " ".join([name, *(row[index] for row in rows)]).split() if index else []
         table.add_column(
             name,
@@ -32,7 +33,8 @@ def render_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]
         table.add_row(*row)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
     console = Console(file=io.StringIO(), width=width)
-    unbounded = console.options.update(width=10_000)  # (else the measure is cut to the console's)
+    # (otherwise rich limits the measured width to that of the console)
+    unbounded = console.options.update(width=10_000)
     if console.measure(table, options=unbounded).minimum > width:
         longest = max(map(len, header))
         blocks = [

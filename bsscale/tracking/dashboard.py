@@ -18,7 +18,7 @@ from typing import Any
 from bsscale.errors import ConfigError
 from bsscale.files.replace import write_json
 from bsscale.objectives import Criterion
-from bsscale.records.directories import unwritable
+from bsscale.records.directories import unwritable_error
 
 __all__ = ["Dashboard", "build_dashboard", "check_dashboard"]
 
@@ -50,7 +50,7 @@ class Dashboard:
             try:
                 write_json(path, specification)
             except OSError as error:
-                raise unwritable(directory, error) from error
+                raise unwritable_error(directory, error) from error
             paths.append(path)
         return paths
 
@@ -64,7 +64,7 @@ class Dashboard:
         """
         try:
             return [self.workspace.save().url, self.report.save().url]
-        except Exception as error:  # (whatever is between here and the server)
+        except Exception as error:  # (any error between here and the server)
             why = " ".join(str(error).split())[:300]
             raise ConfigError(
                 f"the dashboard could not be sent to W&B: {why}",
@@ -285,7 +285,7 @@ def _grid(wr: Any, runs: Any, panels: Sequence[Any]) -> Any:
 
 
 def _plain(made: Any) -> Any:
-    """What would be sent, with the random identifiers numbered instead."""
+    """The data to send, with numbers instead of random identifiers."""
     spec = json.loads(made._to_model().spec.model_dump_json(by_alias=True, exclude_none=True))
     numbers = {made: str(n) for n, made in enumerate(dict.fromkeys(_identifiers(spec)), start=1)}
     return _renamed(spec, numbers)

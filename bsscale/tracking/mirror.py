@@ -4,9 +4,9 @@
 its standard input for each run: ``{"open": DIRECTORY}``, later ``{"finish": DIRECTORY}``. What to
 call the run is in the directory's wandb.json, what happens to it in evals.jsonl, how it ended in
 run.json. Each finished or failed run is answered by a line on standard output. When the input ends,
-so does this process, with whatever is still open; if W&B hangs, a minute later.
+this process finishes the open runs and ends. If W&B hangs, it ends a minute later.
 
-Nothing of bsscale is imported here: its start is paid for by every run.
+Nothing of bsscale is imported here, because every run would pay the time of the import.
 """
 
 from __future__ import annotations
@@ -33,16 +33,17 @@ FOLLOW_S = 2.0
 # An unreachable server is given up after this, not after W&B's own 90 s.
 INIT_S = 20.0
 STATUSES = ("reached", "exhausted", "diverged", "failed")
-# How long an upload may go on after the input has ended.
+# How long an upload may continue after the input has ended.
 GRACE_S = 60.0
 
 
 def main() -> None:
-    """Do what the input says until it ends."""
-    # W&B and its own process print; only answers go where the answers are read.
+    """Carry out the commands of the input until it ends."""
+    # W&B prints to standard output. Redirect it, so that only answers reach the reader.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    # W&B imports pandas to look whether a table is one of its; that takes longer than the table.
+    # W&B imports pandas to check whether a table is a pandas table. The import takes longer than
+    # sending the table.
     sys.modules["pandas"] = None  # type: ignore[assignment]
     runs: dict[str, _Mirrored] = {}
     buffer, reachable = b"", True
@@ -50,7 +51,7 @@ def main() -> None:
         ready, _, _ = select.select([0], [], [], FOLLOW_S if runs else None)
         if not ready:
             for directory, run in list(runs.items()):
-                if not _said(answers, directory, run.follow):
+                if not _try_call(answers, directory, run.follow):
                     del runs[directory]
             continue
         received = os.read(0, 65536)
@@ -61,20 +62,25 @@ def main() -> None:
             [(command, directory)] = json.loads(line).items()
             if command == "open":
                 run = _Mirrored(Path(directory), reachable)
-                if _said(answers, directory, run.start):
+                if _try_call(answers, directory, run.start):
                     runs[directory] = run
                     reachable = reachable and run.note is None
-            elif (opened := runs.pop(directory, None)) and _said(answers, directory, opened.finish):
+            elif (opened := runs.pop(directory, None)) and _try_call(
+                answers, directory, opened.finish
+            ):
                 _answer(answers, directory, finished=True, url=opened.url, note=opened.note)
     watchdog = threading.Timer(GRACE_S, os._exit, [1])
     watchdog.daemon = True
     watchdog.start()
     for directory, run in runs.items():
-        _said(answers, directory, run.finish)
+        _try_call(answers, directory, run.finish)
 
 
-def _said(answers: Any, directory: str, function: Any) -> bool:
-    """Whether `function` worked; if not, why is answered."""
+def _try_call(answers: Any, directory: str, function: Any) -> bool:
+    """Call `function`; return whether it succeeded.
+
+    If it failed, write the reason to the answers.
+    """
     try:
         function()
     except Exception as error:
@@ -84,14 +90,14 @@ def _said(answers: Any, directory: str, function: Any) -> bool:
 
 
 def _answer(answers: Any, directory: str, **values: Any) -> None:
-    with suppress(BrokenPipeError):  # nobody reads it any more
+    with suppress(BrokenPipeError):  # the reader has gone
         print(json.dumps({"directory": directory, **values}), file=answers, flush=True)
 
 
 class _Mirrored:
     """A W&B run, and the directory whose records it shows.
 
-    Where the server was not `reachable` for an earlier run, this one is offline at once.
+    If the server was not `reachable` for an earlier run, this run is offline from the start.
     """
 
     def __init__(self, directory: Path, reachable: bool) -> None:
@@ -104,7 +110,7 @@ class _Mirrored:
         self._run: Run | None = None
 
     def start(self) -> None:
-        """Begin the W&B run, or go on with it."""
+        """Begin the W&B run, or continue it."""
         self._about = json.loads((self._directory / "wandb.json").read_text(encoding="utf-8"))
         mode = self._about["mode"]
         if mode == "online" and not self._reachable:
@@ -125,7 +131,7 @@ class _Mirrored:
             self._run.define_metric(
                 self._about["metric"], step_metric="samples", summary=self._about["direction"]
             )
-        # Of a run that goes on, W&B has the evaluations below this number already.
+        # If the run continues, W&B has the evaluations below this number already.
         self._sent = self._run.starting_step
 
     def _init(self, mode: str) -> Run:
@@ -133,8 +139,9 @@ class _Mirrored:
 
         about = self._about
         if mode != "online":
-            # Offline a run is written anew, whole: W&B puts the parts of a run that are sent one
-            # by one over each other. An earlier part that was not sent would only be sent twice.
+            # Offline, the whole run is written again, because W&B draws parts that are synced
+            # separately over each other. An earlier part that was not synced would also be sent
+            # twice.
             for earlier in (self._directory / "wandb").glob(f"offline-run-*-{about['id']}"):
                 if not any(earlier.glob("*.synced")):
                     shutil.rmtree(earlier, ignore_errors=True)
@@ -165,7 +172,8 @@ class _Mirrored:
             for line in lines:
                 self._offset += len(line) + 1
                 self._points.append(json.loads(line))
-        # A number a row that an interrupted run gives again to the same evaluation.
+        # The row number is the number of the evaluation, so that a resumed run uses the same one
+        # again.
         for number in range(self._sent, len(self._points)):
             # The target is a curve as well, for a line in the figure.
             row = {**self._points[number], "target": self._about["config"].get("target")}
@@ -189,7 +197,8 @@ class _Mirrored:
             self._save_records([result, self._directory / "evals.jsonl"])
         apart = ("config", "environment", "columns", "format_version")
         self._run.summary.update({k: v for k, v in record.items() if k not in apart})
-        # Numbers, because W&B adds up numbers: so many runs of an arm ended like this.
+        # These are numbers because W&B can sum numbers, to count the runs of an arm with each
+        # status.
         self._run.summary.update({f"runs_{s}": int(s == record["status"]) for s in STATUSES})
         self._run.finish(exit_code=1 if record["status"] == "failed" else 0)
 
@@ -230,7 +239,7 @@ class _Mirrored:
         if rows and self._run is not None:
             columns: list[str | int] = list(rows[0])
             data = [[row[str(column)] for column in columns] for row in rows]
-            # Committed: a row that waits would come after the summary, and overwrite it.
+            # Commit now: a row that is committed later would overwrite the summary.
             table = wandb.Table(columns=columns, data=data)
             self._run.log({name: table}, step=step, commit=True)
 

@@ -32,7 +32,7 @@ class WandbOptions(TrackerOptions):
             )
         if self.mode_now not in ("online", "offline", "disabled"):
             raise ConfigError(
-                f"WANDB_MODE={self.mode_now} is not a mode of W&B's that bsscale knows",
+                f"WANDB_MODE={self.mode_now} is not a mode of W&B that bsscale knows",
                 "set it to online, offline or disabled, or unset it",
             )
         wrong = [sign for sign in self.project if sign in _NOT_IN_PROJECTS]
@@ -46,8 +46,8 @@ class WandbOptions(TrackerOptions):
 
     @property
     def mode_now(self) -> str:
-        """As given, or as WANDB_MODE says, else offline; disabled: nothing is mirrored."""
-        # (set and empty is as if unset)
+        """The given mode, or else WANDB_MODE, or else offline; disabled: nothing is mirrored."""
+        # (empty has the same meaning as unset)
         environment = os.environ.get("WANDB_MODE") or "offline"
         environment = {"dryrun": "offline", "run": "online"}.get(environment, environment)
         if environment == "disabled" or self.mode is None:

@@ -1,4 +1,4 @@
-"""W&B as a mirror of the records: everything works without it, and nothing waits for it."""
+"""W&B as a mirror of the records: everything works without it, and training does not wait."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ __all__ = ["Mirror", "NoTracker", "WandbTracker", "make_tracker", "mirror_compar
 
 log = logging.getLogger(__name__)
 
-# How long the last run of a process waits for W&B while it says nothing.
+# How long the end of the last run waits for the next answer from W&B.
 PATIENCE_S = 30.0
-# What `wandb agent` tells the run that it starts.
-_OF_AN_AGENT = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
+# The variables that `wandb agent` sets for the run that it starts.
+_AGENT_VARIABLES = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 # W&B's own limits, in characters.
 LONGEST_GROUP, LONGEST_TAG = 128, 64
 
@@ -51,7 +51,7 @@ class Mirror:
     """The process that talks to W&B (`bsscale.tracking.mirror`), and what it has answered.
 
     W&B may hang, crash or lose its network in it: writing to it never blocks, and the end of the
-    last open run waits for a bounded time. What goes wrong is said once.
+    last open run waits for a bounded time. A failure is logged once.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class Mirror:
                 self._give_up(f"it has not answered for {PATIENCE_S:g} s")
 
     def listen(self, timeout_s: float = 0.0) -> bool:
-        """Take note of what has been answered; whether anything was, in so much time."""
+        """Read the answers that arrive within a time; return whether there were any."""
         if self._process is None or self._off:
             return False
         assert self._process.stdout is not None
@@ -110,7 +110,7 @@ class Mirror:
         return True
 
     def close(self) -> None:
-        """End the process; one that does not end soon is left to itself, and ends later."""
+        """End the process. If it does not end soon, return; it ends later by itself."""
         if self._process is None:
             return
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -124,9 +124,9 @@ class Mirror:
     def _start(self, alone: bool) -> None:
         # WANDB_ERROR_REPORTING: W&B otherwise looks up its error-reporting host even offline.
         environment = {"WANDB_ERROR_REPORTING": "false", **os.environ}
-        environment.pop("WANDB_MODE", None)  # (wandb.json says it)
+        environment.pop("WANDB_MODE", None)  # (it is in wandb.json)
         if not alone:  # an agent names one run, and all runs of a sweep would take that name
-            for name in _OF_AN_AGENT:
+            for name in _AGENT_VARIABLES:
                 environment.pop(name, None)
         try:
             self._process = subprocess.Popen(
@@ -136,7 +136,7 @@ class Mirror:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=environment,
-                start_new_session=True,  # Ctrl-C is for the run, which then says that it ended
+                start_new_session=True,  # Ctrl-C stops the run, which then reports its end
             )
         except OSError as error:
             self._give_up(str(error))
@@ -149,7 +149,8 @@ class Mirror:
             return
         assert self._process.stdin is not None
         try:
-            # Whole or not at all: it is shorter than what a pipe takes at once.
+            # The line is written as a whole or not at all, because it is shorter than a pipe's
+            # atomic limit.
             os.write(self._process.stdin.fileno(), json.dumps(command).encode() + b"\n")
         except OSError as error:
             self._give_up(str(error))
@@ -184,7 +185,7 @@ class WandbTracker:
         Project and mode.
     directory
         Of the records. wandb.json is written there: it keeps the W&B run's id, so that a run
-        that is started again goes on with it. W&B's own files are in wandb/.
+        that is started again continues it. W&B's own files are in wandb/.
     name, group, job_type, tags
         As W&B shows them; `group` is a directory.
     run_config
@@ -238,7 +239,10 @@ class WandbTracker:
         self._process.open(self._directory, alone=group is None)
 
     def on_eval(self, point: EvalPoint) -> None:
-        """Say what W&B failed at, if it did; the evaluation is read from evals.jsonl."""
+        """Log W&B's failure, if there was one.
+
+        The other process reads the evaluation from evals.jsonl.
+        """
         self._process.listen()
 
     def finish(self) -> None:
@@ -325,7 +329,7 @@ def _has_evaluations(directory: Path) -> bool:
 
 
 def _group_name(directory: Path) -> str:
-    """A group's directory, as far as it says something: multirun/DATE/TIME."""
+    """The last parts of a group's directory, such as multirun/DATE/TIME."""
     return "/".join(directory.resolve().parts[-3:])[-LONGEST_GROUP:]
 
 

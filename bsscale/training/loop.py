@@ -23,10 +23,10 @@ __all__ = ["Job", "Observer", "train"]
 
 
 class Observer(Protocol):
-    """Someone who watches a run: records, W&B, a progress bar."""
+    """An observer of a run: the records, W&B, a progress bar."""
 
     def on_step(self, step: int) -> None:
-        """`step` updates are done; not every number is seen."""
+        """`step` updates are done; it is not called for every update."""
         ...
 
     def on_eval(self, point: EvalPoint) -> None:
@@ -35,20 +35,20 @@ class Observer(Protocol):
 
 
 class Job(Protocol):
-    """A run to be trained, and what becomes of it.
+    """A run that is to be trained, and the handlers of its events.
 
-    `checkpoint` is where it goes on; None: it begins.
+    It continues from `checkpoint`; None: it begins.
     """
 
     plan: Plan
     checkpoint: Checkpoint | None
 
     def begin(self) -> Sequence[Observer]:
-        """The run starts; those who watch it are called in turn."""
+        """The run starts; returns its observers in the order in which they are called."""
         ...
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Keep what the run needs to go on from here."""
+        """Save the state from which the run can continue."""
         ...
 
     def end(self, outcome: Outcome, model: Any) -> None:
@@ -56,7 +56,7 @@ class Job(Protocol):
         ...
 
     def fail(self, error: Exception) -> None:
-        """Beginning, watching or ending it raised this error; the other runs go on."""
+        """Record an error of its begin, its observers or its end; the other runs continue."""
         ...
 
 
@@ -76,19 +76,19 @@ def train(
     engine
         Models, optimizers and training data.
     validation, test
-        What a run is judged on at every evaluation, and what once: at its first confirmed hit of
-        the target, or at its end.
+        The split that is scored at every evaluation, and the split that is scored once: at the
+        first confirmed hit, or at the end.
     peers
         The processes that train the same run together; None: this one alone.
 
     Raises
     ------
     KeyboardInterrupt, SystemExit
-        If the process is told to end, after a checkpoint of each run that has not ended.
+        If a signal ends the process, after a checkpoint of each unfinished run.
 
     Notes
     -----
-    A run's numbers depend on its own slot alone: the others may end whenever they do.
+    The numbers of a run depend on its own slot alone, not on when the other runs end.
     """
     with Deferred() as signals:
         _train(slots, engine, validation, test, signals, peers or OneProcess())
@@ -110,7 +110,7 @@ def _train(
         outputs = engine.score(validation)
         for run in runs:
             run.evaluate(validation.label, outputs[run.slot])
-        # (whatever has become of a run here, all of its processes score or none)
+        # (all processes of a run must score together, also when the run has failed in this one)
         if tested := [run for run in runs if run.wants_test]:
             outputs = engine.score(test)
             for run in tested:
@@ -119,7 +119,8 @@ def _train(
             run.eval_s += time.perf_counter() - begun
 
     while True:
-        # A free slot waits for the others' next evaluation, so that all fall together from then on.
+        # A free slot starts its next run at the next evaluation of the others, so that the
+        # evaluations of all slots coincide.
         if all(run.step == run.evaluation for run in live.values()):
             fresh = [
                 run
@@ -133,7 +134,7 @@ def _train(
             return
 
         for run in live.values():
-            run.look_ahead()
+            run.schedule_next_evaluation()
         updates = min(min(run.evaluation, run.checkpoint) - run.step for run in live.values())
         updates = min(updates, engine.updates_at_once)
         engine.advance(updates)
@@ -155,7 +156,7 @@ def _train(
                 run.save()
         if signal:
             signals.deliver(signal)
-            peers.go_on()
+            peers.resume()
 
 
 class _Run:
@@ -164,7 +165,7 @@ class _Run:
     def __init__(self, job: Job, slot: int, engine: Engine, validation: Samples) -> None:
         self.job, self.slot, self.plan = job, slot, job.plan
         self._engine = engine
-        # The model first: one that cannot be built leaves no records of a run that never began.
+        # Build the model first: if this fails, no records of a run are left that never began.
         engine.begin(slot, job.plan, job.checkpoint)
         try:
             self._observers = job.begin()
@@ -194,15 +195,15 @@ class _Run:
         """Whether it has at least the evaluation of its untrained model."""
         return bool(self._points)
 
-    def look_ahead(self) -> None:
-        """Settle what comes next, where what came before has been done."""
+    def schedule_next_evaluation(self) -> None:
+        """Compute the updates of the next evaluation and checkpoint, if the last ones are done."""
         if self.step == self.evaluation:
             self.evaluation = self.plan.next_evaluation(self.step)
         if self.step >= self.checkpoint:
             self.checkpoint = self.plan.next_checkpoint(self.step)
 
     def advance(self, updates: int) -> None:
-        """So many updates have been made."""
+        """Count `updates` more updates, and notify the observers."""
         self.step += updates
         for observer in self._observers:
             self._guard(observer.on_step, self.step)
@@ -216,7 +217,7 @@ class _Run:
             metrics=plan.objective.evaluate(label, outputs),
             train_loss=self._engine.take_train_loss(self.slot),
             lr=plan.schedule.lr(step - 1) if step else None,
-            momentum=plan.schedule.momentum(step - 1) if step else None,
+            momentum=plan.momentum(step - 1) if step else None,
             wall_s=time.perf_counter() - self._started,
         )
         self._points.append(point)
@@ -312,7 +313,7 @@ class _Run:
         return point.metrics[self._metric.name]
 
     def _guard(self, function: Callable[..., object], *arguments: object) -> None:
-        """Call what belongs to this run alone; its error ends this run alone."""
+        """Call a function of this run. An error in it ends this run and no other."""
         if self.over:
             return
         try:

@@ -1,4 +1,4 @@
-"""How a run ended, and the record of it."""
+"""The outcome of a run, and its record."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bsscale.records.environment import describe_environment
 from bsscale.records.evaluation import read_evals
 from bsscale.records.identity import arm_hash
 from bsscale.records.run_record import Column, RunRecord, write_run
+from bsscale.records.secrets import without_secrets
 from bsscale.training.spec import RunSpec
 
 __all__ = ["Outcome", "first_line", "record_failure", "record_of"]
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """The outcome of a run.
 
     Attributes
     ----------
@@ -40,7 +41,7 @@ class Outcome:
     steps, samples_seen
         Updates made, and their samples.
     wall_s, eval_s
-        Seconds from the run's start to its end, and of them of evaluations.
+        Seconds from the start of the run to its end, and the part of them that evaluations took.
     """
 
     status: str
@@ -70,7 +71,7 @@ def record_of(
         Width of the stack that it was trained in.
     """
     plan, config = spec.plan, spec.plan.config
-    resolved = asdict(config)
+    resolved = without_secrets(asdict(config))
     crossing = outcome.crossing
     training_s = outcome.wall_s - outcome.eval_s
     measured = outcome.status != "failed"

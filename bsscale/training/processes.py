@@ -30,7 +30,7 @@ from bsscale.errors import RankError
 from bsscale.planning.plan import Plan
 from bsscale.planning.world import World
 
-__all__ = ["STOP_S", "Ranks", "broadcast", "ctrl_c_is_ours", "join", "launch", "lost_a_peer"]
+__all__ = ["STOP_S", "Ranks", "block_ctrl_c", "broadcast", "is_lost_peer", "join", "launch"]
 
 # A rank that waits this long for another one gives up. Peers notice a dead process at once by
 # its closed connection; this bounds the wait for one that hangs.
@@ -53,7 +53,7 @@ class Ranks:
         dist.all_reduce(highest, dist.ReduceOp.MAX)
         return int(highest)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         try:
             self.agree(0)
         except RuntimeError:  # a peer has ended, as the signal told it to
@@ -84,7 +84,7 @@ def launch(function: Callable[[World, Any], None], argument: Any, plan: Plan) ->
     """
     # A fork server that has torch loaded starts eight ranks in about a second; spawn takes ten.
     mp.set_forkserver_preload(["torch", "bsscale.training.ranks"])
-    with ctrl_c_is_ours():
+    with block_ctrl_c():
         forkserver.ensure_running()
     with tempfile.TemporaryDirectory(prefix="bsscale-ranks-") as errors, _loopback() as listening:
         store = TCPStore(
@@ -124,8 +124,11 @@ def launch(function: Callable[[World, Any], None], argument: Any, plan: Plan) ->
 
 
 @contextmanager
-def ctrl_c_is_ours() -> Iterator[None]:
-    """What is started meanwhile sees no Ctrl-C and no hangup, which a terminal sends to all."""
+def block_ctrl_c() -> Iterator[None]:
+    """Block Ctrl-C and hangup in processes that are started in this context.
+
+    A terminal sends both signals to the whole process group.
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
@@ -146,10 +149,12 @@ def join(world: World, plan: Plan) -> Iterator[None]:
     """
     torch.set_num_threads(plan.config.executor.threads)
     if world.source == "torchrun":  # its agent starts them in sessions of their own
-        threading.Thread(target=_end_after, args=(_wait_for_agent,), daemon=True).start()
+        threading.Thread(target=_end_with_parent, args=(_wait_for_agent,), daemon=True).start()
     if world.on_one_host:  # nothing needs to be reached from elsewhere
-        _talk_on_loopback()
-    with _process_group(world, plan, None if world.store is None else _meet(*world.store, world)):
+        _use_loopback()
+    with _process_group(
+        world, plan, None if world.store is None else _rendezvous_store(*world.store, world)
+    ):
         yield
 
 
@@ -173,8 +178,8 @@ def broadcast(data: bytes | None, world: World) -> bytes:
     return buffer.numpy().tobytes()
 
 
-def lost_a_peer(error: Exception) -> bool:
-    """Whether an error says no more than that another rank is gone."""
+def is_lost_peer(error: Exception) -> bool:
+    """Whether an error only says that another rank has gone."""
     if isinstance(error, dist.DistError):
         return True
     # (Gloo's are plain RuntimeErrors)
@@ -192,14 +197,14 @@ def _rank_main(
     """A rank's life: threads, process group, work, and its error where the parent finds it."""
     # Before anything else: with a thread pool each, ranks fight for the cores (30 times slower).
     torch.set_num_threads(plan.config.executor.threads)
-    _talk_on_loopback()
-    # A terminal's Ctrl-C reaches this process too; the parent decides what comes of it.
+    _use_loopback()
+    # A terminal's Ctrl-C reaches this process too. Ignore it: the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_end_after, args=(parent.join, Path(errors)), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(parent.join, Path(errors)), daemon=True).start()
     world = World(plan.processes, rank, rank, plan.processes, "bsscale")
     try:
         if plan.device == "cuda":
@@ -218,8 +223,8 @@ def _rank_main(
         path = Path(errors, f"{rank}.json")
         path.with_suffix(".part").write_text(json.dumps(report), encoding="utf-8")
         path.with_suffix(".part").replace(path)
-        # Not through the interpreter's shutdown: it could hang in the process group, and the
-        # peers should see this rank's connections close after its report is written.
+        # Exit without the interpreter's shutdown, which could hang in the process group. Peers must
+        # see the connections of this rank close only after it has written its report.
         os._exit(1)
 
 
@@ -240,7 +245,7 @@ def _process_group(world: World, plan: Plan, store: TCPStore | None) -> Iterator
     dist.destroy_process_group()
 
 
-def _meet(host: str, port: int, world: World) -> TCPStore:
+def _rendezvous_store(host: str, port: int, world: World) -> TCPStore:
     """The store of processes that have no agent: rank 0's host holds it."""
     if world.rank > 0:
         return TCPStore(host, port, is_master=False)
@@ -261,20 +266,20 @@ def _loopback() -> Iterator[socket.socket]:
         yield listening
 
 
-def _talk_on_loopback() -> None:
+def _use_loopback() -> None:
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     os.environ.setdefault("NCCL_SOCKET_IFNAME", "lo")
 
 
 def _wait_for_agent() -> None:
-    """Wait until the process that started this one is gone, be it still a zombie."""
+    """Wait until the parent process has ended, even if it is still a zombie."""
     agent = os.getppid()
     while os.getppid() == agent:
         time.sleep(WATCH_S)
 
 
-def _end_after(wait: Callable[[], object], left: Path | None = None) -> None:
-    """End this process when the one that started it is gone, with the folder that it had made."""
+def _end_with_parent(wait: Callable[[], object], left: Path | None = None) -> None:
+    """End this process when its parent has gone, and remove the folder that the parent made."""
     wait()
     if left is not None:
         shutil.rmtree(left, ignore_errors=True)
@@ -292,7 +297,7 @@ def _stop(processes: list[Any]) -> None:
 
 
 def _first_error(processes: list[Any], errors: Path) -> RankError:
-    """The error that started it: peers of a dead rank fail too, with errors about it."""
+    """The first error: when a rank dies its peers fail too, with errors about the dead rank."""
     deadline = time.monotonic() + SETTLE_S
     killed = [(rank, p.exitcode) for rank, p in enumerate(processes) if (p.exitcode or 0) < 0]
     while not killed and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""One run over many processes: what each rank does, and how all begin at the same place."""
+"""One run over several processes: the work of each rank, and the common state at its start."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bsscale.planning.training_step import ships
 from bsscale.planning.world import World
 from bsscale.records.checkpoints import Checkpoint, read_checkpoint
 from bsscale.records.run_record import RunRecord
-from bsscale.terminal.console import print_anything
+from bsscale.terminal.console import make_output_safe
 from bsscale.terminal.progress import Progress
 from bsscale.training.loop import Observer, train
 from bsscale.training.outcome import Outcome
@@ -29,29 +29,29 @@ from bsscale.training.spec import RunSpec
 
 __all__ = ["accepts_model", "start_rank", "train_rank"]
 
-# What rank 0 tells the others before training.
+# Messages of rank 0 to the others before training.
 _BEGIN, _STOP, _GO_ON = b"begin", b"stop", b"go on"
 
 
 def start_rank(world: World, spec: RunSpec) -> None:
-    """What each process runs that bsscale starts."""
-    print_anything()
+    """The main function of each process that bsscale starts."""
+    make_output_safe()
     if world.rank == 0 and spec.logging is not None:
         logging.config.dictConfig(dict(spec.logging))
     train_rank(world, spec, load_dataset(spec.plan.config.dataset))
 
 
 def accepts_model(world: World, plan: Plan, dataset: Dataset) -> bool:
-    """Try a model of the user's own on every rank, for it may talk with the other ranks.
+    """Try a model of the user's own on every rank, because it may communicate with other ranks.
 
     Returns
     -------
-    False on the ranks above 0 if rank 0 refuses it, and says why.
+    False on the ranks above 0 if rank 0 refuses the model; rank 0 reports the reason.
 
     Raises
     ------
     ConfigError
-        For a model that rank 0 refuses, or this rank alone.
+        If rank 0 or this rank refuses the model.
     """
     if ships(plan.config.model):
         return True
@@ -70,16 +70,19 @@ def accepts_model(world: World, plan: Plan, dataset: Dataset) -> bool:
 
 
 def train_rank(world: World, spec: RunSpec, dataset: Dataset) -> RunRecord | None:
-    """What each data-parallel process does. Only rank 0 owns records, log and W&B."""
+    """Train a run as one of its data-parallel processes.
+
+    Only rank 0 owns records, log and W&B.
+    """
     plan = spec.plan
-    job: RecordedRun | FollowedRun
+    job: RecordedRun | UnrecordedRun
     if world.rank > 0:
-        job = FollowedRun(plan)
-        if not _follow(world, job):
+        job = UnrecordedRun(plan)
+        if not _receive_start(world, job):
             return None
     else:
         job = RecordedRun(spec, dataset, Progress([(spec.arm, plan.budget_samples)]))
-        _lead(world, job)
+        _find_start(world, job)
         if job.result is not None:
             return job.outcome()
     engine = DDPEngine(plan, dataset, world.rank, world.local_rank)
@@ -89,22 +92,25 @@ def train_rank(world: World, spec: RunSpec, dataset: Dataset) -> RunRecord | Non
         job.interrupt()
         raise
     except SystemExit:
-        job.pause()
+        job.close_for_resume()
         raise
     finally:
         engine.close()
     return job.outcome()
 
 
-def _lead(world: World, job: RecordedRun) -> None:
-    """Find out where the run begins, and tell the other ranks, who may not see its directory."""
+def _find_start(world: World, job: RecordedRun) -> None:
+    """Find out where the run begins, and send it to the other ranks.
+
+    They may not have access to the directory.
+    """
     job.find_start()
     broadcast(_STOP if job.result else _GO_ON if job.start.path else _BEGIN, world)
     if job.result is None and job.start.path is not None:
         broadcast(job.start.path.read_bytes(), world)
 
 
-def _follow(world: World, job: FollowedRun) -> bool:
+def _receive_start(world: World, job: UnrecordedRun) -> bool:
     """Begin where rank 0 does; False where there is nothing to train."""
     told = broadcast(None, world)
     if told == _GO_ON:
@@ -117,8 +123,8 @@ def _follow(world: World, job: FollowedRun) -> bool:
     return told != _STOP
 
 
-class FollowedRun:
-    """The run as the ranks above 0 take part in it."""
+class UnrecordedRun:
+    """The run as the ranks above 0 see it: without records."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -140,7 +146,7 @@ class FollowedRun:
     def interrupt(self) -> None:
         """Nothing is written."""
 
-    def pause(self) -> None:
+    def close_for_resume(self) -> None:
         """Nothing is written."""
 
     def outcome(self) -> None:

@@ -1,4 +1,4 @@
-"""A run and what becomes of it: records, checkpoints, W&B, log and its share of the display."""
+"""A run with its records, checkpoints, W&B run, log and part of the progress display."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from bsscale.records.checkpoints import (
     write_checkpoint,
     write_plan,
 )
-from bsscale.records.directories import cannot_go_on, of_study, refuse_occupied
+from bsscale.records.directories import records_unwritable, refuse_occupied
 from bsscale.records.evaluation import EvalPoint
 from bsscale.records.run_record import RunRecord
+from bsscale.records.secrets import without_secrets
 from bsscale.records.writer import Records
 from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.progress import Display
@@ -51,13 +52,13 @@ class RecordedRun:
         self._dataset, self._progress, self._number = dataset, progress, number
         self._records: Records | None = None
         self._tracker: NoTracker | WandbTracker = NoTracker()
-        # In a multirun the log is the sweep's; alone it is the run's own already.
+        # In a multirun, the log belongs to the sweep. A single run has its own log already.
         self._log = own_log(spec.logging if spec.group is not None else None)
         self._step = 0
-        self._said_unwritable = False
+        self._warned_unwritable = False
 
     def find_start(self) -> None:
-        """Begin, go on or leave alone what the directory holds."""
+        """Find out whether the run begins, continues, or has already ended in its directory."""
         spec = self.spec
         try:
             self.start = find_start(spec.directory, spec.plan)
@@ -95,7 +96,7 @@ class RecordedRun:
             self._records = Records(
                 spec.directory, None if self.plan.config.resume == "never" else kept
             )
-            self._keep(write_plan, self.plan.training)
+            self._try_write(write_plan, self.plan.training)
             self._tracker = make_tracker(
                 config.tracker,
                 spec.directory,
@@ -107,7 +108,7 @@ class RecordedRun:
                     str(config.dataset["name"]),
                     f"gpus={spec.plan.gpus}",
                 ],
-                run_config=asdict(config),
+                run_config=without_secrets(asdict(config)),
                 criterion=spec.plan.metric.criterion,
             )
         return [self]
@@ -124,19 +125,19 @@ class RecordedRun:
         self._progress.evaluated(self._number, _state(point))
 
     def save(self, checkpoint: Checkpoint) -> None:
-        self._keep(write_checkpoint, checkpoint)
+        self._try_write(write_checkpoint, checkpoint)
 
-    def _keep(self, write: Callable[[Path, Any], object], what: Any) -> None:
-        """Write what a later start needs; the run itself goes on if that fails, with a warning."""
+    def _try_write(self, write: Callable[[Path, Any], object], what: Any) -> None:
+        """Write what a later start needs. If this fails, log a warning and continue training."""
         try:
             write(self.spec.directory, what)
         except OSError as error:
-            if not self._said_unwritable:
+            if not self._warned_unwritable:
                 with self._log(), self._progress.printing():
                     log.warning("warning: the checkpoint could not be written: %s", error)
-            self._said_unwritable = True
+            self._warned_unwritable = True
         else:
-            self._said_unwritable = False
+            self._warned_unwritable = False
 
     def end(self, outcome: Outcome, model: Any) -> None:
         with self._log(), self._progress.printing():
@@ -146,7 +147,7 @@ class RecordedRun:
                 _save_weights(model, self.spec.directory / "model.safetensors")
                 self._records.finish(record)
             except OSError as error:
-                raise cannot_go_on(self.spec.directory, error) from error
+                raise records_unwritable(self.spec.directory, error) from error
             self._records.close()
             remove_checkpoints(self.spec.directory)
             self._tracker.finish()
@@ -156,8 +157,6 @@ class RecordedRun:
                 log.info("%s", describe_result_briefly(record))
 
     def fail(self, error: Exception) -> None:
-        if self.spec.study is not None and isinstance(error, BsscaleError):
-            error = of_study(error)
         self.result = error
         self._progress.ended(self._number, "failed")
         with self._log(), self._progress.printing():
@@ -170,8 +169,8 @@ class RecordedRun:
         if self.result is None and self._records is not None:
             self._give_up(INTERRUPTED)
 
-    def pause(self) -> None:
-        """Let go of the run, which a later start goes on with; so does its W&B run."""
+    def close_for_resume(self) -> None:
+        """Close the run so that a later start can continue it and its W&B run."""
         if self.result is None and self._records is not None:
             self._records.close()
 

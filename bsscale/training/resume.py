@@ -1,4 +1,4 @@
-"""Where a run begins: at its beginning, or where an earlier start of it was interrupted."""
+"""The start of a run: its beginning, or the checkpoint of an interrupted start."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from bsscale.records.evaluation import read_evals
 from bsscale.records.identity import differences
 from bsscale.records.run_record import RunRecord, read_run
 from bsscale.records.schema import FORMAT_VERSION
+from bsscale.records.secrets import without_secrets
 
 __all__ = ["Start", "continued", "find_start"]
 
-# Options that say where and how a run is carried out, not what it trains.
-_NOT_OF_THE_TRAINING = (
+# Options that do not change the training, only where and how it is carried out.
+_EXCLUDED = (
     "task",
     "tracker",
     "executor",
@@ -33,20 +34,20 @@ _NOT_OF_THE_TRAINING = (
 
 @dataclass(frozen=True)
 class Start:
-    """Where a run begins.
+    """The start of a run.
 
     Attributes
     ----------
     plan
-        Its numbers.
+        The plan of the run.
     finished
         Its record, if it has ended already.
     checkpoint
-        Where it goes on; None: at its beginning.
+        The checkpoint from which it continues; None: it begins.
     path
         The checkpoint's file.
     anew
-        Whether an earlier start has left evaluations, and no checkpoint.
+        Whether an earlier start has left evaluations but no checkpoint.
     """
 
     plan: Plan
@@ -57,7 +58,7 @@ class Start:
 
 
 def find_start(directory: Path, plan: Plan) -> Start:
-    """Where the run that is to be recorded in `directory` begins.
+    """Find the start of the run whose records are in `directory`.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ def find_start(directory: Path, plan: Plan) -> Start:
     anew = False
     path = newest_checkpoint(directory)
     if record is not None and path is None and not (directory / "evals.jsonl").exists():
-        # (what it trained is told by a checkpoint or plan.json where there are evaluations)
+        # (if there are evaluations, a checkpoint or plan.json describes the training)
         _refuse_other_run(directory, record, plan)
     if path is None and (directory / "evals.jsonl").exists():
         _refuse_other_plan(directory, plan)
@@ -105,8 +106,9 @@ def find_start(directory: Path, plan: Plan) -> Start:
 def continued(plan: Plan, then: Mapping[str, Any], refused: str) -> Plan:
     """The plan of a run that an earlier start has begun.
 
-    Evaluation grid, budget and target are the earlier ones where the configuration leaves them to
-    defaults, which follow the micro-batch: another number of replicas is the same training.
+    Where the configuration does not set the evaluation grid, the budget and the target, the earlier
+    values are kept. Their defaults depend on the micro-batch, and another number of replicas with
+    the same global batch must be the same training.
 
     Parameters
     ----------
@@ -115,7 +117,7 @@ def continued(plan: Plan, then: Mapping[str, Any], refused: str) -> Plan:
     then
         What the earlier start trained, as `Plan.training` describes it.
     refused
-        What to say if that was another training.
+        The error's fact, if that was another training.
 
     Raises
     ------
@@ -154,8 +156,8 @@ def _record(directory: Path) -> RunRecord | None:
         ) from error
     if record.format_version != FORMAT_VERSION:
         raise FormatVersionError(
-            f"{directory} holds a run of format version {record.format_version}, which is read but "
-            "not continued",
+            f"{directory} holds a run of format version {record.format_version}, which can be "
+            "read but not continued",
             remedy,
         )
     return record
@@ -164,11 +166,11 @@ def _record(directory: Path) -> RunRecord | None:
 def _refuse_other_run(directory: Path, record: RunRecord, plan: Plan) -> None:
     """Raise ConfigError if the run that ended here was another one."""
     then = {**record.config, "data_key": record.data_key}
-    now = plain({**asdict(plan.config), "data_key": plan.data_key})
+    now = plain({**without_secrets(asdict(plan.config)), "data_key": plan.data_key})
     found = [
         difference
         for difference in differences(then, now)
-        if difference[0].split(".")[0] not in _NOT_OF_THE_TRAINING
+        if difference[0].split(".")[0] not in _EXCLUDED
     ]
     if found:
         raise ConfigError(
@@ -188,7 +190,7 @@ def _refuse_other_plan(directory: Path, plan: Plan) -> None:
         continued(plan, then, f"{directory} holds an unfinished run of another training")
     else:
         raise RecordsError(
-            f"{directory} holds evaluations of a run, and not what it trained",
+            f"{directory} holds evaluations of a run, but no description of the training",
             "give another directory (hydra.run.dir=PATH), or move the old one away",
         )
 

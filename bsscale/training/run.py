@@ -51,14 +51,14 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
 
     Notes
     -----
-    Whatever ends the run is written to run.json before it is raised.
+    An error that ends the run is written to run.json before it is raised.
     """
     if spec.plan.executor == "virtual":
         [result] = run_together([spec], dataset)
         if isinstance(result, Exception):
             raise result
         return result
-    from bsscale.training.processes import join, launch, lost_a_peer
+    from bsscale.training.processes import is_lost_peer, join, launch
     from bsscale.training.ranks import accepts_model, start_rank, train_rank
 
     if (world := World.here()) is not None:
@@ -72,13 +72,14 @@ def run(spec: RunSpec, dataset: Dataset) -> RunRecord | None:
                 log_how_to_resume(spec)
             raise
         except Exception as error:
-            # (what was refused, or has ended the run by itself, is said and recorded already)
+            # (an error that refused or ended the run is already logged and recorded)
             if world.rank == 0 and not isinstance(error, BsscaleError):
                 record_failure(spec, first_line(error), dataset)
-            if lost_a_peer(error):
+            if is_lost_peer(error):
                 raise RankError(
-                    f"rank {world.rank} of {world.size} lost another one: {first_line(error)}",
-                    "the other one's own error says why; started again, the run goes on from its "
+                    f"rank {world.rank} of {world.size} lost its connection to another rank: "
+                    f"{first_line(error)}",
+                    "see the error of the other rank; start the run again to continue from its "
                     "last checkpoint",
                 ) from error
             raise
@@ -125,7 +126,7 @@ def run_together(
 
     Returns
     -------
-    For each other run its record, or the error that ended it and it alone.
+    For each other run, its record, or the error that ended this run.
     """
     if stack is None:
         [stack] = make_stacks([spec.plan for spec in specs])
@@ -142,7 +143,7 @@ def run_together(
             engine = make_engine(specs[0].plan, dataset, stack)
             for run_ in runs:
                 run_.width = engine.width
-            # Split with those that have ended: a run has the same slot as when all were to do.
+            # Finished runs are split too, so that each run keeps the slot of the first start.
             slots = split(all_runs, engine.width)
             slots = [[run_ for run_ in slot if run_ in waiting] for slot in slots]
             train(slots, engine, dataset.validation, dataset.test)
@@ -154,7 +155,7 @@ def run_together(
         raise
     except SystemExit:
         for run_ in waiting:
-            run_.pause()
+            run_.close_for_resume()
         if alone:
             log_how_to_resume(*specs)
         raise

@@ -11,7 +11,7 @@ __all__ = ["own_log"]
 
 
 class _RunLog(logging.FileHandler):
-    """A log file that may be unwritable: the console has what is said, and the run its error."""
+    """A log file that may be unwritable: the console still shows the messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with suppress(OSError):
@@ -21,7 +21,7 @@ class _RunLog(logging.FileHandler):
 def own_log(
     settings: Mapping[str, Any] | None,
 ) -> Callable[[], AbstractContextManager[None]]:
-    """What sends messages to a run's own log file as well, where one process trains many runs.
+    """A context in which messages also go to the log file of a run, if it has one of its own.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Signals that end a run wait until its state is whole and written down."""
+"""Signals that end a run are delayed until the state of every run is complete and saved."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Protocol, Self
 
 __all__ = ["Deferred", "OneProcess", "Peers"]
 
-# Ctrl-C; what SLURM, torchrun and kill send; what a terminal sends that is closed; and what
-# clusters are told to send before a time limit (submitit: SIGUSR2).
+# Ctrl-C; what SLURM, torchrun and kill send; what a terminal sends that is closed; and the signal
+# that clusters send before a time limit (submitit: SIGUSR2).
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Deferred:
     """Within it, signals are noted, and delivered when `deliver` is called.
 
-    Only those that have a Python handler are touched: who installed one wants to act on the
-    signal, and will; Ctrl-C has Python's own. A second Ctrl-C is not put off. Outside the main
-    thread, where Python handles no signals, nothing is deferred.
+    Only signals with a Python handler are deferred; the handler is called later. Ctrl-C has
+    Python's own handler. A second Ctrl-C is not delayed. Outside the main thread, where Python
+    handles no signals, nothing is deferred.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Deferred:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     def deliver(self, number: int) -> None:
-        """Hand a signal to whom it was meant for; returns if they let the run go on.
+        """Call the handler of a signal; return if the handler returns, so that the run continues.
 
         Parameters
         ----------
@@ -68,14 +68,14 @@ class Deferred:
 
 
 class Peers(Protocol):
-    """The processes of a run, which end or go on together."""
+    """The processes of a run, which end or continue together."""
 
     def agree(self, signal: int) -> int:
         """The signal that all of them act on; all of them call it together."""
         ...
 
-    def go_on(self) -> None:
-        """Training goes on after a signal; ends this process where another one has ended."""
+    def resume(self) -> None:
+        """Continue training after a signal; end this process if another one has ended."""
         ...
 
 
@@ -85,5 +85,5 @@ class OneProcess:
     def agree(self, signal: int) -> int:
         return signal
 
-    def go_on(self) -> None:
-        """Nobody else has ended."""
+    def resume(self) -> None:
+        """Do nothing: there is no other process."""

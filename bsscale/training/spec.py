@@ -1,4 +1,4 @@
-"""What a run is made from."""
+"""The specification of a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RunSpec:
     group
         What groups it with other runs in W&B: a multirun's directory; None for a single run.
     logging
-        A logging configuration for a process that this one starts; None leaves logging alone.
+        A logging configuration for a process that this one starts; None: logging is not configured.
     study
         Hash of the study that the run belongs to.
     """

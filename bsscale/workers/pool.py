@@ -19,7 +19,7 @@ from typing import Any
 from bsscale.data import Dataset
 from bsscale.records.run_record import RunRecord
 from bsscale.terminal.progress import Display
-from bsscale.training.processes import STOP_S, ctrl_c_is_ours
+from bsscale.training.processes import STOP_S, block_ctrl_c
 from bsscale.workers import messages
 from bsscale.workers.shared import SharedDataset, share
 from bsscale.workers.worker import STOP_AS_CTRL_C, work
@@ -198,7 +198,7 @@ class Pool:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch", "bsscale.workers.worker", "bsscale.engines.eager"])
         environment = dict(os.environ) | ONE_THREAD
-        with ctrl_c_is_ours(), _environment(ONE_THREAD):
+        with block_ctrl_c(), _environment(ONE_THREAD):
             forkserver.ensure_running()
         if device is not None:
             visible = os.environ.get("CUDA_VISIBLE_DEVICES")

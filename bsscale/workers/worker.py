@@ -13,7 +13,7 @@ from multiprocessing import reduction
 from multiprocessing.connection import Connection
 
 from bsscale.data import Dataset, load_dataset
-from bsscale.terminal.console import print_anything
+from bsscale.terminal.console import make_output_safe
 from bsscale.training.run import run_together
 from bsscale.workers.messages import Data, SentLog, SentProgress, Trained, Work, sendable
 from bsscale.workers.shared import open_shared
@@ -45,7 +45,7 @@ def work(connection: Connection, environment: Mapping[str, str], level: int) -> 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     os.environ.clear()
     os.environ.update(environment)
-    print_anything()
+    make_output_safe()
     parent = multiprocessing.parent_process()
     assert parent is not None
     threading.Thread(target=_end_with, args=(parent.join,), daemon=True).start()

@@ -118,7 +118,7 @@ def test_all_odd_columns_are_named_with_a_remedy_that_works(tmp_path: Path) -> N
     columns = {"site": cycled(["a", "b"]), "a": odd, "b": odd}
     with pytest.raises(DataError) as caught:
         load(tmp_path, columns)
-    assert "such are also: b" in caught.value.fact
+    assert "the same is true of: b" in caught.value.fact
     assert "dataset.categorical=[site,a]" in caught.value.remedy
     assert load(tmp_path, columns, nulls=["?"]).schema.numeric == ("x", "a", "b")
 

@@ -1,1 +1,1 @@
-"""What ``-m`` starts its jobs with: hydra/launcher=stacked, or a cluster's."""
+"""The launchers of ``-m``: hydra/launcher=stacked, and those of clusters."""

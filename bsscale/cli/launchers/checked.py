@@ -1,4 +1,4 @@
-"""What all launchers do: every job of a sweep is checked before the first is started."""
+"""The base of all launchers: every job of a sweep is checked before the first is started."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from bsscale.cli.composed import check_composed
 from bsscale.cli.explain import explained
-from bsscale.cli.jobs import Job, keep_saved_configuration, remembering_datasets
+from bsscale.cli.jobs import Job, cached_dataset_loader, preserve_hydra_directory
 from bsscale.cli.saved import SavedSweep
 from bsscale.cli.tasks import TASKS, Task
 from bsscale.cli.tasks.task import refuse_replaced
@@ -39,7 +39,7 @@ __all__ = ["FAILED", "CheckedJob", "CheckedLauncher", "log_to_console", "run_els
 
 log = logging.getLogger("bsscale")
 
-# What a job gives back that was refused or failed, from whatever process.
+# The result of a job that was refused or failed, from any process.
 FAILED = "failed"
 
 
@@ -75,7 +75,7 @@ class CheckedJob:
 class CheckedLauncher(Launcher):
     """Checks all jobs of a sweep, and shows them or starts them.
 
-    A sweep with a wrong value in its ninth job stops before its first. With ``dry_run=true`` the
+    If the ninth job of a sweep has a wrong value, no job is started. With ``dry_run=true`` the
     plan of each job is printed in this process, whatever the launcher, and no job is started.
     """
 
@@ -101,7 +101,7 @@ class CheckedLauncher(Launcher):
 
     @property
     def function(self) -> TaskFunction:
-        """What carries out a composed configuration."""
+        """The function that runs a composed configuration."""
         assert self._function is not None
         return self._function
 
@@ -137,24 +137,24 @@ class CheckedLauncher(Launcher):
         """Start the jobs and wait for them."""
 
     def devices(self, task: Task[Any]) -> Devices | None:
-        """What a job of such a task finds where it runs; None: what this machine has."""
+        """The devices of a job of such a task; None: those of this machine."""
         return None
 
     def check(self, job: CheckedJob) -> None:
         """Raise BsscaleError for a job that this launcher cannot start."""
 
     def describe(self, jobs: Sequence[CheckedJob]) -> Sequence[str]:
-        """How it would start the jobs: lines for a person."""
+        """A text on how it would start the jobs."""
         return []
 
     def lost(self, job: CheckedJob) -> JobReturn:
-        """What comes back of a job that was lost: the comparison lists it as one that failed."""
+        """The result of a lost job, which the comparison lists as failed."""
         (job.job.directory / ".hydra").mkdir(parents=True, exist_ok=True)
         return _nothing_returned()
 
     def _checked(self, job_overrides: Sequence[Sequence[str]], first: int) -> Sequence[CheckedJob]:
         """Compose and check all jobs; raises what the first impossible one would raise."""
-        load = remembering_datasets()
+        load = cached_dataset_loader()
         jobs = []
         all_mine = [filter_overrides(overrides) for overrides in job_overrides]
         shared = set.intersection(*map(set, all_mine)) if all_mine else set()
@@ -236,7 +236,7 @@ def _number(cfg: DictConfig, number: int, job_id: Any) -> None:
         cfg.hydra.job.id, cfg.hydra.job.num = job_id, number
         directory = Path(str(cfg.hydra.sweep.dir), str(cfg.hydra.sweep.subdir))
         cfg.hydra.runtime.output_dir = str(directory.absolute())
-    keep_saved_configuration(cfg, directory)
+    preserve_hydra_directory(cfg, directory)
 
 
 def log_to_console(settings: Any) -> None:

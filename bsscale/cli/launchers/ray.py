@@ -59,7 +59,7 @@ class RayLauncher(CheckedLauncher):
 
         # Ray's workers have a directory of their own.
         here, sweep = Path.cwd(), str(self.sweep.absolute())
-        carry_out = partial(_in_directory, here, self.function)
+        carry_out = partial(_run_in_directory, here, self.function)
         singletons = Singleton.get_state()
         tasks = []
         for job in jobs:
@@ -82,7 +82,7 @@ class RayLauncher(CheckedLauncher):
         return results
 
 
-def _in_directory(directory: Path, task_function: TaskFunction, cfg: DictConfig) -> Any:
+def _run_in_directory(directory: Path, task_function: TaskFunction, cfg: DictConfig) -> Any:
     """A job where the command was typed: the user's own files and modules lie there."""
     os.chdir(directory)
     if str(directory) not in sys.path:
@@ -91,7 +91,7 @@ def _in_directory(directory: Path, task_function: TaskFunction, cfg: DictConfig)
 
 
 def _resources(job: CheckedJob) -> dict[str, int]:
-    """What the processes of a run need of one node."""
+    """The resources of one node that the processes of a run need."""
     if job.plan is None:
         return {"num_cpus": 1}
     needed = {"num_cpus": job.plan.processes * job.plan.config.executor.threads}

@@ -36,7 +36,7 @@ class _Cluster:
     defaults
         Options that differ from the plugin's.
     without
-        Options of the plugin's that follow from the jobs here.
+        Options of the plugin that bsscale sets from the plans of the jobs.
     """
 
     plugin: str
@@ -54,7 +54,7 @@ _CLUSTERS = {
         "slurm",
         defaults={
             "tasks_per_node": None,
-            # A job that ran out of time is queued again, and goes on.
+            # A job that ran out of time is queued again, and continues.
             "max_num_timeout": 100,
             "additional_parameters": {"requeue": True},
         },
@@ -64,7 +64,7 @@ _CLUSTERS = {
         _SUBMITIT + "LocalLauncher",
         LocalLauncher,
         "slurm",
-        # Nobody else waits for this host.
+        # No scheduler limits the time on this host.
         defaults={"timeout_min": 7 * 24 * 60},
         without=("nodes", "tasks_per_node"),
     ),

@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 # How often the submitting process looks for results.
 POLL_S = 1.0
-# How long a job may go on after one of its tasks has failed: its peers notice by themselves.
+# How long a job may continue after one of its tasks has failed; normally the other tasks notice the
+# failure.
 SETTLE_S = 60.0
 # The parameters that submitit takes for every cluster; others begin with the cluster's name.
 SHARED = (
@@ -48,7 +49,7 @@ SHARED = (
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job asks of the cluster.
+    """The resources that a job requests from the cluster.
 
     Attributes
     ----------
@@ -135,7 +136,7 @@ class _SubmititLauncher(CheckedLauncher):
 
     @abstractmethod
     def resources(self, job: CheckedJob) -> Resources:
-        """What a job asks of the cluster."""
+        """The resources that a job requests from the cluster."""
 
     def _submit(self, asked: Resources, jobs: Sequence[CheckedJob]) -> dict[int, Any]:
         """Submit the jobs that ask for the same, as one array; by their numbers."""
@@ -147,7 +148,7 @@ class _SubmititLauncher(CheckedLauncher):
         try:
             executor = self._executor(asked)
             submitted = executor.map_array(self, *zip(*arguments, strict=True))
-        except Exception as error:  # what submitit, or sbatch, has to say of the options
+        except Exception as error:  # an error of submitit or sbatch about the options
             raise CompactHydraException(
                 f"Nothing was trained: {self.cluster} refuses the jobs: {error}\n"
                 "  -> the options of hydra.launcher are listed by --cfg hydra -p hydra.launcher"
@@ -176,11 +177,11 @@ class _SubmititLauncher(CheckedLauncher):
         return executor
 
     def __call__(self, overrides: list[str], number: int, singletons: dict[Any, Any]) -> JobReturn:
-        """What every task of a job does. Task 0 has the directory; the others only train."""
+        """Run one task of a job. Task 0 has the directory; the others only train."""
         import submitit
 
         environment = submitit.JobEnvironment()
-        # An interrupted start may have left an error about peers that were gone.
+        # Remove the error of an interrupted start, which may be about peers that had gone.
         environment.paths.result_pickle.unlink(missing_ok=True)
         if environment.global_rank > 0:
             overrides = [
@@ -194,7 +195,7 @@ class _SubmititLauncher(CheckedLauncher):
         return done
 
     def checkpoint(self, *arguments: Any) -> Any:
-        """What submitit queues where the job's time is over: the same job again, which goes on."""
+        """The job that submitit queues again at the time limit; it continues the run."""
         import submitit
 
         return submitit.helpers.DelayedSubmission(self, *arguments)
@@ -221,7 +222,7 @@ class SlurmLauncher(_SubmititLauncher):
     cluster = "slurm"
 
     def devices_of_node(self) -> Devices:
-        """What a job of one node finds there."""
+        """The devices of a job on one node."""
         from bsscale.planning.devices import Devices
 
         return Devices(cuda=self.options.get("gpus_per_node") or 0)
@@ -249,7 +250,7 @@ class LocalLauncher(_SubmititLauncher):
     cluster = "local"
 
     def devices_of_node(self) -> Devices:
-        """What a job finds on this host."""
+        """The devices of a job on this host."""
         from bsscale.planning.devices import Devices
 
         here, given = Devices.here(), self.options.get("gpus_per_node")
@@ -263,7 +264,7 @@ class LocalLauncher(_SubmititLauncher):
 
 
 def _one_task(job: CheckedJob, gpus_per_node: int | None) -> Resources:
-    """Of a job that starts its processes itself, on one node."""
+    """The resources of a job that starts its processes itself, on one node."""
     if job.plan is None:
         return Resources(1, 1, gpus_per_node, 1)
     gpus = job.plan.processes if job.plan.device == "cuda" else None

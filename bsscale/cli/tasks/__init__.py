@@ -1,4 +1,4 @@
-"""What ``task=`` names: each task is an object with its check, its plan and its run."""
+"""The tasks of ``task=``: each is an object with its check, its plan and its run."""
 
 from typing import Any
 

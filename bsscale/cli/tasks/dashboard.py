@@ -16,7 +16,7 @@ log = logging.getLogger("bsscale")
 
 
 class DashboardTask(Task[Options]):
-    """Writes both as JSON, and publishes them if it is told where."""
+    """Writes both as JSON, and publishes them if task.publish is given."""
 
     options = Options
 
@@ -51,6 +51,6 @@ class DashboardTask(Task[Options]):
 
 
 def _judged_by(job: Job) -> tuple[Criterion, str]:
-    """What the shown runs are judged by, and the metric that is their validation loss."""
+    """The metric that judges the shown runs, and the metric that is their validation loss."""
     objective = build_objective(job.config.objective)
     return objective.metric(job.config.metric).criterion, objective.loss

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
-from typing import ClassVar
 
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task, cost
-from bsscale.config import Config
 from bsscale.errors import ConfigError
 from bsscale.report.options import ReportOptions as Options
 
@@ -20,20 +16,9 @@ log = logging.getLogger("bsscale")
 
 
 class ReportTask(Task[Options]):
-    """Reads records and writes a page; the rest of the configuration does not matter to it."""
+    """Reads records and writes a page; it does not use the rest of the configuration."""
 
     options = Options
-    trains = False
-    replaces: ClassVar[Mapping[str, str]] = {
-        **{
-            option.name: "leave it out: what was trained comes from the records"
-            for option in fields(Config)
-            if option.name not in ("task", "dry_run")
-        },
-        "metric": "leave it out: the metric comes from the records",
-        "target": "leave it out: the target comes from the records",
-        "tracker": "leave it out: a report is not mirrored",
-    }
 
     def check(self, job: Job) -> None:
         _runs(self.options_of(job))

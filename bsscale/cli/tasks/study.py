@@ -25,7 +25,7 @@ class StudyTask(Task[Options]):
         "seed": "give task.first_seed, and task.seeds for their number",
         "stop_at_target": "leave it out: a run of a study stops at its target",
         "budget_passes": "give budget_samples, or task.budget_factor",
-        "resume": "leave it out: a study goes on where it was",
+        "resume": "leave it out: a study always continues",
     }
 
     def check(self, job: Job) -> Plan | None:

@@ -1,4 +1,4 @@
-"""What every task has."""
+"""The base class of all tasks."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ Options = TypeVar("Options", bound=TaskOptions)
 
 
 class Task(ABC, Generic[Options]):
-    """What a command does with the job that it describes.
+    """A task: what a command does.
 
-    The command line calls `check` first, whatever the task. With ``dry_run=true`` it then prints
-    what `describe` says, and ends; else it calls `run`.
+    The command line calls `check` first. With ``dry_run=true`` it then prints the result of
+    `describe` and ends; otherwise it calls `run`.
 
     Attributes
     ----------
@@ -38,19 +38,16 @@ class Task(ABC, Generic[Options]):
         Whether it has jobs of its own, which hydra/launcher starts without ``-m``.
     replaces
         Options of a run that it sets itself, and what to write instead.
-    trains
-        Whether it trains; else it reads records, and replaces what only a training needs.
     """
 
     options: type[Options]
     one_run: ClassVar[bool] = False
     starts_jobs: ClassVar[bool] = False
     replaces: ClassVar[Mapping[str, str]] = {}
-    trains: ClassVar[bool] = True
 
     @abstractmethod
     def check(self, job: Job) -> Plan | None:
-        """Raise BsscaleError for whatever the task refuses before it starts.
+        """Raise BsscaleError if the task cannot start.
 
         Returns
         -------
@@ -90,25 +87,29 @@ class Task(ABC, Generic[Options]):
 
 
 def refuse_replaced(task: Task[Any], name: str, overrides: Iterable[str]) -> None:
-    """Raise ConfigError for an option that was typed and that does nothing with the task.
+    """Raise ConfigError for an option that was typed and that the task sets itself.
 
-    What an experiment's file says may serve several tasks, and is left alone.
+    The file of an experiment may serve several tasks, so its options are not checked.
     """
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0].partition(".")[0]
         if key in task.replaces and override != "tracker=none":
-            reason = f"sets {key} itself" if task.trains else "reads records, and trains nothing"
             raise ConfigError(
-                f"{override} does nothing with task={name}, which {reason}", task.replaces[key]
+                f"{override} does nothing with task={name}, which sets {key} itself",
+                task.replaces[key],
             )
 
 
 def check_model(plan: Plan, dataset: Dataset) -> None:
-    """Raise ConfigError for a model of the user's own that a run cannot train."""
+    """Raise ConfigError for parts of the user's own that a run cannot train: model, loss, rule."""
     from bsscale.planning.training_step import ships
 
-    if not ships(plan.config.model):
-        from bsscale.engines import probe  # (torch takes a second)
+    if hasattr(plan.objective, "losses"):
+        from bsscale.engines.probe_objective import check_losses  # (torch takes a second)
+
+        check_losses(plan.objective, dataset.validation)
+    if not ships(plan.config.model) or not plan.config.optimizer.ships:
+        from bsscale.engines import probe
 
         probe.check_model(plan, dataset)
 

@@ -1,4 +1,4 @@
-"""The columns of a table described for people, and what looks wrong with them."""
+"""Descriptions of the columns of a table, with notes on suspicious ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_copies", "describe_columns", "with_cardinalities"]
 
-# An integer above it is not exact in float64.
+# Integers above this are not exact in float64.
 _EXACT = 2**53
 _HEXADECIMAL = r"^[0-9]+[eE][0-9]+$"
 
@@ -27,18 +27,18 @@ _HEXADECIMAL = r"^[0-9]+[eE][0-9]+$"
 def describe_columns(
     frame: pl.DataFrame, values: pl.DataFrame, label: npt.NDArray[np.float32], roles: Roles
 ) -> tuple[ColumnFacts, ...]:
-    """The columns of `frame` in order, with a note where one looks wrong.
+    """The columns of `frame` in order, with a note on each that looks wrong.
 
     Parameters
     ----------
     frame
-        The table, missing values null.
+        The table, with missing values as null.
     values
-        The features as codes and numbers, and nothing else; same rows.
+        The features alone, as codes and numbers; same rows.
     label
-        float32, shape (rows,); NaN where it is missing.
+        float32, shape (rows,); NaN if it is missing.
     roles
-        What they are for.
+        The roles of the columns.
     """
     facts = []
     for column in frame.get_columns():
@@ -68,12 +68,12 @@ def with_cardinalities(
 
 
 def check_copies(values: pl.DataFrame, label: npt.NDArray[np.float32], roles: Roles) -> None:
-    """Refuse a column that was inferred to be a feature and is the label again.
+    """Raise DataError if an inferred feature is a copy of the label.
 
     Raises
     ------
     DataError
-        Each of its values goes with one label and each label with one of its values.
+        If each of its values occurs with one label, and each label with one of its values.
     """
     copies = [
         name
@@ -82,15 +82,15 @@ def check_copies(values: pl.DataFrame, label: npt.NDArray[np.float32], roles: Ro
     ]
     if copies:
         raise DataError(
-            f"column {copies[0]!r} is the label {roles.label!r} again: each of its values goes "
-            "with one label",
+            f"column {copies[0]!r} is the label {roles.label!r} again: each of its values "
+            "occurs with one label",
             f"{option_list('drop', copies)}; to train on it anyway, name it under categorical "
             "or numeric",
         )
 
 
 def _type(column: pl.Series, role: str) -> str:
-    """The type of a column in words: Parquet's own, or what its text is used as."""
+    """The type of a column in words: Parquet's type, or the type of the values in its text."""
     import polars as pl
 
     if column.dtype != pl.String:
@@ -103,13 +103,13 @@ def _type(column: pl.Series, role: str) -> str:
 
 
 def _infinite(column: pl.Series) -> str:
-    """How many values of a column of floats are infinite: they count as missing."""
+    """A note on infinite values in a column of floats, which count as missing."""
     count = int(column.is_infinite().sum()) if column.dtype.is_float() else 0
     return f"{count:,} infinite values count as missing" if count else ""
 
 
 def _suspicion(column: pl.Series, values: pl.Series, label: npt.NDArray[np.float32]) -> str:
-    """What looks wrong with a feature; empty where nothing does."""
+    """A note on a feature that looks wrong; empty for others."""
     import polars as pl
 
     present, raw = values.drop_nulls(), column.drop_nulls().n_unique()
@@ -132,7 +132,7 @@ def _suspicion(column: pl.Series, values: pl.Series, label: npt.NDArray[np.float
     if number and distinct > 2 and len(present) >= 20:
         numbers = present.to_numpy()
         far = np.abs(numbers - np.median(numbers))
-        # One value alone has the whole spread of the column.
+        # One value causes almost all of the standard deviation.
         if far.max() >= 0.99 * len(numbers) ** 0.5 * numbers.std():
             return f"{numbers[far.argmax()]:g} is far from all other values"
     if number and column.dtype == pl.String and column.str.contains(_HEXADECIMAL).any():
@@ -143,7 +143,7 @@ def _suspicion(column: pl.Series, values: pl.Series, label: npt.NDArray[np.float
 
 
 def _counts(column: pl.Series) -> bool:
-    """Whether a column counts its rows from 0 or 1, where it has a value."""
+    """Whether the values of a column are its row numbers, from 0 or 1."""
     import polars as pl
 
     numbers = column.cast(pl.String).cast(pl.Int64, strict=False)
@@ -152,11 +152,11 @@ def _counts(column: pl.Series) -> bool:
 
 
 def _relation(values: pl.Series, label: npt.NDArray[np.float32]) -> str:
-    """What a feature says about the label.
+    """The relation of a feature to the label.
 
-    "copy": each value goes with one label and the other way round, for few labels; or they are
-    the same numbers. "determines": each of few values goes with one label. "proportional": numbers
-    on a line. Else empty.
+    "copy": each value occurs with one label and each label with one value, for few labels; or they
+    are the same numbers. "determines": each of a few values occurs with one label. "proportional":
+    the pairs are on a line. Otherwise empty.
     """
     import polars as pl
 

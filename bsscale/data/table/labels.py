@@ -1,4 +1,4 @@
-"""The label as numbers, without a guess at which of two words is the positive one."""
+"""Converts the label to numbers, without guessing which of two words is the positive one."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _LABELS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0
 
 
 def as_label(column: pl.Series, positive: str | None) -> tuple[pl.Series, str | None]:
-    """The label as float32, null where it is missing, and a note on what was made of it.
+    """The label as float32, null if it is missing, and a note on the conversion.
 
-    Booleans, and text that says 0, 1, false or true, are 0 and 1. Numbers stay as they are.
+    Booleans, and the words 0, 1, false and true, become 0 and 1. Numbers are unchanged.
 
     Parameters
     ----------
     column
-        Of any type.
+        The label, of any type.
     positive
-        Which of exactly two values is 1; the other is 0. Numbers are compared as numbers, text
-        as it is written.
+        The one of exactly two values that becomes 1; the other becomes 0. Numbers are compared as
+        numbers, and text character by character.
 
     Raises
     ------
     DataError
-        It is other text, it is not finite, or `positive` is not one of two values.
+        If it is other text, if it is not finite, or if `positive` is not one of two values.
     """
     import polars as pl
 
@@ -48,7 +48,7 @@ def as_label(column: pl.Series, positive: str | None) -> tuple[pl.Series, str | 
     else:
         numbers = texts.cast(pl.Float64, strict=False)
     if positive is not None:
-        # (Integers of Parquet stay what they are: above 2^53 two of them may be one float.)
+        # (Compare integers of Parquet as integers: above 2^53, two of them may be the same float.)
         exact = dtype.is_integer() and re.fullmatch(r"-?[1-9][0-9]*|0", positive) is not None
         values = column.cast(pl.String) if exact else numbers if is_number else texts
         return _positive(values, name, positive)
@@ -58,7 +58,7 @@ def as_label(column: pl.Series, positive: str | None) -> tuple[pl.Series, str | 
     lost = numbers.filter(label.is_infinite())
     if len(lost):
         raise DataError(
-            f"the label {name!r} has the value {lost[0]!r}, which no float32 holds",
+            f"the label {name!r} has the value {lost[0]!r}, which is too large for float32",
             "leave such rows out, or name the value under dataset.nulls",
         )
     different, kept = numbers.drop_nulls().n_unique(), label.drop_nulls().n_unique()
@@ -67,7 +67,7 @@ def as_label(column: pl.Series, positive: str | None) -> tuple[pl.Series, str | 
 
 
 def _words(texts: pl.Series) -> pl.Series:
-    """Text that says 0, 1, false or true."""
+    """The words 0, 1, false and true as numbers; raises DataError for other text."""
     import polars as pl
 
     known = texts.str.strip_chars().str.to_lowercase()

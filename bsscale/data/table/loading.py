@@ -1,4 +1,4 @@
-"""The loader of tables: its options, and the way from the file to the arrays."""
+"""The loader of tables: its options, and the steps from the file to the arrays."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ def load(
     time_column: str | None = None,
     min_count: int = 1,
 ) -> Dataset:
-    r"""Prepare the table at `path` for training; cached, and prepared anew when the file changes.
+    r"""Prepare the table at `path` for training; the result is cached until the file changes.
 
     Parameters
     ----------
     path
         A .csv (comma), .tsv or .txt (tab) file, these also as .gz or .zst, or a .parquet or .pq
         file; relative to the current directory, ``~`` allowed, never a pattern. Text files are
-        UTF-8. In them "NA", "N/A", "NaN", "null", "None", ``\N`` and nothing at all are missing
+        UTF-8. In them "NA", "N/A", "NaN", "null", "None", ``\N`` and empty fields are missing
         values.
     label
-        The column to predict. Booleans are 0 and 1, numbers stay as they are; for other text see
+        The column to predict. Booleans become 0 and 1, numbers are unchanged; for other text see
         `positive`. Rows without it are left out.
     categorical, numeric
-        The feature columns. What is None is inferred from the columns not named. In a text file a
-        column of numbers is numeric, another one categorical; one that is numeric but for some odd
-        values is refused, and numbers such as 00012 are codes. In a Parquet file text, booleans
-        and categories are categorical, integers and floats numeric; others, such as dates, are
-        left out with a note. Two values of a categorical column are the same category only if
-        they are written the same. Neither `label` nor `time_column` is ever a feature.
+        The feature columns; None: inferred from the columns that no option names. In a text file,
+        columns of numbers are numeric and all others categorical. A column of numbers with a few
+        other values is an error, and numbers such as 00012 are codes. In a Parquet file, text,
+        booleans and categories are categorical, and integers and floats numeric; other types, such
+        as dates, are left out with a note. Two values of a categorical column are the same category
+        only if they are written the same way. `label` and `time_column` are never features.
     drop
         Columns to leave out.
     positive
@@ -66,31 +66,30 @@ def load(
     nulls
         Further missing values, exactly as they are written.
     separator
-        What stands between the fields of a text file: one character, or "tab"; None: by the
-        suffix.
+        The separator of the fields of a text file: one character, or "tab"; None: by the suffix.
     header, columns
         header=False: the first row of a text file is data, and `columns` names all columns.
     split
         "random": 80/10/10 by `split_seed`. "time": sorted by `time_column`, the first 80% train,
         the next 10% validate, the last 10% test.
     split_seed
-        Of the random split; the time split has no use for it.
+        The seed of the random split; the time split does not use it.
     time_column
-        Numbers, dates or ISO 8601 text; for split="time", where rows without it are left out.
+        A column of numbers, dates or ISO 8601 text, for split="time"; rows without it are left out.
     min_count
-        A category seen fewer times than this in the training rows is unknown.
+        A category that occurs less often in the training rows is unknown.
 
     Raises
     ------
     DataError
-        The file or a column is missing or cannot be read as asked without guessing, or there is
-        too little to split.
+        If the file or a column is missing or cannot be read without guessing, or if there are too
+        few rows to split.
     """
     check_split(split, split_seed)
     check_integer("min_count", min_count, 1)
     if split == "time" and time_column is None:
         raise DataError(
-            "split=time has no time_column", "name the column that says when: time_column=..."
+            "split=time has no time_column", "name the column with the time: time_column=..."
         )
     asked = Asked(
         label=_text("label", label),
@@ -123,7 +122,7 @@ def load(
 
 @dataclass(frozen=True)
 class _Recipe:
-    """All that the arrays depend on."""
+    """Everything on which the arrays depend."""
 
     source: Source
     asked: Asked
@@ -134,7 +133,7 @@ class _Recipe:
     min_count: int
 
     def key(self) -> str:
-        """The name of the arrays in the cache, by the file as it is now."""
+        """The key of the arrays in the cache, for the present content of the file."""
         source, options = self.source, vars(self)
         parameters: dict[str, Any] = {
             **{name: value for name, value in options.items() if name not in ("source", "asked")},
@@ -148,7 +147,7 @@ class _Recipe:
             return content_key([source.path], parameters)
         except OSError as error:
             raise DataError(
-                f"cannot read {source.path}: {error}", "check the file's rights"
+                f"cannot read {source.path}: {error}", "check the permissions of the file"
             ) from error
 
     def prepare(self) -> Dataset:
@@ -203,7 +202,7 @@ class _Recipe:
         return replace(dataset, columns=with_cardinalities(columns, cardinalities))
 
     def _unseen_nulls(self, frame: pl.DataFrame) -> list[str]:
-        """A note on values of `nulls` that a text file does not have."""
+        """A note on values of `nulls` that do not occur in a text file."""
         if not self.source.is_text:
             return []
         seen: set[str] = set()
@@ -234,7 +233,7 @@ def _texts(option: str, values: object) -> tuple[str, ...]:
 
 
 def _text(option: str, value: object) -> str:
-    """The name of a column; an integer is one, in a table whose columns are numbered."""
+    """The name of a column; an integer is valid too, for numbered columns."""
     if isinstance(value, str):
         return value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -246,7 +245,7 @@ def _text(option: str, value: object) -> str:
 
 
 def _value(option: str, value: object) -> str:
-    """A value as it is written in the file, where the command line has made a number of it."""
+    """A value as text, because the command line may have converted it to a number."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str | int | float):

@@ -1,4 +1,4 @@
-"""Options with their values as they are typed, for remedies."""
+"""Options with their values as a user types them, for remedies."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["option_list", "option_value"]
 
 
 def option_list(option: str, values: Sequence[str]) -> str:
-    """An option whose value is a list, as it is typed in a shell."""
+    """An option with a list as its value, in the syntax of a shell."""
     return _typed(f"dataset.{option}=[{','.join(map(_quoted, values))}]")
 
 
 def option_value(option: str, value: str) -> str:
-    """An option with one value, as it is typed in a shell."""
+    """An option with one value, in the syntax of a shell."""
     return _typed(f"dataset.{option}={_quoted(value)}")
 
 
 def _quoted(value: str) -> str:
-    """A value as Hydra reads it as this text."""
+    """A value in the form that Hydra reads as this text."""
     if re.fullmatch(r"[A-Za-z_?./-][\w?./-]*|0|[1-9][0-9]*", value, re.ASCII) and (
         value.lower() not in ("null", "true", "false", "nan", "inf")
     ):

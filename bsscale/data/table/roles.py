@@ -1,4 +1,4 @@
-"""What each column of a table is for: named, or inferred from its values."""
+"""The role of each column of a table: given by an option, or inferred from its values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Roles", "choose_roles"]
 
-# How pandas writes a row number: without a name, which it reads back as "Unnamed: 0".
+# The names of pandas' row numbers: empty, which pandas reads as "Unnamed: 0".
 _INDEX_NAMES = ("", "__index_level_0__", "Unnamed: 0")
 
 
@@ -32,7 +32,7 @@ class Asked:
 
     @property
     def special(self) -> dict[str, str]:
-        """The columns that are never features, and what they are."""
+        """The columns that are never features, with the option that names each."""
         time = {} if self.time is None else {self.time: "time_column"}
         return {**time, self.label: "label"}
 
@@ -44,7 +44,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Roles:
-    """What each column of a table is for.
+    """The role of each column of a table.
 
     Attributes
     ----------
@@ -53,13 +53,13 @@ class Roles:
     categorical, numeric
         Feature columns, in order.
     inferred
-        Those of them that no option names.
+        The features that no option names.
     unused
-        The other columns, and why.
+        The other columns, with the reason.
     reading
-        Column -> how its text is read, where that is not as it may seem.
+        Column -> how its text is read, if that may be unexpected.
     notes
-        One sentence each on what is left out or read in such a way.
+        Sentences on the columns that are left out, and on those in `reading`.
     """
 
     label: str
@@ -87,8 +87,8 @@ def choose_roles(frame: pl.DataFrame, source: Source, asked: Asked) -> Roles:
     Raises
     ------
     DataError
-        A column is not there or named twice, there is no feature, or a column that would be
-        inferred is numeric but for some odd values.
+        If a column does not exist or is named twice, if there is no feature, or if a column without
+        a given role has mostly numbers and some other values.
     """
     _check_named(frame, source, asked)
     found = _Inferred()
@@ -107,7 +107,7 @@ def choose_roles(frame: pl.DataFrame, source: Source, asked: Asked) -> Roles:
         refusal = text.refusal(
             name, [c for c in asked.categorical or found.categorical if c not in found.odd]
         )
-        more = f"; such are also: {', '.join(others[:10])}" if others else ""
+        more = f"; the same is true of: {', '.join(others[:10])}" if others else ""
         raise DataError(refusal.fact + more, refusal.remedy)
     for name in asked.numeric or ():
         if source.is_text and (padded := Text.of(frame[name]).padded) is not None:
@@ -131,7 +131,7 @@ def choose_roles(frame: pl.DataFrame, source: Source, asked: Asked) -> Roles:
 
 
 def _infer(column: pl.Series, is_text: bool, asked: Asked, found: _Inferred) -> None:
-    """Add a column that no option names to `found`."""
+    """Infer the role of a column, and add it to `found`."""
     import polars as pl
 
     name, dtype = column.name, column.dtype
@@ -164,7 +164,7 @@ def _padding(value: str) -> str:
 
 
 def _notes(found: _Inferred, all_named: bool) -> list[str]:
-    """What is left out, unless the options name all features, and what is read otherwise."""
+    """Notes on columns that are left out, unless all features are named, and on `reading`."""
     notes = []
     for why in dict.fromkeys(found.unused.values()):
         if why != "dropped" and not all_named:
@@ -194,8 +194,8 @@ def _check_named(frame: pl.DataFrame, source: Source, asked: Asked) -> None:
     for name in [*named, *asked.drop]:
         if name in asked.special:
             raise DataError(
-                f"column {name!r} is the {asked.special[name]} and cannot be a feature "
-                "or dropped too",
+                f"column {name!r} is the {asked.special[name]} and cannot also be a feature "
+                "or dropped",
                 "leave it out of categorical, numeric and drop",
             )
     for name in named:
@@ -212,7 +212,7 @@ def _check_named(frame: pl.DataFrame, source: Source, asked: Asked) -> None:
 
 
 def _check_column(name: str, frame: pl.DataFrame, source: Source) -> None:
-    """Refuse a name that is no column."""
+    """Raise DataError for a name that is not a column."""
     columns = frame.columns
     if name in columns:
         return

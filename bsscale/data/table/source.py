@@ -1,4 +1,4 @@
-"""The file of a table: what it is, and its content as columns."""
+"""The file of a table: its format, and its content as columns."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Source:
     Attributes
     ----------
     path
-        The file itself: its name is never taken as a pattern.
+        The file; its name is never used as a pattern.
     format
         Its suffixes in lower case, such as ".csv.gz".
     separator
-        Between the fields of a text file; None for Parquet.
+        The separator of the fields of a text file; None for Parquet.
     names
-        The columns of a text file without a header; None where the first row names them.
+        The columns of a text file without a header; None if the first row has their names.
     """
 
     path: Path
@@ -46,16 +46,16 @@ class Source:
 
     @property
     def is_text(self) -> bool:
-        """Whether its values are text, of which the roles of the columns make numbers."""
+        """Whether all values are read as text, and converted by the roles of the columns."""
         return self.separator is not None
 
     def read(self) -> tuple[pl.DataFrame, list[str]]:
-        """All columns, of a text file as text, and notes on how it was read.
+        """All columns, those of a text file as text, and notes on the reading.
 
         Raises
         ------
         DataError
-            It cannot be read, or not without guessing.
+            If it cannot be read without guessing.
         """
         notes: list[str] = []
         if self.separator is None:
@@ -65,10 +65,10 @@ class Source:
         if frame.is_empty():
             raise DataError(f"{self.path} is empty: it has no rows", "give a file with rows")
         for name in frame.columns:
-            # Polars takes such a name as a pattern of names.
+            # Polars interprets such a name as a pattern.
             if name == "*" or (name.startswith("^") and name.endswith("$")):
                 raise DataError(
-                    f"{self.path} has a column called {name!r}, which reads as a pattern",
+                    f"{self.path} has a column called {name!r}, which would be read as a pattern",
                     "give the column another name",
                 )
         return frame, notes
@@ -89,12 +89,12 @@ class Source:
 def open_source(
     path: str, separator: str | None, header: bool, columns: Sequence[str] | None
 ) -> Source:
-    """The file at `path`, which must be there, and how the options say that it is read.
+    """The file at `path`, which must exist, with the options for reading it.
 
     Raises
     ------
     DataError
-        There is no such file, its suffix is unknown, or the options do not fit it.
+        If there is no such file, its suffix is unknown, or the options do not fit it.
     """
     source = _checked_path(path)
     suffixes = [suffix.lower() for suffix in source.suffixes[-2:]]
@@ -142,7 +142,7 @@ def _checked_separator(separator: str | None, suffix: str) -> str:
 
 
 def _checked_path(path: str) -> Path:
-    """The file itself, which is there and not empty."""
+    """The path of the file; raises DataError if it does not exist or is empty."""
     try:
         source = Path(path).expanduser()
         if not source.exists():
@@ -154,7 +154,7 @@ def _checked_path(path: str) -> Path:
             raise DataError(f"{source} is not a file", "give one file")
         if source.stat().st_size == 0:
             raise DataError(f"{source} is empty", "give a file with a header and rows")
-    # (A path with a NUL, too long, of a user that there is not, or that may not be looked at.)
+    # (A path with a NUL, too long, of an unknown user, or without permission.)
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         raise DataError(f"path is {path!r}: {error}", "give the path of one file") from error
     return source
@@ -164,7 +164,7 @@ def _read_parquet(path: Path) -> pl.DataFrame:
     import polars as pl
 
     try:
-        # Neither the file's name nor its folder's is a pattern or a partition.
+        # Do not interpret the name of the file or of its folder as a pattern or a partition.
         return pl.read_parquet(path, glob=False, hive_partitioning=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -174,9 +174,9 @@ def _read_parquet(path: Path) -> pl.DataFrame:
 
 
 def _unzstd(content: bytes) -> bytes:
-    r"""What was compressed with Zstandard; Python has no module for it before 3.14.
+    r"""The decompressed content of Zstandard data; Python before 3.14 has no module for it.
 
-    Polars decompresses text as it reads it: here every line is one field. Line ends become \n.
+    Polars decompresses text while it reads it; here each line is one field. Line ends become \n.
     """
     import polars as pl
 

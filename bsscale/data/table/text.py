@@ -1,4 +1,4 @@
-"""Delimited text as columns of text: every field as it is written, or a clear refusal."""
+"""Reads delimited text as columns of text: every field unchanged, or a clear error."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ def read_text(
 ) -> tuple[pl.DataFrame, list[str]]:
     """The columns of a text file, each of type String, and notes.
 
-    Fields are those of RFC 4180: quotes stand around a whole field, and a quote within is doubled.
-    Blank lines are left out.
+    Fields follow RFC 4180: quotes enclose a whole field, and a quote inside it is doubled. Blank
+    lines are left out.
 
     Parameters
     ----------
     content
         The file.
     path
-        Its name, for messages.
+        Its path, for messages.
     separator
         One ASCII character.
     names
-        The columns; None: the first row has their names.
+        The names of the columns; None: the first row has them.
 
     Raises
     ------
     DataError
-        It is not UTF-8 or not in lines, a quote is out of place, a row has more or fewer fields
-        than there are columns, or two columns have one name.
+        If it is not UTF-8 or not in lines, a quote is misplaced, a row has more or fewer fields
+        than there are columns, or two columns have the same name.
     """
     import polars as pl
 
@@ -95,7 +95,7 @@ def read_text(
 
 
 def _checked_encoding(content: bytes, path: Path) -> bytes:
-    """The content without a byte order mark, if it is UTF-8 text in lines."""
+    """The content without a byte order mark; raises DataError unless it is UTF-8 in lines."""
     start = content[:4096]
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or start.count(0) > 1:
         raise DataError(
@@ -123,14 +123,14 @@ def _checked_encoding(content: bytes, path: Path) -> bytes:
         )
     if b"\r" in content and b"\n" not in content:
         raise DataError(
-            f"{path} has the line ends of old Macs, CR alone, so that it is one line",
+            f"{path} has the line ends of old Macs, CR alone, so it is one line",
             f"save it with LF or CRLF, for instance: tr '\\r' '\\n' < {path.name} > lines.csv",
         )
     return content
 
 
 def _without_quoted(content: bytes, path: Path, separator: str) -> bytes:
-    """The content with a letter for every quoted field: its rows and separators can be counted."""
+    """The content with every quoted field replaced by a letter, to count rows and separators."""
     masked = content
     if b'"' in content:
         between = re.escape(separator).encode()
@@ -155,7 +155,7 @@ def _without_quoted(content: bytes, path: Path, separator: str) -> bytes:
 
 
 def _stray(content: bytes, quoted: re.Pattern[bytes]) -> int:
-    """Where the first quote stands that belongs to no quoted field."""
+    """The offset of the first quote outside of quoted fields."""
     position = 0
     for match in quoted.finditer(content):
         if (stray := content.find(b'"', position, match.start())) >= 0:
@@ -165,7 +165,7 @@ def _stray(content: bytes, quoted: re.Pattern[bytes]) -> int:
 
 
 def _fields_per_row(masked: bytes, separator: str) -> npt.NDArray[np.int64]:
-    """How many fields each row has, int64, shape (rows,); 0 for a blank line."""
+    """The number of fields of each row, int64, shape (rows,); 0 for a blank line."""
     counts, start = [], 0
     while start < len(masked):
         end = masked.find(b"\n", start + _CHUNK) + 1 or len(masked)
@@ -181,7 +181,7 @@ def _fields_per_row(masked: bytes, separator: str) -> npt.NDArray[np.int64]:
 
 
 def _first_row(content: bytes, path: Path, separator: str) -> tuple[tuple[str, ...], int]:
-    """The first row that is not blank, and where the next one begins."""
+    """The first row that is not blank, and the offset of the next row."""
     read = 0
 
     def lines() -> Iterator[str]:
@@ -207,7 +207,7 @@ def _check_first_row(
     names: tuple[str, ...] | None,
     fields: npt.NDArray[np.int64],
 ) -> None:
-    """Refuse what cannot be the first row of such a table."""
+    """Raise DataError if this cannot be the first row of such a table."""
     others = [s for s in _NAMES if s != separator and s in first[0]]
     if first[0].lower().startswith("sep=") and len(first) <= 2:
         raise DataError(
@@ -258,9 +258,9 @@ def _check_first_row(
 
 
 def _is_data(first: tuple[str, ...], twice: bool) -> bool:
-    """Whether a first row is numbers, or some of them and the same field twice.
+    """Whether a first row has only numbers, or some numbers and a field that occurs twice.
 
-    Columns that are numbered 0, 1, 2, ..., with or without a name for the row number, are names.
+    The numbers 0, 1, 2, ... are names, with or without an empty name before them.
     """
     numbers = sum(1 for field in first if _NUMBER.fullmatch(field))
     numbered = first[first[0] == "" :] == tuple(map(str, range(len(first) - (first[0] == ""))))
@@ -273,7 +273,7 @@ def _is_data(first: tuple[str, ...], twice: bool) -> bool:
 def _check_rows(
     fields: npt.NDArray[np.int64], width: int, path: Path, separator: str, unit: str
 ) -> None:
-    """Refuse rows with more or fewer fields than there are columns."""
+    """Raise DataError for rows with more or fewer fields than there are columns."""
     ragged = np.flatnonzero((fields != width) & (fields > 0))
     if len(ragged):
         at = int(ragged[0])

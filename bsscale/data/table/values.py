@@ -1,4 +1,4 @@
-"""The values of columns: which are missing, which are numbers, and what order categories have."""
+"""The values of columns: missing values, numbers, and the order of categories."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = [
     "with_missing",
 ]
 
-# What text formats write for a missing value.
+# How text files write a missing value.
 _NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "\\N"]
 
 _NUMBER = r"^\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*$"
-# 00012: whoever writes zeros in front writes a code, not a number.
+# A number with leading zeros, such as 00012, is a code.
 _CODE = r"^0[0-9]+$"
-# Numbers as people write them: 1,000 and 3,14 and $5 and 5%.
+# Numbers in the forms that people write: 1,000 and 3,14 and $5 and 5%.
 _WRITTEN = (
     r"^\s*[+-]?[$€£]?\s*(?:[0-9]{1,3}(?:[,. '][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?\s*[%$€£]?\s*$"
 )
@@ -40,22 +40,22 @@ _LARGEST = 1e30
 
 @dataclass(frozen=True)
 class Text:
-    """What the values of a column of text look like.
+    """Statistics of the values of a column of text.
 
     Attributes
     ----------
     present
-        How many are not missing.
+        Number of values that are not missing.
     numbers
-        How many of them are numbers.
+        Number of them that are numbers.
     written
-        How many of them are numbers, or look like numbers that are written for people.
+        Number of them that are numbers, or look like numbers in a form that people write.
     odd
-        The values that are no numbers, the most frequent first.
+        The values that are not numbers, the most frequent first.
     code
-        A number with zeros in front of it, if there is one.
+        A number with leading zeros, if there is one.
     padded
-        A number with spaces around it or a plus before it, if there is one.
+        A number with spaces around it or a plus sign, if there is one.
     """
 
     present: int
@@ -88,7 +88,7 @@ class Text:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether all values are numbers, and no codes."""
+        """Whether all values are numbers, and none is a code."""
         return self.present > 0 and self.numbers == self.present and self.code is None
 
     @property
@@ -101,9 +101,9 @@ class Text:
         )
 
     def refusal(self, name: str, categories: Sequence[str] = ()) -> DataError:
-        """That a column that should be numeric has values that are not.
+        """The error for a column that should be numeric and has other values.
 
-        `categories` are the other categorical columns, which have to be named with it.
+        `categories` are the other categorical columns, which must be named with it.
         """
         odd = self.present - self.numbers
         named = option_list("categorical", [*categories, name])
@@ -120,9 +120,9 @@ class Text:
 
 
 def with_missing(frame: pl.DataFrame, nulls: Sequence[str], is_text: bool) -> pl.DataFrame:
-    """The table with null for missing values: NaN, the usual words of text files, and `nulls`.
+    """The table with missing values as null: NaN, the usual words of text files, and `nulls`.
 
-    In a column of numbers (Parquet), those of `nulls` that are numbers are compared as numbers.
+    In a column of numbers (Parquet), the numbers among `nulls` are compared as numbers.
     """
     import polars as pl
 
@@ -146,7 +146,7 @@ def _nulled(column: pl.Series, missing: pl.Series) -> pl.Series:
     """`column` with null where `missing` is true."""
     import polars as pl
 
-    # Not by its name: a column may be called "*", which names all columns in an expression.
+    # Rename the column: "*" in an expression would mean all columns.
     both = pl.DataFrame([column.alias("value"), missing.fill_null(False).alias("missing")])
     return both.select(pl.when(~pl.col("missing")).then("value")).to_series().alias(column.name)
 
@@ -159,14 +159,14 @@ def _parses(word: str) -> bool:
 
 
 def is_category(dtype: pl.DataType) -> bool:
-    """Whether a column of this type is a category unless it is named otherwise."""
+    """Whether a column of this type is categorical by default."""
     import polars as pl
 
     return dtype in (pl.String, pl.Boolean, pl.Categorical, pl.Enum)
 
 
 def read_numbers(texts: pl.Series) -> pl.Series:
-    """Text as float64, null where it is no number."""
+    """Text as float64, with null for text that is not a number."""
     import polars as pl
 
     return (
@@ -188,7 +188,7 @@ def as_number(column: pl.Series) -> pl.Series:
     Raises
     ------
     DataError
-        Values are no numbers, or so large that they would swamp the column.
+        If a value is not a number, or so large that the other values would round to 0.
     """
     import polars as pl
 
@@ -225,15 +225,15 @@ def as_number(column: pl.Series) -> pl.Series:
 
 
 def as_category(column: pl.Series, is_text: bool) -> pl.Series:
-    """A column with an order that its values alone decide: int64 codes, null where missing.
+    """A column as int64 codes in an order that depends only on its values; null if missing.
 
-    Two values have one code only if they are the same text (in Parquet: the same value). Text of
-    a text file whose every value is a number is in the order of the numbers.
+    Two values have one code only if they are the same text (in Parquet: the same value). If all
+    values of a column of a text file are numbers, they are in the order of the numbers.
     """
     import polars as pl
 
     if column.dtype in (pl.Categorical, pl.Enum, pl.Null):
-        # The order of their values depends on how they came about.
+        # The order of their values depends on the order in which they were created.
         column = column.cast(pl.String)
     if column.dtype != pl.String:
         return column.rank("dense").cast(pl.Int64)
@@ -249,12 +249,12 @@ def as_category(column: pl.Series, is_text: bool) -> pl.Series:
 
 
 def as_time(column: pl.Series) -> pl.Series:
-    """A column that sorts in time: numbers and dates as they are, text parsed.
+    """A column that sorts by time: numbers and dates unchanged, text parsed.
 
     Raises
     ------
     DataError
-        It is text of another form than numbers or ISO 8601.
+        If it is text that is neither a number nor ISO 8601.
     """
     import polars as pl
 
@@ -265,7 +265,7 @@ def as_time(column: pl.Series) -> pl.Series:
     for numbers in (texts.cast(pl.Int64, strict=False), read_numbers(texts)):
         if (numbers.is_not_null() == present).all():
             return numbers
-    # Only the ISO form says by itself what is the month: 1/2/2013 would be guessed.
+    # Accept only ISO dates: in 1/2/2013 the month is ambiguous.
     strange = texts.filter(~texts.str.contains(r"^\d{4}-\d{2}-\d{2}"))
     odd = strange.filter(~strange.str.contains(_NUMBER))
     strange = odd if len(odd) else strange

@@ -66,7 +66,7 @@ class GradientClipping:
                 gradient.mul_(scale)
 
     def _norm_of_rows(self, number: int, rows: Tensor) -> Tensor:
-        """Each run's norm, shape (width,): a row that occurs n times counts n times 1/n."""
+        """Each run's norm, shape (width,): a row that occurs n times counts 1/n each time."""
         gradient, counts = self._gradients[number], self._counts[number]
         counts.index_add_(0, rows, torch.ones_like(rows, dtype=counts.dtype))
         share = counts.index_select(0, rows).sqrt_().unsqueeze(1)
@@ -77,7 +77,7 @@ class GradientClipping:
         return norm
 
     def _scale_rows(self, number: int, rows: Tensor, scale: Tensor) -> None:
-        """Rows that repeat are written twice, alike."""
+        """Repeated rows are written several times, with the same value."""
         table = self._gradients[number].view(-1, self._tables[number])
         parts = table.index_select(0, rows).view(len(scale), -1).mul_(scale)
         table.index_copy_(0, rows, parts.view(len(rows), -1))

@@ -36,7 +36,7 @@ __all__ = ["StackedEngine"]
 log = logging.getLogger(__name__)
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
-# Samples of all runs that are gathered at once: what a CPU's cache holds. A GPU has room for more.
+# Samples of all runs that are gathered together: as many as fit in a CPU's cache; more on a GPU.
 GATHERED_SAMPLES = {"cpu": 1 << 15, "cuda": 1 << 20}
 # Rows of each run that are scored at once on a CPU: as many at every width, because a product of
 # another shape may round otherwise. Rows of all runs on a GPU.
@@ -46,7 +46,7 @@ MOST_UPDATES = 256
 
 @dataclass
 class _Slot:
-    """A run in its slot, the updates it has had, and those whose loss was not asked for yet."""
+    """A run in its slot, its updates, and its updates since its loss was last read."""
 
     plan: Plan
     step: int = 0
@@ -56,9 +56,9 @@ class _Slot:
 class StackedEngine:
     """`width` runs that differ in seed, schedule, rates and target, trained together.
 
-    Each run has a slot of its own and never sees the others: all tensors have a leading dimension
-    of `width`, whatever the slots hold, and every operation is independent along it. Empty slots
-    are computed as well, with rates of zero.
+    Each run has its own slot and does not depend on the others: all tensors have a leading
+    dimension of `width`, whatever the slots hold, and every operation is independent along it.
+    Empty slots are computed as well, with rates of zero.
 
     Parameters
     ----------
@@ -132,9 +132,9 @@ class StackedEngine:
     @torch.no_grad()
     def advance(self, updates: int) -> None:
         """Take that many updates, at most `updates_at_once`, in every slot."""
-        # A momentum that decays unseen ends in denormal numbers, which CPUs multiply tens of
-        # times as slowly; whether 1e-39 is 0 changes nothing. Only here: the processor's mode is
-        # the whole thread's, and metrics and schedules are exact.
+        # The momentum of untouched rows decays to denormal numbers, and CPUs multiply these tens of
+        # times more slowly. Setting them to 0 makes no difference. The mode is set only here,
+        # because it applies to the whole thread, and metrics and schedules must stay exact.
         torch.set_flush_denormal(True)
         try:
             self._advance(updates)
@@ -157,8 +157,8 @@ class StackedEngine:
             for k in range(done, updates)
         ]
         of_samples = by_blocks(self._losses, torch.cat(parts), batches.label)
-        # One after the other, so that the sum does not depend on where `advance` was cut: that is
-        # decided by the evaluations of all runs.
+        # Sum the losses one by one. Then the sum does not depend on how the updates were divided
+        # into calls of `advance`, which depends on the evaluations of all runs.
         means = of_samples.mean(dim=2).to(torch.float64)
         self._loss_sums = torch.cat([self._loss_sums.unsqueeze(0), means]).cumsum(dim=0)[-1]
         for slot in self._slots.values():

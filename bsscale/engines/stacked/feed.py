@@ -97,8 +97,8 @@ class Feed:
         Parameters
         ----------
         positions
-            For each slot in use, its seed and the first update's number. The others are given the
-            samples of one that is: they have to be given some.
+            For each slot in use, its seed and the first update's number. Empty slots get the
+            samples of a slot in use, because they must have some.
         updates
             How many updates.
 

@@ -105,7 +105,8 @@ def why_not_stackable(
             *(tensor.expand(2, *tensor.shape) for tensor in (categorical, numeric, label))
         )
     except Exception as error:
-        # Whatever it is, trained by itself the module works, or says what is wrong with it.
+        # Any error means that the module cannot be stacked. If the module itself is wrong, training
+        # it alone will raise the error.
         return " ".join(str(error).split()).split(". ")[0]
     return None if _same_buffers(module, copied) else "its buffers change while it trains"
 

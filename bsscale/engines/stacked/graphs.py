@@ -1,4 +1,4 @@
-"""Several updates as one CUDA graph: launching kernels one by one costs more than they do."""
+"""Several updates as one CUDA graph: launching kernels singly takes longer than running them."""
 
 from __future__ import annotations
 

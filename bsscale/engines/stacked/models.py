@@ -162,7 +162,7 @@ class StackedDLRM(StackedModel):
 
 def stacked_model(weights: Weights, module: nn.Module) -> StackedModel:
     """The stacked form of one of the shipped models."""
-    # Exactly these classes: one derived from them may compute something else.
+    # Only these exact classes: a subclass may compute something else.
     if type(module) is MLP:
         return StackedMLP(weights, module)
     if type(module) is DLRM:

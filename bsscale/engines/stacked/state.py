@@ -80,6 +80,6 @@ class StackedParameters:
             value.copy_(self.values[name][slot])
 
     def clear(self, slot: int) -> None:
-        """Zero a slot: what diverged there must not go on computing with NaN."""
+        """Set a slot to zero, so that a diverged run leaves no NaN in it."""
         for tensor in self.tensors:
             tensor[slot].zero_()

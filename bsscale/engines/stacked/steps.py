@@ -75,7 +75,8 @@ class LayersStep:
         optimizers = [group.optimizer for group in groups]
         of_tables = tables(module)
         dense = [name for name, _ in module.named_parameters() if name not in of_tables]
-        # Few large tensors make few and large updates, where a layer's own are not needed.
+        # Group parameters into few large tensors where layers do not need their own, so that
+        # updates are few and large.
         tensors = [dense] if optimizers[0].elementwise else [[name] for name in dense]
         first = len(tensors)
         tensors += [[name] for name in of_tables]
@@ -173,7 +174,8 @@ class CompiledStep:
             updates.apply(coefficients, {})
             return logits
 
-        # Each stack has a shape of its own; torch gives up after a handful of one function's.
+        # Compile a new function for each stack: every stack has its own shapes, and torch stops
+        # compiling a function after a few shapes.
         torch.compiler.reset()
         self._uncompiled = update
         self._compiled = torch.compile(update, fullgraph=True, dynamic=False)
@@ -205,7 +207,8 @@ class CompiledStep:
                 self.parameters.clear(slot)
                 self.updates.clear(slot)
         expected, compiled = found
-        # Rounding differs; a gradient that is nothing but rounding is measured by the others.
+        # Compare a gradient that is only rounding error relative to the largest gradient, because
+        # it may differ completely.
         least = 1e-3 * max(float(gradient.norm()) for gradient in expected)
         return all(
             float((a - b).norm()) <= 1e-3 * max(float(b.norm()), least)

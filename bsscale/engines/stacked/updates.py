@@ -11,10 +11,9 @@ Parameter groups (`bsscale.optimizers.groups`) have options and rates of their o
 tensor belongs to one group; the coefficients of all groups lie one after the other.
 
 Embedding tables can be updated only where a batch touched them (``sparse``). Untouched rows have
-no gradient, so that for SGD without momentum and for Adagrad, both without weight decay, nothing
-is left out: the result is the same to the bit. Momentum and Adam are *lazy*, as
-``torch.optim.SparseAdam`` is (which scales ε differently): the averages of a row, and its weight
-decay, stand still while it is not touched.
+no gradient, so SGD without momentum, and Adagrad, both without weight decay, give the same result
+to the bit. Momentum and Adam are *lazy*, as ``torch.optim.SparseAdam`` is (which scales ε
+differently): the averages of a row, and its weight decay, stand still while it is not touched.
 """
 
 from __future__ import annotations
@@ -134,7 +133,7 @@ class Updates:
         return [columns[first : first + each] for first in range(0, len(columns), each)]
 
     def _apply_to_rows(self, number: int, rows: Tensor, c: Sequence[Tensor]) -> None:
-        """The same rule on the touched rows. Rows that repeat are written twice, alike."""
+        """The same rule on the touched rows. Repeated rows are written several times, alike."""
         length = self.sparse[number]
         tables = [
             tensor.view(-1, length)

@@ -119,7 +119,7 @@ def _convergence(criterion: Criterion, arms: Sequence[ArmSummary], mixed: bool) 
 
 
 def _cut(arms: Sequence[ArmSummary], targets: Sequence[float], longest: int, sign: int) -> float:
-    """Where the axis is cut off on its bad side, so that the first evaluations do not flatten all.
+    """The limit of the axis on its bad side, so that the first evaluations do not flatten the rest.
 
     It shows every arm from a twentieth of the samples on, but no more than half of the way from
     the untrained models to the best value: an arm that fails does not flatten the others.
@@ -152,7 +152,14 @@ def learning_rate_figure(comparison: Comparison) -> Figure | None:
 
 
 def momentum_figure(comparison: Comparison) -> Figure | None:
-    """The momentum of each arm over samples; None where no schedule moves it."""
+    """The momentum of each arm over samples; None where no arm's momentum moves."""
+    moves = any(
+        len({point.momentum for point in run.evals if point.samples > 0}) > 1
+        for arm in comparison.arms
+        for run in arm.runs
+    )
+    if not moves:
+        return None
     return _schedule(
         comparison,
         "momentum",
@@ -175,7 +182,7 @@ def _schedule(
     rows: list[dict[str, Any]] = []
     names = []
     for arm in comparison.arms:
-        # A schedule does not depend on the seed: the run that went on longest shows most of it.
+        # Draw the longest run, because schedules do not depend on the seed.
         longest = max((run.evals for run in arm.runs), key=lambda evals: (
             evals[-1].samples if evals else -1
         ))  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a figure of a report is, and what all of them share."""
+"""The figures of a report, and their common parts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "shown_rows",
 ]
 
-# More points than this a line are not seen, and more than this in all make the page heavy.
+# The most points of a line that are visible, and the most in all that keep the page small.
 MOST_POINTS, MOST_POINTS_IN_ALL = 300, 2000
 MOST_ROWS, MOST_ROWS_IN_ALL = 60, 600
 # How a run is drawn.
@@ -108,17 +108,17 @@ def sample_axis(**settings: Any) -> alt.X:
 
 
 def shown_points(points: Sequence[Any], lines: int = 1) -> list[Any]:
-    """What is drawn of one of so many lines."""
+    """The points to draw of one of `lines` lines."""
     return _thinned(points, min(MOST_POINTS, MOST_POINTS_IN_ALL // lines))
 
 
 def shown_rows(points: Sequence[Any], lines: int) -> list[Any]:
-    """What a table shows of one of so many lines."""
+    """The points to list in a table, of one of `lines` lines."""
     return _thinned(points, min(MOST_ROWS, MOST_ROWS_IN_ALL // lines))
 
 
 def digits(value: float) -> float:
-    """As many digits as are seen."""
+    """The value rounded to the digits that are visible."""
     return float(f"{value:.6g}")
 
 

@@ -60,7 +60,7 @@ def samples_to_target_figure(comparison: Comparison) -> Figure | None:
         assert arm.samples_to_target is not None and arm.survival is not None
         if math.isfinite(arm.samples_to_target.median):
             medians.append({"arm": arm.short, "samples": arm.samples_to_target.median})
-        # Fewer than six seeds bound a median on neither side.
+        # With fewer than six seeds, the median's interval has no ends.
         if arm.survival.low > 0 or math.isfinite(arm.survival.high):
             low, high = arm.survival.low, min(arm.survival.high, edge)
             spans.append(

@@ -30,7 +30,7 @@ __all__ = ["range_test_figures", "tuning_figures"]
 
 
 def tuning_figures(studies: Sequence[FoundStudy]) -> list[Figure | None]:
-    """What each search for a learning rate saw: the metric, and samples to the target."""
+    """The results of each search for a learning rate: the metric, and samples to the target."""
     tunings = [
         Tuning(
             f"{study.record.name}: {tuning.name}" if len(studies) > 1 else tuning.name,
@@ -135,7 +135,7 @@ def _tuning(
 
 
 def range_test_figures(test: FoundRangeTest, suffix: str) -> list[Figure | None]:
-    """Loss and metric over the learning rate, a line a seed."""
+    """Loss and metric over the learning rate, with one line for each seed."""
     rows = [
         {
             "seed": seed,

@@ -1,4 +1,4 @@
-"""What can be written under ``schedule.``, and the schedule that comes of it.
+"""The options below ``schedule.``, and the schedules that they define.
 
 A schedule (bsscale/schedules) counts in updates and knows no batch. Its configuration speaks the
 user's units: lengths in steps, samples or passes, and rates relative to base_lr and gpus.

@@ -1,4 +1,4 @@
-"""What the options of every schedule have, and what they need from outside: a run, a reader."""
+"""Base of the options of all schedules, and the run and the reader that they need."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bsscale.schedules import Schedule
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["OptionsT", "Reader", "ScheduleConfig", "ScheduleContext", "Typed", "not_read"]
+__all__ = ["OptionsT", "Reader", "ScheduleConfig", "ScheduleContext", "Typed", "unread_file_error"]
 
 OptionsT = TypeVar("OptionsT", bound="DataclassInstance")
 
@@ -54,18 +54,18 @@ class ScheduleContext:
 
 
 class Typed(Protocol):
-    """What makes options from values that have no types yet."""
+    """A function that creates typed options from untyped values."""
 
     def __call__(self, kind: type[OptionsT], values: Mapping[str, Any], where: str, /) -> OptionsT:
         """The options; raises ConfigError for an unknown one or a value of the wrong type."""
 
 
 class Reader(Protocol):
-    """What reads the files that options name: `bsscale.config.files`. Here nothing is read."""
+    """The reader of files that options name: `bsscale.config.files` implements it."""
 
     @property
     def typed(self) -> Typed:
-        """What makes options from what is read."""
+        """The function that creates typed options from the content of a file."""
 
     def read_yaml(self, option: str, path: str) -> dict[str, Any]:
         """The mapping in a YAML file that `option` names; raises ConfigError."""
@@ -82,19 +82,19 @@ class ScheduleConfig:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> ScheduleConfig:
-        """The options with these values; raises TypeError for one that it has not."""
+        """The options with these values; raises TypeError for an unknown one."""
         return cls(**values)
 
     @property
     def scaling_rule(self) -> str | None:
-        """How its rates move with the batch by themselves; None where no rule gives them."""
+        """The rule by which its rates follow the batch; None if it has none."""
         rule: str | None = getattr(self, "scaling", None)
         return rule
 
     def resolved(self, reader: Reader) -> ScheduleConfig:
         """The same with the content of every file that it names in place of the name.
 
-        A record with a path says nothing once the file has changed.
+        A record that only has a path would lose its meaning when the file changes.
         """
         return self
 
@@ -105,8 +105,8 @@ class ScheduleConfig:
         )
 
 
-def not_read(option: str, path: str) -> ConfigError:
-    """What to raise where options are built whose file nobody has read."""
+def unread_file_error(option: str, path: str) -> ConfigError:
+    """The error for options that are built before their file was read."""
     return ConfigError(
         f"schedule.{option}={path} has not been read",
         "build the options that bsscale.config.schedules.resolve returns for these",

@@ -15,7 +15,7 @@ __all__ = ["FixedConfig", "LinearScalingConfig", "ScaledConfig", "SqrtScalingCon
 
 @dataclass
 class _ConstantConfig(ScheduleConfig):
-    """What the four have in common: one rate, by one rule."""
+    """The common part of the four: a constant rate, by one rule."""
 
     rule: ClassVar[str]
 
@@ -31,7 +31,7 @@ class _ConstantConfig(ScheduleConfig):
 
 @dataclass
 class FixedConfig(_ConstantConfig):
-    """base_lr, whatever the batch; by a scaling rule, if there is one."""
+    """base_lr at every batch, unless a scaling rule changes it."""
 
     name: str = "fixed"
     rule: ClassVar[str] = "none"

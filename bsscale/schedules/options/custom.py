@@ -11,8 +11,8 @@ from bsscale.schedules.options.base import ScheduleConfig, ScheduleContext
 
 __all__ = ["CustomScheduleConfig"]
 
-# Numbers of the run that the target is given if it has a parameter of that name.
-_OF_THE_RUN = ("base_lr", "gpus", "global_batch", "samples_per_pass")
+# Numbers of the run that are passed to the target if it has a parameter of that name.
+_RUN_NUMBERS = ("base_lr", "gpus", "global_batch", "samples_per_pass")
 
 
 @dataclass
@@ -39,7 +39,7 @@ class CustomScheduleConfig(ScheduleConfig):
     def build(self, context: ScheduleContext) -> Schedule:
         target = checks.imported("schedule._target_", self._target_, "my_module.MySchedule")
         takes = checks.parameters_of(target)
-        given = {key: getattr(context, key) for key in _OF_THE_RUN if key in takes}
-        if "base_lr" in given and context.lr_factor is not None:  # a scaling rule gives its peak
+        given = {key: getattr(context, key) for key in _RUN_NUMBERS if key in takes}
+        if "base_lr" in given and context.lr_factor is not None:  # a scaling rule sets its peak
             given["base_lr"] *= context.lr_factor
         return Custom(self._target_, {**given, **self.options})

@@ -7,7 +7,12 @@ from typing import Any
 
 from bsscale.errors import ConfigError
 from bsscale.schedules import Schedule, from_deepspeed
-from bsscale.schedules.options.base import Reader, ScheduleConfig, ScheduleContext, not_read
+from bsscale.schedules.options.base import (
+    Reader,
+    ScheduleConfig,
+    ScheduleContext,
+    unread_file_error,
+)
 
 __all__ = ["DeepSpeedConfig"]
 
@@ -27,7 +32,7 @@ class DeepSpeedConfig(ScheduleConfig):
 
     def build(self, context: ScheduleContext) -> Schedule:
         if isinstance(self.config, str):
-            raise not_read("config", self.config)
+            raise unread_file_error("config", self.config)
         if self.config is None:
             raise ConfigError(
                 "schedule=deepspeed without a configuration",

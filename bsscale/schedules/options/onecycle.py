@@ -6,13 +6,19 @@ from dataclasses import dataclass, fields, replace
 
 from bsscale.errors import ConfigError
 from bsscale.schedules import OneCycle, OneCycleTorch, Schedule, checks
-from bsscale.schedules.options.base import Reader, ScheduleConfig, ScheduleContext, not_read
+from bsscale.schedules.options.base import (
+    Reader,
+    ScheduleConfig,
+    ScheduleContext,
+    unread_file_error,
+)
 from bsscale.schedules.options.units import given_length, length, peak
 
 __all__ = ["OneCycleConfig", "OneCycleTorchConfig"]
 
-# Options that are names of one number: who gives one has settled the others.
-_NAMES_OF_ONE = (
+# Options that are alternative names of one number: a user who gives one of them has set the others
+# too.
+_ALTERNATIVES = (
     {"cycle_max_lr", "scaling", "factor"},
     {"cycle_first_step_size", "cycle_first_samples", "cycle_first_fraction"},
     {"cycle_second_step_size", "cycle_second_samples", "cycle_second_fraction"},
@@ -103,7 +109,7 @@ class OneCycleConfig(_CycleConfig):
             )
         preset = reader.typed(OneCycleConfig, values, f"the preset {self.preset}")
         settled = {option for option in options if getattr(self, option) is not None}
-        for names in _NAMES_OF_ONE:
+        for names in _ALTERNATIVES:
             if names & settled:
                 settled |= names
         filled = {key: getattr(preset, key) for key in values if key not in settled}
@@ -111,7 +117,7 @@ class OneCycleConfig(_CycleConfig):
 
     def build(self, context: ScheduleContext) -> Schedule:
         if self.preset is not None:
-            raise not_read("preset", self.preset)
+            raise unread_file_error("preset", self.preset)
         first = length(self, context, "cycle_first", default=1 / 3)
         decay = self._decay_step_size(context)
         # The tutorial's example decays by 0.001 per decay_step_size.

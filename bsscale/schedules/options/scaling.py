@@ -1,4 +1,4 @@
-"""What can be written under ``scaling.``, and the rule that comes of it."""
+"""The options below ``scaling.``, and the scaling rule that they define."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DECAYS = ("momentum", "beta2")
 
 @dataclass
 class GroupScaling:
-    """How the hyperparameters of a group move; None: as those of all other parameters."""
+    """How the hyperparameters of a group change; None: as those of all other parameters."""
 
     lr: int | float | str | None = None
     momentum: str | None = None
@@ -28,18 +28,18 @@ class GroupScaling:
 
 @dataclass
 class ScalingConfig:
-    """Options that every rule has. By itself: nothing moves, except where the schedule moves it."""
+    """Options of every rule. This class is the rule ``none``: only the schedule scales rates."""
 
     name: str = "none"
 
     def build(self) -> ScalingRule:
-        """The rule; raises ConfigError for an option that is no rule or does nothing."""
+        """The rule; raises ConfigError for an invalid option or one without effect."""
         return ScalingRule()
 
 
 @dataclass
 class CustomRule(ScalingConfig):
-    """What is given moves, and nothing else."""
+    """A rule that changes the hyperparameters with an option here, and no others."""
 
     name: str = "custom"
     lr: int | float | str = "none"
@@ -61,8 +61,8 @@ class CustomRule(ScalingConfig):
         for key, value in own.items():
             if value == dense[key]:
                 raise ConfigError(
-                    f"scaling.embeddings.{key}={getattr(self.embeddings, key)} does nothing: it is "
-                    "the rule of all parameters",
+                    f"scaling.embeddings.{key}={getattr(self.embeddings, key)} does nothing: it "
+                    "is the rule of all parameters",
                     f"leave it out, or give another scaling.{key}",
                 )
         return ScalingRule(
@@ -122,7 +122,7 @@ def make_scaling(given: object) -> ScalingConfig:
     options: dict[str, Any] = dict(given) if isinstance(given, Mapping) else {"name": given}
     name = options.pop("name", None)
     if name not in SCALINGS:
-        raise ConfigError(f"scaling={name} is no rule", f"give one of {', '.join(SCALINGS)}")
+        raise ConfigError(f"scaling={name} is not a rule", f"give one of {', '.join(SCALINGS)}")
     try:
         if "embeddings" in options:
             options["embeddings"] = GroupScaling(**options["embeddings"])
@@ -132,7 +132,7 @@ def make_scaling(given: object) -> ScalingConfig:
 
 
 def given_scaling(options: ScalingConfig) -> dict[str, Any]:
-    """A rule's name and the options that are not its default ones; `make_scaling` reads it."""
+    """The name of a rule and its options without the defaults; `make_scaling` reads it."""
     default = asdict(type(options)())
     given = {key: value for key, value in asdict(options).items() if value != default[key]}
     if "embeddings" in given:
@@ -142,7 +142,7 @@ def given_scaling(options: ScalingConfig) -> dict[str, Any]:
 
 
 def _rule(option: str, value: float | str) -> Any:
-    """A decay's word, or an exponent as a number."""
+    """The rule of one hyperparameter: a word for a decay, an exponent otherwise."""
     if option.rpartition(".")[2] in _DECAYS:
         if value not in ("none", "complement", "power"):
             raise ConfigError(

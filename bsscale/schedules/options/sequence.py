@@ -55,7 +55,7 @@ PARTS: dict[str, type[ScheduleConfig]] = {
 
 @dataclass
 class _LengthConfig:
-    """How long a part lasts."""
+    """The length of a part."""
 
     length_steps: int | None = None
     length_samples: int | None = None
@@ -63,7 +63,7 @@ class _LengthConfig:
 
 
 def _warmup_then_cosine() -> list[dict[str, Any]]:
-    """As long as linear_warmup takes by default, and then a whole cosine."""
+    """By default: a warm-up of the default length of linear_warmup, and then a whole cosine."""
     return [{"name": "linear_warmup", "length_fraction": 1 / 3}, {"name": "cosine"}]
 
 
@@ -80,7 +80,7 @@ class SequenceConfig(ScheduleConfig):
     def resolved(self, reader: Reader) -> SequenceConfig:
         parts = []
         for index, part in enumerate(self.parts):
-            with _naming(index):
+            with _with_part_number(index):
                 length, options = _split(part, reader.typed)
                 resolved = options.resolved(reader)
             # Defaults are not written out, unless a file has filled some of them.
@@ -93,8 +93,8 @@ class SequenceConfig(ScheduleConfig):
         schedules: list[Schedule] = []
         lengths: list[int] = []
         for index, part in enumerate(self.parts):
-            with _naming(index):
-                length, options = _split(part, _made)
+            with _with_part_number(index):
+                length, options = _split(part, _converted)
                 schedules.append(options.build(context))
                 if index < len(self.parts) - 1:
                     lengths.append(_steps(length, context))
@@ -107,7 +107,7 @@ class SequenceConfig(ScheduleConfig):
 
 
 def _split(part: Mapping[str, Any], typed: Typed) -> tuple[_LengthConfig, ScheduleConfig]:
-    """How long a part lasts, and its own options."""
+    """The length of a part, and its other options."""
     name = part.get("name")
     if not isinstance(name, str) or name not in PARTS:
         raise ConfigError(f"its name is {name!r}", f"give one of {', '.join(PARTS)}")
@@ -119,7 +119,7 @@ def _split(part: Mapping[str, Any], typed: Typed) -> tuple[_LengthConfig, Schedu
     )
 
 
-def _made(kind: type[OptionsT], values: Mapping[str, Any], where: str) -> OptionsT:
+def _converted(kind: type[OptionsT], values: Mapping[str, Any], where: str) -> OptionsT:
     """Options from values that have their types already."""
     checks.keys(values, [field.name for field in fields(kind)], where)
     return kind(**values)
@@ -136,7 +136,7 @@ def _steps(length: _LengthConfig, context: ScheduleContext) -> int:
 
 
 @contextmanager
-def _naming(index: int) -> Iterator[None]:
+def _with_part_number(index: int) -> Iterator[None]:
     """Say which part an error is about."""
     try:
         yield

@@ -50,7 +50,7 @@ def peak(
 
 
 def scales_twice(what: str) -> ConfigError:
-    """What to raise where the schedule and a scaling rule both move the rate."""
+    """The error if the schedule and a scaling rule both change the rate."""
     return ConfigError(
         f"{what} and the scaling rule would both scale base_lr",
         "give one of them: scaling=none, or a schedule without a rule of its own (schedule=fixed, "
@@ -132,7 +132,7 @@ def given_length(
     given = {name: value for name, value in values.items() if value is not None}
     if len(given) > 1:
         listing = " and ".join(f"schedule.{name}={value}" for name, value in given.items())
-        raise ConfigError(f"{listing} name one length", "give one of them")
+        raise ConfigError(f"{listing} are both given for the same length", "give one of them")
     for name, value in given.items():
         if not 0 <= value < float("inf"):
             raise ConfigError(f"schedule.{name}={value} is not a length", "give 0 or more")
