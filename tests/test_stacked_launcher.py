@@ -117,7 +117,7 @@ def test_ctrl_c_ends_every_run_that_has_begun(tmp_path: Path) -> None:
     endless = (*without("budget"), "budget_passes=100000")
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "bsscale", "-m", *endless,
-         "seed=0,1,2,3,4,5", "hydra.sweep.dir=sweep"],
+         "seed=0,1,2,3,4,5", "hydra.sweep.dir=sweep", "workers=1"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
         stdout=subprocess.PIPE,
