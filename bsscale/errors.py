@@ -7,6 +7,7 @@
     ├── RecordsError       a run directory that cannot be written or read back
     │   └── FormatVersionError  records of another format version, which stay as they are
     ├── RankError          a data-parallel process that died
+    ├── WorkerError        a worker that died, twice, with the runs that it trained
     └── NotStackableError  a model whose runs have to be trained one by one
 
 Each has a fact with the value, and a remedy. The command line prints them without a
@@ -24,6 +25,7 @@ __all__ = [
     "NotStackableError",
     "RankError",
     "RecordsError",
+    "WorkerError",
 ]
 
 
@@ -69,6 +71,10 @@ class FormatVersionError(RecordsError):
 
 class RankError(BsscaleError):
     """A data-parallel process that died; carries that rank's own error."""
+
+
+class WorkerError(BsscaleError):
+    """A process that trained runs of a sweep or a study, and died."""
 
 
 class NotStackableError(BsscaleError):

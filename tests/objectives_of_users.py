@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.nn.functional import huber_loss
+from torch.nn.functional import huber_loss, softplus
 
 from bsscale.data import Dataset, Samples, Schema
 from bsscale.data.dataset import ArrayStream
 from bsscale.data.synthetic import load
-from bsscale.objectives import Metric, Objective, Regression
+from bsscale.objectives import Binary, Metric, Objective, Regression
 
 
 def prices(labels: str = "number", **arguments: Any) -> Dataset:
@@ -43,6 +43,14 @@ class Huber(Regression):
 
     def losses(self, output: Tensor, label: Tensor) -> Tensor:
         return huber_loss(output, label, reduction="none", delta=self.delta)
+
+
+@dataclass(frozen=True)
+class Softplus(Binary):
+    """The logistic loss in the user's own words."""
+
+    def losses(self, output: Tensor, label: Tensor) -> Tensor:
+        return softplus(output) - label * output
 
 
 def within_one(label: np.ndarray[Any, Any], score: np.ndarray[Any, Any], by: float = 1.0) -> float:

@@ -30,6 +30,7 @@ ROOMS = [
     "engines",
     "tracking",
     "training",
+    "workers",
     "report",
     "study",
     "cli",

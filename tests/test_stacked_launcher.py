@@ -84,7 +84,7 @@ def test_a_directory_that_holds_something_refuses_the_sweep(
     done = bsscale("-m", *MLP, *FOUR)
     assert done.code == 1
     assert "Traceback" not in done.text and "Nothing was trained: in the job" in done.text
-    assert "already holds a run" in done.text and "hydra.run.dir=PATH" in done.text
+    assert "already holds a run" in done.text and "hydra.sweep.dir=PATH" in done.text
     assert occupied.read_text() == "{}"
     assert list(tmp_path.rglob("*.json*")) == [occupied]
     assert not (tmp_path / "sweep" / "0").exists()
@@ -117,7 +117,7 @@ def test_ctrl_c_ends_every_run_that_has_begun(tmp_path: Path) -> None:
     endless = (*without("budget"), "budget_passes=100000")
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "bsscale", "-m", *endless,
-         "seed=0,1,2,3,4,5", "hydra.sweep.dir=sweep"],
+         "seed=0,1,2,3,4,5", "hydra.sweep.dir=sweep", "workers=1"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
         stdout=subprocess.PIPE,

@@ -7,6 +7,7 @@ from typing import Any
 
 from hydra._internal import utils
 from hydra._internal.callbacks import Callbacks
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
@@ -14,7 +15,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import OmegaConf
 
-__all__ = ["flags_parser", "launcher_of_sweep", "register_launcher", "report_errors_by"]
+__all__ = [
+    "flags_parser",
+    "launcher_of_sweep",
+    "leave_checks_to",
+    "register_launcher",
+    "report_errors_by",
+]
 
 # Hydra instantiates a launcher only under a name in hydra_plugins, the namespace that it scans for
 # installed plugins. A class can be registered under such a name without a package of that name.
@@ -44,6 +51,17 @@ def report_errors_by(report: Callable[[Exception], None]) -> None:
         return hydras_own(reported)
 
     utils.run_and_report = run_and_report
+
+
+def leave_checks_to(launcher: type[Any]) -> None:
+    """Compose each job of a sweep once: where such a launcher checks them, the sweeper does not."""
+    hydras_own = BasicSweeper.validate_batch_is_legal
+
+    def validate(sweeper: Any, batch: Sequence[Sequence[str]]) -> None:
+        if not isinstance(sweeper.launcher, launcher):
+            hydras_own(sweeper, batch)
+
+    BasicSweeper.validate_batch_is_legal = validate  # type: ignore[method-assign, assignment]
 
 
 def register_launcher(

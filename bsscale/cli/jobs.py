@@ -107,8 +107,8 @@ class Job:
 
     @property
     def devices_of_jobs(self) -> Devices:
-        """The devices of the machines of its own jobs; without such jobs, its own devices."""
-        return self.devices if self.jobs is None else self.jobs.devices
+        """The devices of the machines of its own jobs; without such jobs, those its runs share."""
+        return replace(self.devices, shared=True) if self.jobs is None else self.jobs.devices
 
     @cached_property
     def plan(self) -> Plan:

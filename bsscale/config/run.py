@@ -78,5 +78,6 @@ class Config:
     resume: str = "auto"
     precision: str = "fp32"
     clip_grad_norm: float | None = None
+    workers: int | str = "auto"
     seed: int = 0
     dry_run: bool = False

@@ -12,10 +12,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from bsscale.objectives import Binary, Objective, Regression
 
-__all__ = ["Form", "error_of", "losses_of"]
+__all__ = ["Error", "Form", "error_of", "losses_of"]
 
 # A function of the model's outputs and the labels, of one shape, that returns that shape.
 Form: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+# The same, given the number of samples whose mean loss it is about.
+Error: TypeAlias = Callable[[Tensor, Tensor, int], Tensor]
 
 
 def losses_of(objective: Objective) -> Form:
@@ -30,8 +32,8 @@ def losses_of(objective: Objective) -> Form:
     return _shipped(objective)[0] if own is None else own
 
 
-def error_of(objective: Objective) -> Form:
-    """The derivative of the mean loss over the last dimension, with respect to the outputs.
+def error_of(objective: Objective) -> Error:
+    """The derivative of the mean loss over so many samples, with respect to the outputs.
 
     If the objective has its own method ``losses``, automatic differentiation computes it.
     """
@@ -39,9 +41,9 @@ def error_of(objective: Objective) -> Form:
     if own is None:
         return _shipped(objective)[1]
 
-    def error(output: Tensor, label: Tensor) -> Tensor:
+    def error(output: Tensor, label: Tensor, samples: int) -> Tensor:
         of_sum: Tensor = grad(lambda values: own(values, label).sum())(output)
-        return of_sum.div_(output.shape[-1])
+        return of_sum.div_(samples)
 
     return error
 
@@ -50,25 +52,25 @@ def _binary_losses(output: Tensor, label: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(output, label, reduction="none")
 
 
-def _binary_error(output: Tensor, label: Tensor) -> Tensor:
-    return torch.sigmoid(output).sub_(label).div_(output.shape[-1])
+def _binary_error(output: Tensor, label: Tensor, samples: int) -> Tensor:
+    return torch.sigmoid(output).sub_(label).div_(samples)
 
 
 def _squared_losses(output: Tensor, label: Tensor) -> Tensor:
     return (output - label).square()
 
 
-def _squared_error(output: Tensor, label: Tensor) -> Tensor:
-    return (output - label).mul_(2.0 / output.shape[-1])
+def _squared_error(output: Tensor, label: Tensor, samples: int) -> Tensor:
+    return (output - label).mul_(2.0 / samples)
 
 
-_FORMS: dict[type[Objective], tuple[Form, Form]] = {
+_FORMS: dict[type[Objective], tuple[Form, Error]] = {
     Binary: (_binary_losses, _binary_error),
     Regression: (_squared_losses, _squared_error),
 }
 
 
-def _shipped(objective: Objective) -> tuple[Form, Form]:
+def _shipped(objective: Objective) -> tuple[Form, Error]:
     for class_ in type(objective).__mro__:
         if class_ in _FORMS:
             return _FORMS[class_]

@@ -35,6 +35,13 @@ def check_config(config: Config) -> None:
             raise ConfigError(f"{key}={count} is below 1", f"give {key}=1 or more")
         if count is not None and count > MOST:
             raise ConfigError(f"{key}={count} is above {MOST:.0e}", "give a smaller number")
+    if isinstance(config.workers, bool) or not (
+        config.workers == "auto" or (isinstance(config.workers, int) and config.workers >= 1)
+    ):
+        raise ConfigError(
+            f"workers={config.workers} is neither auto nor a number of processes",
+            "give workers=auto, or workers=1 or more",
+        )
     if not 0 <= config.seed < 2**63:
         raise ConfigError(f"seed={config.seed} is not in 0 ... 2**63 - 1", "give seed=0 or more")
     _check_target(config.target, build_objective(config.objective).metric(config.metric))

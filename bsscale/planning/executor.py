@@ -37,6 +37,8 @@ def choose_executor(config: Config, gpus: int, devices: Devices) -> tuple[str, s
         return "ddp", "asked for", device, processes
     if wanted == "virtual":
         return "virtual", "asked for", device, 1
+    if device == "cuda" and devices.cuda > 1 and devices.shared:
+        return "virtual", f"auto: the runs share {devices.cuda} CUDA devices", device, 1
     if gpus > 1 and device == "cuda" and count > 1:
         processes = max(n for n in range(1, min(count, gpus) + 1) if gpus % n == 0)
         if processes > 1:

@@ -18,6 +18,7 @@ _EXCLUDED = (
     "dry_run",
     "resume",
     "checkpoint_interval_samples",
+    "workers",
 )
 
 # Keys that the identity of the data stands for, in a run and in a study's settings.

@@ -21,6 +21,7 @@ from bsscale.study.options import StudyOptions
 from bsscale.study.registration import check_registration
 from bsscale.study.specs import Specs
 from bsscale.training.spec import RunSpec
+from bsscale.workers import describe_workers
 
 __all__ = ["StudyPlan", "check_study", "describe_study", "most_samples", "spent_samples"]
 
@@ -38,13 +39,13 @@ def check_study(config: Config, dataset: Dataset, devices: Devices) -> list[RunS
     return runs
 
 
-def describe_study(config: Config, dataset: Dataset, devices: Devices) -> str:
+def describe_study(config: Config, dataset: Dataset, devices: Devices, here: bool = True) -> str:
     """The plan of a study and its maximum cost; nothing is written."""
     plan = StudyPlan(config, dataset, devices)
     plan.first_runs()
     plan.check_rates()
     plan.check_target()
-    return plan.description()
+    return plan.description(here)
 
 
 def most_samples(config: Config, dataset: Dataset, devices: Devices) -> int:
@@ -168,8 +169,12 @@ class StudyPlan:
     def _range_tests(self) -> list[int]:
         return sorted({arm.gpus for arm in self.arms if arm.preset})
 
-    def description(self) -> str:
-        """The plan, with one fact on each line."""
+    def description(self, here: bool = True) -> str:
+        """The plan, with one fact on each line; `here`: workers of this machine train."""
+        workers = None
+        if here:
+            plans = [run.plan for run in self.first_runs()] * self.task.seeds
+            workers = describe_workers(self.config.workers, plans, self.specs.devices)
         task = self.task
         rows = [
             ("study", str(self.directory)),
@@ -181,6 +186,7 @@ class StudyPlan:
             ),
             ("range tests", ", ".join(f"gpus={n}" for n in self._range_tests()) or "none"),
             ("runs", f"{len(self.arms) * task.seeds} of the arms"),
+            *([] if workers is None else [("workers", workers)]),
             ("cost", f"at most {self.most_samples_from(2):,.0f} samples in all"),
         ]
         return "\n".join(f"{name:>13}  {value}" for name, value in rows)

@@ -16,6 +16,7 @@ from bsscale.records.schema import read_object
 from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
 from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.study.range_test import range_test
+from bsscale.workers import Workers
 
 __all__ = ["range_test_of_study", "read_suggestion"]
 
@@ -38,7 +39,12 @@ def read_suggestion(config: Config, study: Path, gpus: int) -> OneCycleConfig | 
 
 
 def range_test_of_study(
-    config: Config, dataset: Dataset, study: Path, gpus: int, logs: Mapping[str, Any] | None
+    config: Config,
+    dataset: Dataset,
+    study: Path,
+    gpus: int,
+    logs: Mapping[str, Any] | None,
+    workers: Workers,
 ) -> None:
     """Make a range test, unless it is made.
 
@@ -54,6 +60,8 @@ def range_test_of_study(
         At how many GPUs.
     logs
         The logging configuration, for processes that a run starts.
+    workers
+        What trains.
     """
     if read_suggestion(config, study, gpus) is not None:
         return
@@ -67,7 +75,7 @@ def range_test_of_study(
     tested = replace(
         config, task=task, gpus=gpus, base_lr=None, budget_samples=None, budget_passes=None
     )
-    range_test(tested, dataset, directory, logs)
+    range_test(tested, dataset, directory, logs, workers)
 
 
 def _where(config: Config, study: Path, gpus: int) -> Path:

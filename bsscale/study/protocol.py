@@ -44,6 +44,7 @@ from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.tables import render_table
 from bsscale.tracking.tracker import mirror_comparison
 from bsscale.training.spec import RunSpec
+from bsscale.workers import Workers
 
 __all__ = ["study"]
 
@@ -89,7 +90,8 @@ class _Study:
         logs: Mapping[str, Any] | None = None,
         jobs: Jobs | None = None,
     ) -> None:
-        devices = Devices.here() if jobs is None else jobs.devices
+        devices = Devices.here(shared=True) if jobs is None else jobs.devices
+        self.workers = Workers(config.workers, devices)
         self.plan = StudyPlan(config, dataset, devices, logs)
         self.config, self.dataset, self.logs, self.jobs = config, dataset, logs, jobs
         self.task, self.arms = self.plan.task, self.plan.arms
@@ -114,7 +116,8 @@ class _Study:
         lock = hold(self.directory / ".lock", busy)
         try:
             remove_unfinished(self.directory)
-            return self._carry_out()
+            with self.workers:
+                return self._carry_out()
         finally:
             if lock is not None:
                 lock.release()
@@ -129,7 +132,7 @@ class _Study:
             self.dataset.key,
         )
         self.specs.study = self.file.hash
-        self.runs = Runs(self.directory, self.dataset, self.jobs, self.file.hash)
+        self.runs = Runs(self.directory, self.dataset, self.workers, self.jobs, self.file.hash)
         self.plan.budget_samples, self.plan.seeds = self.file.budget_samples, len(self.file.seeds)
         self.before_s = self.file.cost.wall_s
         self.before_samples = spent_samples(self.directory)
@@ -346,7 +349,9 @@ class _Study:
         """The 1-Cycle that a range test at `gpus` suggests."""
         if read_suggestion(self.config, self.directory, gpus) is None:
             if self.jobs is None:
-                range_test_of_study(self.config, self.dataset, self.directory, gpus, self.logs)
+                range_test_of_study(
+                    self.config, self.dataset, self.directory, gpus, self.logs, self.workers
+                )
             else:
                 work = Work(self.file.hash, [], range_test_gpus=gpus)
                 self.jobs.carry_out(write_work(self.directory, work), [0])

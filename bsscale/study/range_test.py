@@ -39,8 +39,8 @@ from bsscale.stats.range_test import (
 )
 from bsscale.study.options import RangeTestOptions
 from bsscale.terminal.tables import render_table
-from bsscale.training.run import run, run_together
 from bsscale.training.spec import RunSpec
+from bsscale.workers import Workers, describe_workers
 
 __all__ = ["describe_range_test", "plan_range_test", "range_test", "refuse_other"]
 
@@ -48,7 +48,11 @@ log = logging.getLogger(__name__)
 
 
 def range_test(
-    config: Config, dataset: Dataset, directory: Path, logs: Mapping[str, Any] | None = None
+    config: Config,
+    dataset: Dataset,
+    directory: Path,
+    logs: Mapping[str, Any] | None = None,
+    workers: Workers | None = None,
 ) -> Suggestion:
     """Run the range test and write its result.
 
@@ -62,13 +66,19 @@ def range_test(
         The output directory: one run for each seed, range_test.json, preset.yaml, and figures.
     logs
         The logging configuration, for processes that a run starts.
+    workers
+        What trains; None: the workers that the configuration asks for.
     """
+    if workers is None:
+        assert isinstance(config.task, RangeTestOptions)
+        with Workers(config.workers, Devices.here(config.task.seeds > 1)) as workers:
+            return range_test(config, dataset, directory, logs, workers)
     curves: dict[int, Curve] = {}
     readings: dict[int, Estimates] = {}
-    specs = plan_range_test(config, dataset, Devices.here(), directory, logs)
+    specs = plan_range_test(config, dataset, workers.devices, directory, logs)
     refuse_other(directory, specs)
     chance = _chance(next(iter(specs.values())).plan, dataset.validation.label)
-    for seed, curve in zip(specs, _run(list(specs.values()), dataset), strict=True):
+    for seed, curve in zip(specs, _run(list(specs.values()), dataset, workers), strict=True):
         curves[seed], readings[seed] = curve, estimates(curve, chance)
         edge = readings[seed].edge
         log.info("seed %d: %s at lr %.3g", seed, edge.reason, edge.lr)
@@ -182,7 +192,11 @@ def describe_range_test(config: Config, dataset: Dataset, devices: Devices) -> s
     plan = specs[0].plan
     samples = len(specs) * plan.budget_samples
     described = describe_plan(plan, dataset, specs[0].arm)
-    return f"{described}\n{'cost':>13}  {len(specs)} seeds, {samples:,} samples in all"
+    workers = describe_workers(config.workers, [spec.plan for spec in specs], devices)
+    return (
+        f"{described}\n{'workers':>13}  {workers}\n"
+        f"{'cost':>13}  {len(specs)} seeds, {samples:,} samples in all"
+    )
 
 
 def _one_seed(
@@ -233,15 +247,11 @@ def _ramp(config: Config, ramp: RangeTestConfig) -> tuple[RangeTestConfig, float
     return replace(ramp, lr_range_test_min_lr=low, lr_range_test_max_lr=high), base_lr
 
 
-def _run(specs: Sequence[RunSpec], dataset: Dataset) -> list[Curve]:
-    """Train all seeds: together if one process can train them, else one by one."""
-    if specs[0].plan.executor == "virtual":
-        for result in run_together(specs, dataset):
-            if isinstance(result, Exception):
-                raise result
-    else:
-        for spec in specs:
-            run(spec, dataset)
+def _run(specs: Sequence[RunSpec], dataset: Dataset, workers: Workers) -> list[Curve]:
+    """Train all seeds."""
+    for result in workers.train(specs, [dataset] * len(specs)).values():
+        if isinstance(result, Exception):
+            raise result
     return [_curve(spec) for spec in specs]
 
 

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bsscale.data import Dataset
-from bsscale.errors import BsscaleError, RecordsError
+from bsscale.errors import RecordsError, WorkerError
 from bsscale.planning.stacks import Stack, make_stacks
 from bsscale.records.run_record import RunRecord, read_run
 from bsscale.records.writer import clear_away
 from bsscale.study.work import Jobs, Work, describe, write_work
 from bsscale.training.recorded_run import INTERRUPTED
 from bsscale.training.resume import find_start
-from bsscale.training.run import run, run_together
 from bsscale.training.spec import RunSpec
+from bsscale.workers import Workers
 
 __all__ = ["Runs"]
 
@@ -35,8 +35,10 @@ class Runs:
         The study's directory; runs that failed are moved to ``failed`` in it.
     dataset
         What all of them train on.
+    workers
+        What trains them on this machine.
     jobs
-        What starts jobs that train them; None: this process does.
+        What starts jobs that train them elsewhere; None: `workers` does.
     study
         Hash of the study, for jobs.
 
@@ -50,11 +52,12 @@ class Runs:
         self,
         directory: Path,
         dataset: Dataset,
+        workers: Workers,
         jobs: Jobs | None = None,
         study: str | None = None,
     ) -> None:
         self._directory = directory
-        self._dataset = dataset
+        self._dataset, self._workers = dataset, workers
         self._jobs, self._study = jobs, study
         self.failed: list[str] = []
         # How often each run has failed in this start.
@@ -68,26 +71,26 @@ class Runs:
         Stacks are made of all of `specs`, the finished ones too: a run has the same slot, and so
         the same numbers, however many of the others were trained by an earlier start.
         """
-        stacks = make_stacks([spec.plan for spec in specs])
         if self._jobs is not None:
+            stacks = make_stacks([spec.plan for spec in specs])
             self._train_by_jobs(self._jobs, specs, stacks)
         else:
-            for stack in stacks:
-                self.train_stack(specs, stack)
+            self.train_here(specs)
         return [self._record(spec) for spec in specs]
 
-    def train_stack(self, specs: Sequence[RunSpec], stack: Stack) -> None:
-        """Train what is not finished of one stack, in this process."""
-        members = [specs[number] for number in stack.members]
+    def train_here(self, specs: Sequence[RunSpec]) -> None:
+        """Train what is not finished, on this machine."""
         for _ in range(ATTEMPTS):  # a run that fails is tried once more
-            finished = {k for k, spec in enumerate(members) if self._finished(spec)}
-            if len(finished) == len(members):
+            finished = {k for k, spec in enumerate(specs) if self._finished(spec)}
+            if len(finished) == len(specs):
                 break
-            if members[0].plan.executor == "virtual":
-                run_together(members, self._dataset, stack, finished)
-            else:
-                self._run_alone(members[0])
-            self._failures.update(spec.directory for spec in members if self._failed(spec))
+            results = self._workers.train(specs, [self._dataset] * len(specs), finished)
+            for number, result in results.items():
+                directory = specs[number].directory
+                if isinstance(result, WorkerError):  # (tried twice already)
+                    self._failures[directory] = ATTEMPTS
+                elif self._failed(specs[number]):
+                    self._failures[directory] += 1
 
     def _train_by_jobs(self, jobs: Jobs, specs: Sequence[RunSpec], stacks: Sequence[Stack]) -> None:
         """Each stack by a job; what is in the runs' directories is the jobs' to clear away."""
@@ -101,12 +104,6 @@ class Runs:
                 break
             work = Work(self._study, [describe(spec, self._directory) for spec in specs])
             jobs.carry_out(write_work(self._directory, work), due)
-
-    def _run_alone(self, spec: RunSpec) -> None:
-        try:
-            run(spec, self._dataset)
-        except Exception as error:
-            log.error("error: %s", error, exc_info=not isinstance(error, BsscaleError))
 
     def _finished(self, spec: RunSpec) -> bool:
         """Whether nothing is left to do; a run that was interrupted goes on by itself."""

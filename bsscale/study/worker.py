@@ -21,6 +21,7 @@ from bsscale.study.presets import range_test_of_study
 from bsscale.study.runs import Runs
 from bsscale.study.specs import Specs
 from bsscale.study.work import Work, read_work
+from bsscale.workers import Workers
 
 __all__ = ["carry_out_part", "plan_part"]
 
@@ -40,15 +41,18 @@ def carry_out_part(config: Config, dataset: Dataset, logs: Mapping[str, Any] | N
     # What is recorded does not depend on who trains it.
     config = replace(config, task=replace(task, work=None, part=0))
     if work.range_test_gpus is not None:
-        with _alone(directory, f"range test at {work.range_test_gpus}"):
-            range_test_of_study(config, dataset, directory, work.range_test_gpus, logs)
+        gpus = work.range_test_gpus
+        with _alone(directory, f"range test at {gpus}"), Workers(1, Devices.here()) as workers:
+            range_test_of_study(config, dataset, directory, gpus, logs, workers)
         return
     specs = _specs(config, dataset, directory, Devices.here(), work, logs)
     runs = work.specs(specs, config.tracker)
     stack = make_stacks([spec.plan for spec in runs])[task.part]
     # A study that was killed and started again may have an older job at the same runs.
     with _alone(directory, str([str(runs[number].directory) for number in stack.members])):
-        Runs(directory, dataset).train_stack(runs, stack)
+        mine = [runs[number] for number in stack.members]
+        with Workers(1, specs.devices) as workers:
+            Runs(directory, dataset, workers).train_here(mine)
 
 
 def plan_part(config: Config, dataset: Dataset, devices: Devices) -> Plan:

@@ -7,18 +7,42 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Never
+from contextlib import AbstractContextManager, contextmanager
+from typing import Never, Protocol
 
 from tqdm import tqdm
 
-__all__ = ["Progress"]
+__all__ = ["Display", "Progress"]
 
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 5.0
 # Above this length, the display shows totals instead of each arm.
 MOST_CHARACTERS = 100
+
+
+class Display(Protocol):
+    """What is told how far runs are; see `Progress`."""
+
+    def advance(self, run: int, samples: int) -> None:
+        """A run has trained on so many more samples."""
+        ...
+
+    def evaluated(self, run: int, state: str) -> None:
+        """A run was evaluated."""
+        ...
+
+    def ended(self, run: int, status: str) -> None:
+        """A run has ended."""
+        ...
+
+    def close(self) -> None:
+        """Nothing more is shown."""
+        ...
+
+    def printing(self) -> AbstractContextManager[None]:
+        """Lines may be written."""
+        ...
 
 
 class Progress:
@@ -49,7 +73,8 @@ class Progress:
     def advance(self, run: int, samples: int) -> None:
         """A run has trained on so many more samples."""
         self._done += samples
-        self._left[run] -= samples
+        # (a run whose process died takes some of its updates again)
+        self._left[run] = max(0, self._left[run] - samples)
         if self._bar is not None:
             self._bar.update(samples)
 

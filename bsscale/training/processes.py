@@ -30,7 +30,7 @@ from bsscale.errors import RankError
 from bsscale.planning.plan import Plan
 from bsscale.planning.world import World
 
-__all__ = ["Ranks", "broadcast", "is_lost_peer", "join", "launch"]
+__all__ = ["STOP_S", "Ranks", "block_ctrl_c", "broadcast", "is_lost_peer", "join", "launch"]
 
 # A rank that waits this long for another one gives up. Peers notice a dead process at once by
 # its closed connection; this bounds the wait for one that hangs.
@@ -84,7 +84,7 @@ def launch(function: Callable[[World, Any], None], argument: Any, plan: Plan) ->
     """
     # A fork server that has torch loaded starts eight ranks in about a second; spawn takes ten.
     mp.set_forkserver_preload(["torch", "bsscale.training.ranks"])
-    with _block_ctrl_c():
+    with block_ctrl_c():
         forkserver.ensure_running()
     with tempfile.TemporaryDirectory(prefix="bsscale-ranks-") as errors, _loopback() as listening:
         store = TCPStore(
@@ -124,7 +124,7 @@ def launch(function: Callable[[World, Any], None], argument: Any, plan: Plan) ->
 
 
 @contextmanager
-def _block_ctrl_c() -> Iterator[None]:
+def block_ctrl_c() -> Iterator[None]:
     """Block Ctrl-C and hangup in processes that are started in this context.
 
     A terminal sends both signals to the whole process group.

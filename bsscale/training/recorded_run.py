@@ -24,7 +24,7 @@ from bsscale.records.run_record import RunRecord
 from bsscale.records.secrets import without_secrets
 from bsscale.records.writer import Records, clear_away
 from bsscale.terminal.numbers import metric_number
-from bsscale.terminal.progress import Progress
+from bsscale.terminal.progress import Display
 from bsscale.tracking.tracker import NoTracker, WandbTracker, make_tracker
 from bsscale.training.loop import Observer
 from bsscale.training.outcome import Outcome, first_line, record_failure, record_of
@@ -43,9 +43,7 @@ log = logging.getLogger(__name__)
 class RecordedRun:
     """A run with its records, its W&B run, its log and its share of the progress display."""
 
-    def __init__(
-        self, spec: RunSpec, dataset: Dataset, progress: Progress, number: int = 0
-    ) -> None:
+    def __init__(self, spec: RunSpec, dataset: Dataset, progress: Display, number: int = 0) -> None:
         self.spec, self.plan = spec, spec.plan
         self.start = Start(spec.plan)
         self.checkpoint: Checkpoint | None = None

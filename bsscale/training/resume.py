@@ -28,6 +28,7 @@ _EXCLUDED = (
     "dry_run",
     "resume",
     "checkpoint_interval_samples",
+    "workers",
 )
 
 

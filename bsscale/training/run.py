@@ -13,7 +13,7 @@ from bsscale.planning.plan import Plan
 from bsscale.planning.stacks import Stack, make_stacks, split
 from bsscale.planning.world import World
 from bsscale.records.run_record import RunRecord, read_run
-from bsscale.terminal.progress import Progress
+from bsscale.terminal.progress import Display, Progress
 from bsscale.training.loop import train
 from bsscale.training.outcome import first_line, record_failure
 from bsscale.training.recorded_run import (
@@ -25,7 +25,7 @@ from bsscale.training.recorded_run import (
 from bsscale.training.resume import find_start
 from bsscale.training.spec import RunSpec
 
-__all__ = ["make_engine", "run", "run_together"]
+__all__ = ["make_engine", "progress_of", "run", "run_together"]
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,7 @@ def run_together(
     dataset: Dataset,
     stack: Stack | None = None,
     finished: Collection[int] = (),
+    progress: Display | None = None,
 ) -> list[RunRecord | Exception]:
     """Train the runs of a stack, several at a time, and write the records of each.
 
@@ -118,7 +119,10 @@ def run_together(
     stack
         How they are trained together; None follows from the plans.
     finished
-        Numbers of runs that an earlier start has trained: they keep their place in the stack.
+        Numbers of runs that an earlier start has trained, or another process trains: they keep
+        their place in the stack.
+    progress
+        What shows how far they are, and says how to go on after a signal; None: this function.
 
     Returns
     -------
@@ -126,12 +130,9 @@ def run_together(
     """
     if stack is None:
         [stack] = make_stacks([spec.plan for spec in specs])
-    progress = Progress(
-        [
-            (s.arm, 0 if number in finished else s.plan.steps * s.plan.global_batch)
-            for number, s in enumerate(specs)
-        ]
-    )
+    alone = progress is None
+    if progress is None:
+        progress = progress_of(specs, finished)
     all_runs = [RecordedRun(spec, dataset, progress, number) for number, spec in enumerate(specs)]
     runs = [run_ for number, run_ in enumerate(all_runs) if number not in finished]
     for run_ in runs:
@@ -149,12 +150,14 @@ def run_together(
     except KeyboardInterrupt:
         for run_ in waiting:
             run_.interrupt()
-        log_how_to_resume(*specs)
+        if alone:
+            log_how_to_resume(*specs)
         raise
     except SystemExit:
         for run_ in waiting:
             run_.close_for_resume()
-        log_how_to_resume(*specs)
+        if alone:
+            log_how_to_resume(*specs)
         raise
     except Exception as error:
         for run_ in waiting:
@@ -163,6 +166,16 @@ def run_together(
     finally:
         progress.close()
     return [run_.result for run_ in runs if run_.result is not None]
+
+
+def progress_of(specs: Sequence[RunSpec], finished: Collection[int] = ()) -> Progress:
+    """A display of runs; those that are finished have nothing left to do."""
+    return Progress(
+        [
+            (s.arm, 0 if number in finished else s.plan.steps * s.plan.global_batch)
+            for number, s in enumerate(specs)
+        ]
+    )
 
 
 def make_engine(plan: Plan, dataset: Dataset, stack: Stack) -> Engine:

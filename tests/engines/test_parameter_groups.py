@@ -16,7 +16,7 @@ from bsscale.optimizers import AdamWConfig, LambConfig, OptimizerConfig, SGDConf
 from bsscale.planning.stacks import make_stacks
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.schedules.options import FixedConfig, OneCycleConfig
-from bsscale.schedules.options.scaling import CustomRule, GroupScaling, SqrtRule
+from bsscale.schedules.options.scaling import CustomRule, GroupScaling, ScalingConfig, SqrtRule
 from bsscale.schedules.torch_form import attach
 from tests.engines.modules import Tied, custom
 from tests.engines.ranks import ddp, virtual
@@ -119,7 +119,7 @@ def test_a_schedule_that_cycles_momentum_moves_that_of_every_group() -> None:
 @pytest.mark.parametrize("step", ["layers", "eager"])
 def test_one_gpu_trains_what_no_rule_trains_to_the_bit(step: str) -> None:
     trained = []
-    for scaling in (ALL, CustomRule()):
+    for scaling in (ALL, ScalingConfig()):
         plan, dataset = prepare(
             config_of("adamw", gpus=1, scaling=scaling, precision="fp32", schedule=FixedConfig())
         )
@@ -189,6 +189,6 @@ def test_a_model_without_tables_is_refused() -> None:
     numbers_only = {**SHORT, "categorical_fields": 0}
     plan, dataset = prepare(config_of("sgd", dataset=numbers_only))
     for start in (lambda: StackedEngine(plan, dataset), lambda: eager(plan, dataset)):
-        with pytest.raises(ConfigError, match=r"scaling\.embeddings is given, and MLP has no") as e:
+        with pytest.raises(ConfigError, match=r"scaling\.embeddings is given, but MLP has no") as e:
             start()
         assert "leave scaling.embeddings out" in e.value.remedy

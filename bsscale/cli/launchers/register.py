@@ -11,7 +11,8 @@ from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 
-from bsscale.cli.hydra_internals import register_launcher
+from bsscale.cli.hydra_internals import leave_checks_to, register_launcher
+from bsscale.cli.launchers.checked import CheckedLauncher
 from bsscale.cli.launchers.joblib import JoblibLauncher
 from bsscale.cli.launchers.ray import RayLauncher
 from bsscale.cli.launchers.slurm import LocalLauncher, SlurmLauncher
@@ -100,6 +101,7 @@ class NotInstalled(Launcher):
 
 def register_launchers() -> None:
     """Make every launcher of bsscale's known to Hydra."""
+    leave_checks_to(CheckedLauncher)
     installed = Plugins.instance().class_name_to_class.keys()  # scans what is installed
     register_launcher("stacked", StackedLauncher, {})
     for name, cluster in _CLUSTERS.items():

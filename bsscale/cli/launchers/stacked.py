@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, configure_log
 from omegaconf import DictConfig
 
-from bsscale.cli.jobs import Job, Loader
+from bsscale.cli.jobs import Job
 from bsscale.cli.launchers.checked import (
     FAILED,
     CheckedJob,
@@ -19,11 +19,12 @@ from bsscale.cli.launchers.checked import (
     log_to_console,
     run_one,
 )
-from bsscale.cli.tasks import TASKS
-from bsscale.errors import BsscaleError
+from bsscale.cli.tasks import TASKS, Task
+from bsscale.errors import BsscaleError, ConfigError
 
 if TYPE_CHECKING:
     from bsscale.data import Dataset
+    from bsscale.planning.devices import Devices
     from bsscale.planning.stacks import Stack
     from bsscale.training.spec import RunSpec
 
@@ -33,40 +34,69 @@ log = logging.getLogger(__name__)
 
 
 class StackedLauncher(CheckedLauncher):
-    """Trains the jobs of a sweep in one process, those that differ little together.
+    """Trains the jobs of a sweep on this machine, those that differ little together.
 
     Every job is first prepared as Hydra's own launcher does it: output directory, saved
     configuration, log. A run to be trained is only collected there; other tasks are carried out.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        # The jobs' common number of workers.
+        self._wanted: int | str | None = None
+
     def start(self, jobs: Sequence[CheckedJob]) -> Sequence[JobReturn]:
         collected: list[tuple[RunSpec, Dataset]] = []
-        collect = partial(_collect, self.function, jobs[0].job.load, collected)
+        collect = partial(_collect, self.function, jobs[0].job, collected)
         done = []
-        log.info("%d jobs in this process", len(jobs))
+        log.info("%d jobs on this machine", len(jobs))
         for job in jobs:
             log.info("#%d  %s", job.number, job.described)
             done.append(run_one(self.context, collect, job.cfg, job.number, job.number))
             configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        _train(collected)
+        if collected:
+            _train(collected, jobs[0].job)
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         return done
 
+    def devices(self, task: Task[Any]) -> Devices | None:
+        from bsscale.planning.devices import Devices
+
+        return Devices.here(shared=True) if task.one_run else None
+
+    def check(self, job: CheckedJob) -> None:
+        if not job.task.one_run:
+            return
+        wanted = job.job.config.workers
+        if self._wanted is None:
+            self._wanted = wanted
+        elif wanted != self._wanted:
+            raise ConfigError(
+                f"workers={wanted}, and another job has workers={self._wanted}",
+                "give one number: all jobs of a sweep share the workers",
+            )
+
     def describe(self, jobs: Sequence[CheckedJob]) -> Sequence[str]:
         from bsscale.planning.stacks import make_stacks
+        from bsscale.workers import describe_workers
 
-        plans = [job.plan for job in jobs if job.plan is not None and job.task.one_run]
-        return [_described(stack) for stack in make_stacks(plans)]
+        mine = [job for job in jobs if job.plan is not None and job.task.one_run]
+        if not mine:
+            return []
+        plans = [job.plan for job in mine if job.plan is not None]
+        job = mine[0].job
+        workers = describe_workers(job.config.workers, plans, job.devices)
+        return [*map(_described, make_stacks(plans)), f"workers  {workers}"]
 
 
 def _collect(
     carry_out: Callable[[DictConfig], Any],
-    load: Loader | None,
+    first: Job,
     collected: list[tuple[RunSpec, Dataset]],
     cfg: DictConfig,
 ) -> Any:
     """What Hydra calls as the job."""
-    job = Job(cfg, HydraConfig.get(), load)
+    job = Job(cfg, HydraConfig.get(), first.load, first.devices)
     # A job that wants an environment of its own has it only here.
     if job.dry_run or job.hydra.job.env_set:
         return carry_out(cfg)
@@ -81,23 +111,18 @@ def _collect(
     return None
 
 
-def _train(collected: Sequence[tuple[RunSpec, Dataset]]) -> None:
-    """Train the runs, stack by stack. A failed one is logged, and listed by the comparison."""
+def _train(collected: Sequence[tuple[RunSpec, Dataset]], first: Job) -> None:
+    """Train the runs. A failed one is logged, and listed by the comparison."""
     from bsscale.planning.stacks import make_stacks
-    from bsscale.training.run import run, run_together
+    from bsscale.workers import Workers
 
-    for stack in make_stacks([spec.plan for spec, _ in collected]):
-        specs = [collected[number][0] for number in stack.members]
-        dataset = collected[stack.members[0]][1]
-        log_to_console(specs[0].logging or {})
-        if specs[0].plan.executor == "virtual":
+    specs = [spec for spec, _ in collected]
+    log_to_console(specs[0].logging or {})
+    for stack in make_stacks([spec.plan for spec in specs]):
+        if specs[stack.members[0]].plan.executor == "virtual":
             log.info("%s", _described(stack))
-            run_together(specs, dataset, stack)
-        else:
-            try:
-                run(specs[0], dataset)
-            except Exception as error:
-                log.error("error: %s", error, exc_info=not isinstance(error, BsscaleError))
+    with Workers(first.config.workers, first.devices) as workers:
+        workers.train(specs, [dataset for _, dataset in collected])
 
 
 def _described(stack: Stack) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
 
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task, check_model, log_data_notes
 from bsscale.study.options import RangeTestOptions as Options
+
+if TYPE_CHECKING:
+    from bsscale.planning.devices import Devices
 
 __all__ = ["RangeTestTask"]
 
@@ -31,19 +35,19 @@ class RangeTestTask(Task[Options]):
         from bsscale.study.range_test import plan_range_test, refuse_other
 
         directory = job.directory
-        runs = plan_range_test(job.config, job.dataset, job.devices, directory)
+        runs = plan_range_test(job.config, job.dataset, self._devices(job), directory)
         refuse_other(directory, runs)
         check_model(next(iter(runs.values())).plan, job.dataset)
 
     def describe(self, job: Job) -> str:
         from bsscale.study.range_test import describe_range_test
 
-        return describe_range_test(job.config, job.dataset, job.devices)
+        return describe_range_test(job.config, job.dataset, self._devices(job))
 
     def most_samples(self, job: Job) -> int:
         from bsscale.study.range_test import plan_range_test
 
-        runs = plan_range_test(job.config, job.dataset, job.devices).values()
+        runs = plan_range_test(job.config, job.dataset, self._devices(job)).values()
         return sum(run.plan.budget_samples for run in runs)
 
     def run(self, job: Job) -> None:
@@ -52,3 +56,7 @@ class RangeTestTask(Task[Options]):
         if job.sweep is None:  # (a sweep has shown them for all its jobs)
             log_data_notes([job])
         range_test(job.config, job.dataset, job.directory, job.logging)
+
+    def _devices(self, job: Job) -> Devices:
+        """What its runs share."""
+        return replace(job.devices, shared=self.options_of(job).seeds > 1)

@@ -38,6 +38,14 @@ class StudyTask(Task[Options]):
         with _own_remedies():
             if self.options_of(job).work is not None:
                 return plan_part(job.config, job.dataset, job.devices)
+            if job.jobs is not None:
+                from bsscale.planning.workers import refuse_workers
+
+                refuse_workers(
+                    job.config.workers,
+                    "with hydra/launcher of a cluster, whose jobs train one stack each",
+                    "leave workers out",
+                )
             for run in check_study(job.config, job.dataset, job.devices_of_jobs):
                 check_model(run.plan, job.dataset)
         return None
@@ -48,7 +56,7 @@ class StudyTask(Task[Options]):
         task = self.options_of(job)
         if task.work is not None:
             return cost(f"part {task.part} of {task.work}")
-        return describe_study(job.config, job.dataset, job.devices_of_jobs)
+        return describe_study(job.config, job.dataset, job.devices_of_jobs, here=job.jobs is None)
 
     def most_samples(self, job: Job) -> int:
         from bsscale.study.plan import most_samples

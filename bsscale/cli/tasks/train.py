@@ -27,8 +27,21 @@ class TrainTask(Task[TaskOptions]):
     one_run = True
 
     def check(self, job: Job) -> Plan:
+        from bsscale.planning.workers import refuse_workers
         from bsscale.training.resume import find_start
 
+        if job.sweep is None:
+            refuse_workers(
+                job.config.workers,
+                "with one run: workers train the runs of a sweep or a study",
+                "leave workers out; executor=ddp trains one run over several processes",
+            )
+        elif (launcher := job.hydra.runtime.choices["hydra/launcher"]) != "stacked":
+            refuse_workers(
+                job.config.workers,
+                f"with hydra/launcher={launcher}, which starts each run by itself",
+                "leave workers out, or give hydra/launcher=stacked",
+            )
         if job.devices.world is None:  # (of many processes, rank 0 looks and tells the others)
             find_start(job.directory, job.plan)
         if job.devices.world is None or job.dry_run:  # (ranks try their model when they have met)

@@ -54,7 +54,10 @@ class GradientClipping:
             else torch.linalg.vector_norm(gradient, dim=1)
             for number, gradient in enumerate(self._gradients)
         ]
-        norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+        together = torch.stack(norms)
+        if together.shape[1] == 1:  # (one column would be added in another order than several)
+            together = together.repeat(1, 2)
+        norm = torch.linalg.vector_norm(together, dim=0)[: len(norms[0])]
         scale = (self._max_norm / (norm + 1e-6)).clamp(max=1.0).unsqueeze(1)
         for number, gradient in enumerate(self._gradients):
             if number in self._tables:

@@ -23,6 +23,7 @@ from bsscale.engines.stacked.steps import (
     Step,
     use_compile_cache,
 )
+from bsscale.engines.stacked.vectors import by_blocks
 from bsscale.errors import NotStackableError
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
@@ -35,10 +36,11 @@ __all__ = ["StackedEngine"]
 log = logging.getLogger(__name__)
 
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
-# Samples of all runs that are gathered together, and rows of all runs that are scored together: as
-# many as fit in the cache of a CPU, and more on a GPU.
+# Samples of all runs that are gathered together: as many as fit in a CPU's cache; more on a GPU.
 GATHERED_SAMPLES = {"cpu": 1 << 15, "cuda": 1 << 20}
-SCORED_ROWS = {"cpu": 1 << 12, "cuda": 1 << 19}
+# Rows of each run that are scored at once on a CPU: as many at every width, because a product of
+# another shape may round otherwise. Rows of all runs on a GPU.
+SCORED_ROWS = {"cpu": 1 << 10, "cuda": 1 << 19}
 MOST_UPDATES = 256
 
 
@@ -90,7 +92,8 @@ class StackedEngine:
         self.updates_at_once = max(1, min(updates, MOST_UPDATES))
         if plan.device == "cuda" and self.updates_at_once > UPDATES:
             self.updates_at_once -= self.updates_at_once % UPDATES
-        self._score_rows = max(1, SCORED_ROWS[plan.device] // width)
+        rows = SCORED_ROWS[plan.device]
+        self._score_rows = rows if plan.device == "cpu" else max(1, rows // width)
 
         self._dataset, self._losses = dataset, losses_of(plan.objective)
         self._module = self._build(plan, seed=0)
@@ -153,7 +156,7 @@ class StackedEngine:
             self._step.update(batches[k], coefficients[k]).unsqueeze(0)
             for k in range(done, updates)
         ]
-        of_samples = self._losses(torch.cat(parts), batches.label)
+        of_samples = by_blocks(self._losses, torch.cat(parts), batches.label)
         # Sum the losses one by one. Then the sum does not depend on how the updates were divided
         # into calls of `advance`, which depends on the evaluations of all runs.
         means = of_samples.mean(dim=2).to(torch.float64)
@@ -294,11 +297,13 @@ class StackedEngine:
 
     def _coefficients(self, updates: int) -> Tensor:
         """The update rule's coefficients, shape (updates, coefficients, width); empty slots: 0."""
-        shape = (len(self._step.updates.optimizers), updates, self.width)
+        # Of at least two updates: NumPy squares a single number otherwise than each of several.
+        computed = max(updates, 2)
+        shape = (len(self._step.updates.optimizers), computed, self.width)
         lr, momentum = np.zeros(shape), np.zeros(shape)
         step = np.zeros(shape[1:], dtype=np.int64)
         for number, slot in self._slots.items():
-            steps = np.arange(slot.step, slot.step + updates)
+            steps = np.arange(slot.step, slot.step + computed)
             rate, moved = slot.plan.schedule.lr(steps), slot.plan.schedule.momentum(steps)
             step[:, number] = steps
             for index, group in enumerate(slot.plan.groups):
@@ -308,4 +313,4 @@ class StackedEngine:
         coefficients = self._step.updates.coefficients(lr, momentum, step)
         empty = [number for number in range(self.width) if number not in self._slots]
         coefficients[:, :, empty] = 0.0
-        return torch.from_numpy(coefficients).to(self.device, self.dtype)
+        return torch.from_numpy(coefficients[:updates]).to(self.device, self.dtype)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bsscale.engines.stacked.products import add_product, baddbmm, bmm
 from bsscale.models.layers import FieldEmbedding
 
 __all__ = ["Linear", "StackedEmbedding", "Tower", "Weights", "cat"]
@@ -42,16 +43,16 @@ class Linear:
     def forward(self, x: Tensor) -> Tensor:
         """(width, batch, inputs) to (width, batch, outputs)."""
         self._x = x
-        self._y = torch.baddbmm(self._bias, x, self._weight_t)
+        self._y = baddbmm(self._bias, x, self._weight_t)
         return self._y.relu_() if self._relu else self._y
 
     def backward(self, gradient: Tensor, input_needed: bool = True) -> Tensor:
         """The gradient with respect to x; what comes back is meaningless if it is not needed."""
         if self._relu:
             gradient = torch.ops.aten.threshold_backward(gradient, self._y, 0)
-        self._weight_gradient.baddbmm_(gradient.transpose(1, 2), self._x)
+        add_product(self._weight_gradient, gradient.transpose(1, 2), self._x)
         self._bias_gradient.add_(gradient.sum(1))
-        return torch.bmm(gradient, self._weight) if input_needed else gradient
+        return bmm(gradient, self._weight) if input_needed else gradient
 
 
 class Tower:

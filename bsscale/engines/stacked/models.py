@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bsscale.engines.stacked.layers import StackedEmbedding, Tower, Weights, cat
+from bsscale.engines.stacked.products import add_product, baddbmm, bmm
 from bsscale.models import DLRM, MLP, DeepFM, Logistic
 
 __all__ = ["StackedModel", "stacked_model", "tables"]
@@ -75,7 +76,7 @@ class StackedLogistic(StackedModel):
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         self._numeric = numeric
-        logit = torch.baddbmm(self._bias, numeric, self._weight).squeeze(-1)
+        logit = baddbmm(self._bias, numeric, self._weight).squeeze(-1)
         for embedding in self.embeddings:
             weights = embedding.forward(categorical)
             self._shape = weights.shape
@@ -83,7 +84,7 @@ class StackedLogistic(StackedModel):
         return logit
 
     def backward(self, gradient: Tensor) -> None:
-        self._weight_gradient.baddbmm_(self._numeric.transpose(1, 2), gradient.unsqueeze(-1))
+        add_product(self._weight_gradient, self._numeric.transpose(1, 2), gradient.unsqueeze(-1))
         self._bias_gradient.add_(gradient.sum(1))
         for embedding in self.embeddings:
             embedding.backward(gradient[..., None, None].expand(self._shape))
@@ -138,7 +139,7 @@ class StackedDLRM(StackedModel):
             vectors = torch.cat([dense.unsqueeze(2), vectors], dim=2)
         self._shape = vectors.shape
         self._vectors = vectors.flatten(0, 1)
-        dots = torch.bmm(self._vectors, self._vectors.transpose(1, 2))
+        dots = bmm(self._vectors, self._vectors.transpose(1, 2))
         features = dots.flatten(1).index_select(1, self._pairs).view(*self._shape[:2], -1)
         if self._bottom is not None:
             features = torch.cat([dense, features], dim=2)
@@ -151,7 +152,7 @@ class StackedDLRM(StackedModel):
         # The matrix of dot products is symmetric: each pair's gradient stands in it twice.
         of_dots = of_pairs.new_zeros(len(of_pairs), vectors * vectors)
         of_dots.index_copy_(1, self._pairs, of_pairs).index_copy_(1, self._mirrored, of_pairs)
-        of_vectors = torch.bmm(of_dots.view(-1, vectors, vectors), self._vectors)
+        of_vectors = bmm(of_dots.view(-1, vectors, vectors), self._vectors)
         of_vectors = of_vectors.view(self._shape)
         if self._bottom is not None:
             self._bottom.backward(of_features[..., :dim] + of_vectors[:, :, 0], False)

@@ -17,6 +17,7 @@ from bsscale.engines.stacked.layers import Weights
 from bsscale.engines.stacked.models import stacked_model, tables
 from bsscale.engines.stacked.state import StackedParameters
 from bsscale.engines.stacked.updates import Updates
+from bsscale.engines.stacked.vectors import by_blocks
 from bsscale.objectives import Objective
 from bsscale.objectives.torch_form import error_of
 from bsscale.optimizers.groups import ParameterGroup, group_numbers
@@ -109,7 +110,9 @@ class LayersStep:
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
         self.updates.open(coefficients)
         logits = self._model.forward(batch.categorical, batch.numeric)
-        self._model.backward(self._error(logits, batch.label))
+        samples = logits.shape[-1]
+        error = by_blocks(lambda a, b: self._error(a, b, samples), logits, batch.label)
+        self._model.backward(error)
         touched = {self._numbers[e.parameter]: e.rows for e in self._model.embeddings}
         if self._clipping is not None:
             self._clipping.clip(touched)

@@ -1,0 +1,76 @@
+"""A data set that many processes of this machine read from the same memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import tempfile
+from dataclasses import dataclass
+from typing import IO
+
+from bsscale.data import Dataset
+
+__all__ = ["SharedDataset", "open_shared", "share"]
+
+# Arrays begin at multiples of it, as torch's own do.
+_ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class SharedDataset:
+    """A data set whose arrays lie in a file.
+
+    Attributes
+    ----------
+    pickled
+        The data set without its arrays.
+    places
+        Where each array begins in the file, and its bytes.
+    file
+        The file. It has no name, so that it is gone when its last process is, however it ends.
+    """
+
+    pickled: bytes
+    places: tuple[tuple[int, int], ...]
+    file: IO[bytes]
+
+
+def share(dataset: Dataset) -> SharedDataset | None:
+    """Put a data set where other processes can map it; None for one that cannot be sent."""
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        pickled = pickle.dumps(dataset, protocol=5, buffer_callback=buffers.append)
+    except Exception:  # (whatever a user's own stream raises)
+        return None
+    file = tempfile.TemporaryFile(prefix="bsscale-data-")  # noqa: SIM115 (it outlives this call)
+    places = []
+    for buffer in buffers:
+        raw = buffer.raw()
+        file.write(bytes(-file.tell() % _ALIGNMENT))
+        places.append((file.tell(), raw.nbytes))
+        file.write(raw)
+    file.flush()
+    return SharedDataset(pickled, tuple(places), file)
+
+
+def open_shared(pickled: bytes, places: tuple[tuple[int, int], ...], descriptor: int) -> Dataset:
+    """The data set; its arrays are pages of the file, and private copies where they are written.
+
+    Parameters
+    ----------
+    pickled, places
+        Of a `SharedDataset`.
+    descriptor
+        Its file, which is closed.
+    """
+    try:
+        size = os.fstat(descriptor).st_size
+        mapped = memoryview(mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY) if size else b"")
+    finally:
+        os.close(descriptor)
+    # (arrays without elements have no place in a file)
+    buffers = [mapped[a : a + n] if n else bytearray() for a, n in places]
+    dataset = pickle.loads(pickled, buffers=buffers)
+    assert isinstance(dataset, Dataset)
+    return dataset

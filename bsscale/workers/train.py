@@ -1,0 +1,218 @@
+"""Runs of a sweep or a study, trained by this process or by several."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from bsscale.data import Dataset
+from bsscale.errors import BsscaleError, RecordsError, WorkerError
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import Plan
+from bsscale.planning.stacks import Piece, cut, make_stacks
+from bsscale.planning.workers import WorkerCount, choose_workers
+from bsscale.records.run_record import RunRecord, read_run
+from bsscale.training.outcome import record_failure
+from bsscale.training.recorded_run import log_how_to_resume
+from bsscale.training.run import progress_of, run, run_together
+from bsscale.training.spec import RunSpec
+
+if TYPE_CHECKING:
+    from bsscale.workers.pool import Pool
+
+__all__ = ["Workers", "describe_workers"]
+
+log = logging.getLogger(__name__)
+
+Result = RunRecord | Exception
+
+
+class Workers:
+    """What trains the runs of a sweep or a study.
+
+    Parameters
+    ----------
+    wanted
+        The option `workers`: a number of processes, or auto.
+    devices
+        Of this machine.
+
+    Attributes
+    ----------
+    devices
+        As given.
+
+    Notes
+    -----
+    Use it in a ``with`` statement: processes that it has started stay until its end.
+    """
+
+    def __init__(self, wanted: int | str, devices: Devices) -> None:
+        self._wanted, self.devices = wanted, devices
+        self._pool: Pool | None = None
+        self._count = 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            self._pool.close()
+
+    def train(
+        self,
+        specs: Sequence[RunSpec],
+        datasets: Sequence[Dataset],
+        finished: Collection[int] = (),
+    ) -> dict[int, Result]:
+        """Train runs, or what is left of them, and write their records.
+
+        Parameters
+        ----------
+        specs
+            The runs.
+        datasets
+            The data of each.
+        finished
+            Numbers of runs that are left alone.
+
+        Returns
+        -------
+        For each other run its record, or the error that ended it and it alone.
+
+        Raises
+        ------
+        KeyboardInterrupt, SystemExit
+            If this process is told to end, after a checkpoint of each run that has begun.
+        """
+        plans = [spec.plan for spec in specs]
+        left = [plan for number, plan in enumerate(plans) if number not in finished]
+        workers = choose_workers(self._wanted, left, self.devices)
+        pieces = cut(make_stacks(plans), plans, workers.count, finished)
+        virtual = [piece for piece in pieces if _is_virtual(piece, plans)]
+        results: dict[int, Result] = {}
+        if min(workers.count, len(virtual)) > 1:
+            log.info("workers  %s", _described(workers, virtual))
+            results |= self._train_in_pool(specs, datasets, virtual, workers, finished)
+        else:
+            for piece in virtual:
+                members = [specs[number] for number in piece.stack.members]
+                trained = run_together(
+                    members, datasets[piece.runs[0]], piece.stack, piece.left_out
+                )
+                results |= dict(zip(piece.runs, trained, strict=True))
+        for piece in pieces:
+            if not _is_virtual(piece, plans):  # it has processes of its own
+                [number] = piece.runs
+                results[number] = _run_alone(specs[number], datasets[number])
+        return results
+
+    def _train_in_pool(
+        self,
+        specs: Sequence[RunSpec],
+        datasets: Sequence[Dataset],
+        pieces: Sequence[Piece],
+        workers: WorkerCount,
+        finished: Collection[int],
+    ) -> dict[int, Result]:
+        from bsscale.workers.messages import Work
+        from bsscale.workers.pool import Assignment, Pool
+
+        if self._pool is None or self._count < workers.count:
+            if self._pool is not None:
+                self._pool.close()
+            self._pool, self._count = Pool(workers.devices), workers.count
+        assignments = [
+            Assignment(
+                Work(
+                    0,
+                    piece.stack,
+                    [specs[number] for number in piece.stack.members],
+                    piece.stack.members,
+                    piece.left_out,
+                ),
+                datasets[piece.runs[0]],
+            )
+            for piece in pieces
+        ]
+        elsewhere = set(range(len(specs))) - {n for piece in pieces for n in piece.runs}
+        progress = progress_of(specs, {*finished, *elsewhere})
+        try:
+            self._pool.train(assignments, progress)
+        except (KeyboardInterrupt, SystemExit):
+            progress.close()
+            log_how_to_resume(*(specs[number] for piece in pieces for number in piece.runs))
+            raise
+        finally:
+            progress.close()
+        results: dict[int, Result] = {}
+        for piece, done in zip(pieces, assignments, strict=True):
+            if done.results is not None:
+                results |= dict(zip(piece.runs, done.results, strict=True))
+            else:
+                assert done.died is not None
+                results |= _lost(specs, datasets, piece, done.died)
+        return results
+
+
+def describe_workers(wanted: int | str, plans: Sequence[Plan], devices: Devices) -> str:
+    """How many workers would train some runs, and in which pieces, for a person."""
+    workers = choose_workers(wanted, plans, devices)
+    pieces = [
+        piece
+        for piece in cut(make_stacks(plans), plans, workers.count)
+        if _is_virtual(piece, plans)
+    ]
+    if min(workers.count, len(pieces)) <= 1:
+        return f"1: this process ({workers.reason})"
+    return _described(workers, pieces)
+
+
+def _lost(
+    specs: Sequence[RunSpec], datasets: Sequence[Dataset], piece: Piece, reason: str
+) -> Mapping[int, Result]:
+    """The runs of a piece whose workers died: those that have not ended are recorded as failed."""
+    results: dict[int, Result] = {}
+    for number in piece.runs:
+        spec = specs[number]
+        if (ended := _ended(spec)) is not None:
+            results[number] = ended
+            continue
+        record_failure(spec, reason, datasets[number])
+        log.error("error: %s seed=%d: %s", spec.arm, spec.plan.config.seed, reason)
+        results[number] = WorkerError(reason, "the same command trains the run again")
+    return results
+
+
+def _ended(spec: RunSpec) -> RunRecord | None:
+    try:
+        record = read_run(spec.directory)
+    except RecordsError:
+        return None
+    return None if record.status == "failed" else record
+
+
+def _is_virtual(piece: Piece, plans: Sequence[Plan]) -> bool:
+    return plans[piece.runs[0]].executor == "virtual"
+
+
+def _described(workers: WorkerCount, pieces: Sequence[Piece]) -> str:
+    runs = sum(len(piece.runs) for piece in pieces)
+    return f"{workers.count} ({workers.reason}): {runs} runs in {len(pieces)} stacks"
+
+
+def _run_alone(spec: RunSpec, dataset: Dataset) -> Result:
+    try:
+        record = run(spec, dataset)
+    except Exception as error:
+        log.error("error: %s", error, exc_info=not isinstance(error, BsscaleError))
+        return error
+    assert record is not None  # (nothing else has started ranks here)
+    return record
