@@ -19,6 +19,8 @@ NO_BUDGET = tuple(word for word in SMALL if not word.startswith("budget"))
 STUDY = ("task=study", "task.directory=study", "task.seeds=2", "task.trials=3", "gpus=4")
 # (A range test and a study have seeds of their own.)
 AXIS = "checkpoint_interval_samples=10000,20000"
+# (A report has no options of a training.)
+AXES = {"report": "task.out=one,two"}
 FACTS = {
     "train": [
         "global batch  32 samples",
@@ -72,7 +74,8 @@ def test_of_a_single_command(bsscale: Bsscale, tmp_path: Path, task: str) -> Non
 )
 def test_of_a_sweep(bsscale: Bsscale, tmp_path: Path, task: str, launcher: str) -> None:
     done = bsscale(
-        "-m", *ARGUMENTS[task], "dry_run=true", AXIS, f"hydra/launcher={launcher}",
+        "-m", *(word for word in ARGUMENTS[task] if not word.startswith("task.out")),
+        "dry_run=true", AXES.get(task, AXIS), f"hydra/launcher={launcher}",
         "hydra.sweep.dir=sweep",
     )  # fmt: skip
     assert done.code == 0, done.text
