@@ -215,6 +215,7 @@ def test_ctrl_c_ends_with_130_and_a_record(tmp_path: Path) -> None:
     assert record.samples_seen > 0 and record.best_value is not None
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_killed_ends_the_run_with_its_error_and_no_orphan(tmp_path: Path) -> None:
     process = start(tmp_path, *ENDLESS, "executor=ddp", "gpus=2")
     wait_for_evaluations(process, tmp_path / "run")

@@ -186,6 +186,7 @@ def test_a_report_keeps_runs_of_different_data_apart(bsscale: Bsscale, tmp_path:
     assert [arm["ratio_to_baseline"] for arm in arms] == [None, None]
 
 
+@pytest.mark.slow
 def test_another_range_test_is_refused_where_one_is(bsscale: Bsscale, tmp_path: Path) -> None:
     write_clicks(tmp_path, seed=0)
     arguments = ("task=range_test", *RANGE, "task.evaluations=10", "hydra.run.dir=range")

@@ -108,8 +108,8 @@ def undisturbed(
     ("executor", "number", "code"),
     [
         ("virtual", signal.SIGTERM, 143),
-        ("virtual", signal.SIGINT, 130),
-        ("virtual", signal.SIGHUP, 129),
+        pytest.param("virtual", signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param("virtual", signal.SIGHUP, 129, marks=pytest.mark.slow),
         pytest.param("ddp", signal.SIGTERM, 143, marks=pytest.mark.slow),
         pytest.param("ddp", signal.SIGINT, 130, marks=pytest.mark.slow),
         pytest.param("ddp", signal.SIGHUP, 129, marks=pytest.mark.slow),

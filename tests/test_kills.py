@@ -91,7 +91,11 @@ def check_killed_at(
     [
         ("run", "os.chmod run/checkpoints/.step-000000256.safetensors.part"),
         ("run", "os.remove run/checkpoints/plan.json"),
-        ("sweep", "os.rename sweep/3/checkpoints/.step-000000192.safetensors.part"),
+        pytest.param(
+            "sweep",
+            "os.rename sweep/3/checkpoints/.step-000000192.safetensors.part",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_killed_while_it_writes_or_clears_away(

@@ -200,7 +200,7 @@ def test_layers_train_a_number_as_torch_does(objective: Any, model: str) -> None
 
 
 @compiles
-@pytest.mark.parametrize("objective", [REGRESSION, HUBER])
+@pytest.mark.parametrize("objective", [pytest.param(REGRESSION, marks=pytest.mark.slow), HUBER])
 def test_compiled_steps_train_a_number_as_torch_does(objective: Any) -> None:
     executor = ExecutorOptions("virtual", "cpu", compile=True)
     plan, dataset = prepare(regression(objective=objective, executor=executor))
@@ -208,7 +208,7 @@ def test_compiled_steps_train_a_number_as_torch_does(objective: Any) -> None:
     assert relative_distance(compiled, by_torch(plan, dataset)) < 1e-10
 
 
-@pytest.mark.parametrize("objective", [REGRESSION, HUBER])
+@pytest.mark.parametrize("objective", [REGRESSION, pytest.param(HUBER, marks=pytest.mark.slow)])
 def test_two_ranks_train_a_number_as_one_process_does(objective: Any, tmp_path: Path) -> None:
     config = regression(objective=objective, gpus=2)
     plan, dataset = prepare(config)

@@ -221,7 +221,8 @@ def comparable(data: Any) -> Any:
     return data
 
 
-@pytest.mark.parametrize("workers", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 3])
 def test_a_study_ends_with_the_same_numbers(
     workers: int, bsscale: Bsscale, tmp_path: Path, undisturbed: Path
 ) -> None:
@@ -265,6 +266,7 @@ def test_a_multirun_ends_with_the_same_numbers(
         assert ours.arm_hash == other.arm_hash and ours.config["workers"] == workers
 
 
+@pytest.mark.slow
 def test_so_do_a_range_test_and_a_model_of_the_user(tmp_path: Path) -> None:
     for model in (MODELS["mlp"], custom(Net)):
         tests = []
@@ -442,8 +444,8 @@ LONG = "budget_passes=100000"
 @pytest.mark.parametrize(
     ("number", "code", "reason"),
     [
-        (signal.SIGINT, 130, "interrupted by Ctrl-C"),
-        (signal.SIGTERM, 143, None),
+        pytest.param(signal.SIGINT, 130, "interrupted by Ctrl-C", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, None, marks=pytest.mark.slow),
         (signal.SIGKILL, -signal.SIGKILL, None),
     ],
 )
