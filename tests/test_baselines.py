@@ -112,6 +112,7 @@ def test_the_rate_with_the_highest_median_wins() -> None:
     assert [row["base_lr"] for row in table] == [0.1, 0.2, 0.4]
 
 
+@pytest.mark.slow
 def test_two_multiruns_make_an_entry(
     bsscale: Callable[..., Finished],
     tmp_path: Path,

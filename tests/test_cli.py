@@ -69,6 +69,7 @@ def test_the_same_seed_gives_the_same_run_and_gpus_the_same_grid(
     assert large[-1] != first[-1]
 
 
+@pytest.mark.slow
 def test_the_tutorials_section_gives_deepspeeds_learning_rates(
     bsscale: Bsscale, tmp_path: Path
 ) -> None:
@@ -240,6 +241,7 @@ def cmd(process: psutil.Process) -> str:
         return ""
 
 
+@pytest.mark.slow
 def test_ddp_from_the_command_line_gives_the_records_of_virtual(
     bsscale: Bsscale, tmp_path: Path
 ) -> None:

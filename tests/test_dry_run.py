@@ -119,6 +119,7 @@ def test_a_study_on_a_cluster_is_planned_for_its_jobs(bsscale: Bsscale, tmp_path
     assert "one_gpu (baseline, gpus=1)" in done.out and written(tmp_path) == set()
 
 
+@pytest.mark.slow
 def test_a_dry_run_is_no_run_that_failed(bsscale: Bsscale, tmp_path: Path) -> None:
     extras: dict[str, tuple[str, ...]] = {"trained": (), "planned": ("dry_run=true",)}
     for name, extra in extras.items():

@@ -133,6 +133,7 @@ def test_a_multirun_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: P
     refused(bsscale(*arguments), tmp_path / "sweep", before)
 
 
+@pytest.mark.slow
 def test_a_range_test_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: Path) -> None:
     write_clicks(tmp_path, seed=0)
     arguments = ("task=range_test", *RANGE, "task.seeds=2", "task.evaluations=10")
@@ -142,6 +143,7 @@ def test_a_range_test_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path:
     refused(bsscale(*arguments, "hydra.run.dir=range"), tmp_path / "range", before)
 
 
+@pytest.mark.slow
 def test_a_study_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: Path) -> None:
     write_clicks(tmp_path, seed=0)
     arguments = (
@@ -156,6 +158,7 @@ def test_a_study_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: Path
     refused(bsscale(*arguments), tmp_path / "study", before)
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_study_without_its_file_are_not_taken_for_those_of_other_data(
     bsscale: Bsscale, tmp_path: Path
 ) -> None:
@@ -172,6 +175,7 @@ def test_the_runs_of_a_study_without_its_file_are_not_taken_for_those_of_other_d
     refused(bsscale(*arguments), tmp_path / "study" / "runs", before)
 
 
+@pytest.mark.slow
 def test_a_report_keeps_runs_of_different_data_apart(bsscale: Bsscale, tmp_path: Path) -> None:
     for seed in (0, 1):
         write_clicks(tmp_path, seed)

@@ -132,6 +132,7 @@ def test_a_sweep_directory_that_cannot_be_written(bsscale: Bsscale, sweep: str) 
     assert "cannot be written" in done.text and "Traceback" not in done.text
 
 
+@pytest.mark.slow
 def test_a_sweep_that_starts_nothing_leaves_the_saved_configuration(
     bsscale: Bsscale, tmp_path: Path
 ) -> None:

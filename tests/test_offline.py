@@ -42,7 +42,7 @@ def offline(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     )
 
 
-@pytest.mark.parametrize("executor", ["virtual", "ddp"])
+@pytest.mark.parametrize("executor", ["virtual", pytest.param("ddp", marks=pytest.mark.slow)])
 def test_a_run_with_wandb_needs_no_network(tmp_path: Path, executor: str) -> None:
     small = [argument for argument in SMALL if argument != "tracker=none"]
     done = offline(tmp_path, *small, "gpus=2", f"executor={executor}", "hydra.run.dir=run")

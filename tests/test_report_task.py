@@ -54,6 +54,7 @@ def test_from_a_multirun_to_a_report(bsscale: Bsscale, tmp_path: Path) -> None:
     assert [row["reached"] for row in rows] == ["2", "2"]
 
 
+@pytest.mark.slow
 def test_a_glob_and_a_list_on_the_command_line(bsscale: Bsscale, tmp_path: Path) -> None:
     for seed in range(2):
         write_run_of(tmp_path / "a" / str(seed), "a", seed, 1000.0, gpus=1)

@@ -90,6 +90,7 @@ def test_a_directory_that_holds_something_refuses_the_sweep(
     assert not (tmp_path / "sweep" / "0").exists()
 
 
+@pytest.mark.slow
 def test_every_batch_is_a_stack_and_every_run_a_wandb_run(bsscale: Bsscale, tmp_path: Path) -> None:
     done = bsscale(
         "-m", *without("tracker", "micro_batch"), "tracker=wandb", "micro_batch=32,64", "seed=0,1",

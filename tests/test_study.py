@@ -150,6 +150,7 @@ def test_the_target_comes_from_other_runs_than_those_that_are_judged(undisturbed
     assert study["target"] == pytest.approx(sum(best) / 2 - 0.005)
 
 
+@pytest.mark.slow
 def test_started_again_it_trains_nothing_and_grows_by_seeds_and_arms(
     bsscale: Bsscale, tmp_path: Path, undisturbed: Path
 ) -> None:

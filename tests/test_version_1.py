@@ -152,6 +152,7 @@ def newer(directory: Path) -> None:
     (directory / "run.json").write_text(json.dumps({**record, "format_version": 3, "new": [1]}))
 
 
+@pytest.mark.slow
 def test_a_newer_version_is_refused_named_and_left_as_it_is(
     bsscale: Callable[..., Finished], tmp_path: Path
 ) -> None:

@@ -352,6 +352,7 @@ def test_a_worker_that_dies_has_its_runs_go_on_in_another_one(
     assert found(tmp_path / "alone")["0"] == found(tmp_path / "sweep")["0"]
 
 
+@pytest.mark.slow
 def test_one_that_dies_again_gives_its_runs_up_and_names_the_signal(
     two_workers: Workers, tmp_path: Path
 ) -> None:
@@ -516,6 +517,7 @@ def test_workers_that_change_nothing_are_refused(
     assert "Traceback" not in done.text
 
 
+@pytest.mark.slow
 def test_the_plan_says_workers_and_stacks(bsscale: Bsscale) -> None:
     done = bsscale("-m", *MLP, "seed=0,1,2,3,4", "workers=2", "dry_run=true")
     assert "workers  2 (asked for): 5 runs in 2 stacks" in done.out, done.text
