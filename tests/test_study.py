@@ -361,9 +361,11 @@ def kill_and_restart(directory: Path, cache: Path, moment: int) -> None:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         while process.poll() is None:
+            # (os.walk, and not rglob: directories go away while the study trains)
             lines = sum(
-                path.read_bytes().count(b"\n")
-                for path in (directory / "study").rglob("evals.jsonl")
+                Path(place, "evals.jsonl").read_bytes().count(b"\n")
+                for place, _, files in os.walk(directory / "study")
+                if "evals.jsonl" in files
             )
             if lines >= moment:
                 os.killpg(process.pid, signal.SIGKILL)
