@@ -43,6 +43,8 @@ from bsscale.errors import ConfigError
         ("schedule={name:onecycle}", "chooses no schedule", "write schedule=NAME"),
         ("+schedule=onecycle", "a second schedule", "without the plus: schedule=onecycle"),
         ("+hydra.foo=1", "adds an option that Hydra does not have", "--help"),
+        ("+=study", "names no option", "NAME=VALUE"),
+        ("=study", "names no option", "NAME=VALUE"),
         ("-m base_lr=interval(0.1,1)", "is an interval", "base_lr=A,B,C"),
         ("--cfg job -m", "ask for two things", "leave --cfg out"),
         ("--resolve", "without --cfg does nothing", "--cfg job --resolve"),

@@ -160,6 +160,10 @@ def _parsed(word: str, choices: Mapping[str, Collection[str]]) -> Override:
 
 def _check(override: Override, choices: Mapping[str, Collection[str]]) -> None:
     group = override.key_or_group
+    if not group:
+        raise ConfigError(
+            f"{override.input_line} names no option", "write NAME=VALUE, such as gpus=8"
+        )
     options = {field.name for field in dataclasses.fields(Config)} | {"experiment", "hydra"}
     adds = override.is_add() or override.is_force_add()
     if not adds and group.replace("/", ".").partition(".")[0] not in options:
