@@ -39,20 +39,31 @@ class Linear:
         self._weight_gradient = weights.gradients[f"{name}.weight"]
         self._bias_gradient = weights.gradients[f"{name}.bias"]
         self._relu = relu
+        # Only one run on a CPU needs the products of `products`, and only where a side is 1. They
+        # look for that themselves, but at each product, which takes time.
+        self._one_run = len(self._weight) == 1 and not self._weight.is_cuda
+        self._thin = self._one_run and 1 in self._weight.shape[1:]
 
     def forward(self, x: Tensor) -> Tensor:
         """(width, batch, inputs) to (width, batch, outputs)."""
         self._x = x
-        self._y = baddbmm(self._bias, x, self._weight_t)
+        self._narrow = self._thin or (self._one_run and x.shape[1] == 1)
+        if self._narrow:
+            self._y = baddbmm(self._bias, x, self._weight_t)
+        else:
+            self._y = torch.baddbmm(self._bias, x, self._weight_t)
         return self._y.relu_() if self._relu else self._y
 
     def backward(self, gradient: Tensor, input_needed: bool = True) -> Tensor:
         """The gradient with respect to x; what comes back is meaningless if it is not needed."""
         if self._relu:
             gradient = torch.ops.aten.threshold_backward(gradient, self._y, 0)
-        add_product(self._weight_gradient, gradient.transpose(1, 2), self._x)
         self._bias_gradient.add_(gradient.sum(1))
-        return bmm(gradient, self._weight) if input_needed else gradient
+        if self._narrow:
+            add_product(self._weight_gradient, gradient.transpose(1, 2), self._x)
+            return bmm(gradient, self._weight) if input_needed else gradient
+        self._weight_gradient.baddbmm_(gradient.transpose(1, 2), self._x)
+        return torch.bmm(gradient, self._weight) if input_needed else gradient
 
 
 class Tower:
