@@ -141,3 +141,12 @@ class ThatRaises(Regression):
 class Misspelt(Regression):
     def loses(self, output: Tensor, label: Tensor) -> Tensor:
         return (output - label).abs()
+
+
+@dataclass(frozen=True)
+class WithoutAuc(Binary):
+    """Binary labels, judged by the log loss alone."""
+
+    @property
+    def own_metrics(self) -> list[Metric]:
+        return [Binary().metric("log_loss")]

@@ -36,6 +36,7 @@ def checked(cfg: DictConfig) -> None:
         ("task", "study"),
         ("executor", "gpu"),
         ("tracker", "none"),
+        ("scaling", "linear"),
         ("dataset", "synthetic"),
         ("dataset", "mine"),
         ("model", "mlp"),

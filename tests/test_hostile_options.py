@@ -78,7 +78,8 @@ def test_a_deepspeed_section_is_a_schedule_or_refused(section: object) -> None:
 
 OPTIONS = [
     "task", "dataset", "model", "optimizer", "schedule", "executor", "tracker", "experiment",
-    "objective", "objective.name", "objective.metrics", "metric", "task.margin",
+    "objective", "objective.name", "objective.metrics", "scaling", "scaling.name", "scaling.lr",
+     "metric", "task.margin",
     "gpus", "micro_batch", "grad_accum", "base_lr", "target", "stop_at_target", "budget_samples",
     "budget_passes", "eval_interval_samples", "checkpoint_interval_samples", "resume", "precision",
     "clip_grad_norm", "seed", "dry_run", "executor.device", "executor.threads", "executor.compile",
@@ -122,11 +123,11 @@ def test_a_command_line_is_a_plan_or_refused(composing: None, overrides: list[st
         check_composed(cfg)
         plan = make_plan(typed_config(cfg), 100_000, Devices(cuda=0))
     except BsscaleError as error:
-        assert error.fact
+        assert error.fact and error.remedy
     except Exception as error:
         known = explained(error)
         if known is None:
             raise
-        assert known.fact and "HYDRA_FULL_ERROR" not in str(known)
+        assert known.fact and known.remedy and "HYDRA_FULL_ERROR" not in str(known)
     else:
         assert plan.steps > 0 and math.isfinite(plan.schedule.lr(0))

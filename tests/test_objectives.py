@@ -24,12 +24,14 @@ from bsscale.objectives import Binary, Criterion, Objective, Regression
 from bsscale.objectives.divergence import DivergenceDetector
 from bsscale.objectives.target import crossing
 from bsscale.objectives.torch_form import error_of, losses_of
+from bsscale.planning import baselines
 from bsscale.planning.checks import check_config, check_labels
 from bsscale.planning.devices import Devices
 from bsscale.study.arms import make_arms
 from bsscale.study.options import StudyOptions
 from bsscale.study.plan import describe_study
 from bsscale.study.registration import open_study
+from tests.composing import hydra, typed
 from tests.conftest import Finished
 from tests.engines.ranks import ddp
 from tests.engines.runs import (
@@ -43,8 +45,9 @@ from tests.engines.runs import (
     stacked,
 )
 from tests.helpers import MODELS, prepare, small_config
-from tests.objectives_of_users import Huber
+from tests.objectives_of_users import Huber, WithoutAuc
 
+__all__ = ["hydra"]
 PARTS = "tests.objectives_of_users"
 PRICES: dict[str, Any] = {"name": "prices", "_target_": f"{PARTS}.prices"}
 REGRESSION = {"name": "regression", "_target_": "bsscale.objectives.Regression", "metrics": {}}
@@ -143,7 +146,6 @@ def test_a_criterion_knows_what_is_better() -> None:
     assert high.reaches(0.7, 0.7) and low.reaches(0.7, 0.7)
     assert not high.reaches(math.nan, 0.7) and not low.reaches(math.nan, 0.7)
     assert not low.reaches(None, 0.7) and not low.reaches(0.1, None)
-    assert low.better(0.5, 0.6) and not low.better(0.6, 0.6) and high.better(0.7, 0.6)
     assert high.target([0.7, 0.8, 0.9], 0.05) == pytest.approx(0.75)
     assert low.target([0.3, 0.4, 0.5], 0.05) == pytest.approx(0.45)
 
@@ -151,6 +153,9 @@ def test_a_criterion_knows_what_is_better() -> None:
 def test_default_margins() -> None:
     label = np.array([0.0, 1.0] * 50)
     assert Binary().metric("auc").default_margin([0.7], label) == 0.005
+    # Only the AUC's noise is known: a range test says "back at chance" of no other metric.
+    bounds = {name: metric.chance_bound(label) for name, metric in Binary().metrics.items()}
+    assert bounds.pop("auc") > 0.5 and set(bounds.values()) == {None}
     # 2% of the way from the best value to the entropy of the labels.
     margin = Binary().metric("log_loss").default_margin([0.3, 0.4, 0.6], label)
     assert margin == pytest.approx(0.02 * (math.log(2) - 0.4))
@@ -423,18 +428,42 @@ def test_labels_that_do_not_fit(labels: str, objective: Any, fact: str, remedy: 
 @pytest.mark.parametrize(
     ("metric", "target", "fact"),
     [
-        ("auc", 0.5, "not an AUC between"),
-        ("auc", 79, "not an AUC between"),
-        ("log_loss", -0.1, "0 is perfect"),
+        ("auc", 0.5, "not a possible AUC"),
+        ("auc", 79, "not a possible AUC"),
+        ("log_loss", -0.1, "not a possible log loss"),
         ("log_loss", 0.9, "no better than the log loss of a constant prediction, 0.5"),
-        ("normalized_entropy", 1.0, "0 is perfect and 1 is chance"),
-        ("accuracy", 1.0, "1 is perfect"),
+        ("normalized_entropy", 1.0, "not a possible normalized entropy"),
+        ("accuracy", 1.0, "not a possible accuracy"),
         ("accuracy", 0.6, "no better than the accuracy of a constant prediction, 0."),
         ("f1", 0.5, "metric=f1 is not a metric of objective=binary"),
     ],
 )
 def test_targets_that_are_impossible(metric: str, target: float, fact: str) -> None:
     assert fact in refused(BINARY, metric=metric, target=target).fact
+
+
+def test_a_binary_objective_without_the_auc_is_watched_by_its_loss() -> None:
+    label = np.array([0.0, 1.0] * 10)
+    watching = WithoutAuc().divergence(label)
+    reasons = [watching.reason({"log_loss": loss}, 1.0) for loss in (0.5, *[0.9] * 6)]
+    assert reasons[:5] == [None] * 5 and reasons[5] is not None
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("margin", -0.1), ("margin", math.inf), ("at_chance", math.nan)]
+)
+def test_numbers_of_a_metric_that_are_impossible(option: str, value: float) -> None:
+    metric = {"_target_": f"{PARTS}.within_one", "direction": "max", option: value}
+    assert f"mine.{option}=" in refused({**BINARY, "metrics": {"mine": metric}}).fact
+
+
+@pytest.mark.usefixtures("hydra")
+def test_further_metrics_keep_the_shipped_rate() -> None:
+    metric = {"_target_": f"{PARTS}.within_one", "direction": "max"}
+    config = typed("metric=mine", "target=0.5")
+    objective = {**BINARY, "metrics": {"mine": metric}}
+    found = baselines.find(replace(config, objective=objective)).baseline
+    assert found is not None and found.base_lr == 0.1
 
 
 def test_a_metric_without_a_scale_gives_no_default_target() -> None:

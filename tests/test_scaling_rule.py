@@ -230,8 +230,10 @@ def test_a_rule_that_does_nothing(gpus: int) -> None:
     ramp = RangeTestConfig(lr_range_test_min_lr=0.1)
     refused("schedule=range_test has no rate", "scaling.lr=none", schedule=ramp,
             scaling=SqrtRule(), gpus=gpus)  # fmt: skip
-    # With a difference between groups it does something.
-    plan = plan_of(schedule=explicit, scaling=EMBEDDINGS_AT_ONE_GPU, gpus=16)
+    refused(message, "as an exponent", schedule=explicit, scaling=EMBEDDINGS_AT_ONE_GPU, gpus=gpus)
+    # The ratio of the groups alone is an exponent.
+    ratio = CustomRule(embeddings=GroupScaling(lr=-0.5))
+    plan = plan_of(schedule=explicit, scaling=ratio, gpus=16)
     assert plan.schedule.peak == 0.5 and plan.groups[1].lr_ratio == 0.25
 
 

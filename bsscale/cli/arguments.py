@@ -15,15 +15,13 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from hydra.errors import HydraException
 
 from bsscale.cli.hydra_internals import flags_parser
-from bsscale.cli.words import HELP, suggestion
+from bsscale.cli.words import HELP, MADE, TYPED, choose, suggestion
 from bsscale.config import Config
 from bsscale.errors import ConfigError
 
 __all__ = ["CommandLine", "check_arguments", "ordered"]
 
-# Groups that every run has: first those that a `_target_` creates, then all.
-_MADE = ("dataset", "model", "objective")
-_GROUPS = (*_MADE, "task", "optimizer", "schedule", "executor", "tracker")
+_GROUPS = (*TYPED, *MADE)
 # What may be removed: arms of a study, and arguments of a data set or a model.
 _REMOVABLE = ("task.arms.", "dataset.", "model.", "objective.", "hydra.")
 # The parts of Hydra's configuration to which keys may be added.
@@ -144,7 +142,7 @@ def _parsed(word: str, choices: Mapping[str, Collection[str]]) -> Override:
     if "=" not in word and not word.startswith("~"):
         remedy = "write options without spaces, as in gpus=8; python -m bsscale --help lists them"
         if word in choices:
-            remedy = f"write {word}=NAME; there are {', '.join(sorted(choices[word]))}"
+            remedy = choose(word, choices[word])
         raise ConfigError(f"{word!r} is not key=value", remedy)
     try:
         return OverridesParser.create().parse_override(word)
@@ -176,10 +174,10 @@ def _check(override: Override, choices: Mapping[str, Collection[str]]) -> None:
         _check_deletion(override, choices)
         return
     owner, _, option = group.rpartition(".")
-    if option == "name" and owner in _GROUPS and owner not in _MADE:
+    if option == "name" and owner in TYPED:
         raise ConfigError(
             f"{override.input_line} changes only the name of the {owner}, not the {owner} itself",
-            f"write {owner}=NAME; there are {', '.join(sorted(choices[owner]))}",
+            choose(owner, choices[owner]),
         )
     if isinstance(override.value(), IntervalSweep):
         raise ConfigError(
@@ -228,7 +226,7 @@ def _check_deletion(override: Override, choices: Mapping[str, Collection[str]]) 
 def _choose(group: str, known: Collection[str]) -> str:
     if group == "tracker":
         return "write tracker=none to mirror nothing"
-    return f"write {group}=NAME; there are {', '.join(sorted(known))}"
+    return choose(group, known)
 
 
 def _values(override: Override) -> Sequence[object]:

@@ -11,15 +11,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bsscale.cli.explain import explained
 from bsscale.cli.store import CONFIG_DIRECTORY, SCHEMAS, choices
+from bsscale.cli.words import MADE, TYPED, choose
 from bsscale.errors import ConfigError
 
 __all__ = ["check_composed"]
 
-# Parts whose name selects typed options; and parts that a `_target_` creates.
-_TYPED = ("task", "optimizer", "schedule", "executor", "tracker")
-_MADE = ("dataset", "model", "objective")
 # Options that are paths, besides those of a data set.
-_PATHS = ("schedule.preset", "schedule.config", "resume", "task.directory", "task.runs")
+_PATHS = ("schedule.preset", "schedule.config", "resume", "task.directory", "task.out", "task.runs")
 
 
 def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
@@ -41,15 +39,15 @@ def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
         For a missing part, an interpolation that cannot be resolved, a name that is not the name of
         its part, and a sweep whose jobs would change the working directory.
     """
-    for group in (*_TYPED, *_MADE):
+    for group in (*TYPED, *MADE):
         if not isinstance(
             OmegaConf.select(cfg, group, throw_on_resolution_failure=False), DictConfig
         ):
             raise ConfigError(
                 f"the configuration has no {group}",
-                f"write {group}=NAME; there are {', '.join(sorted(choices()[group]))}",
+                choose(group, choices()[group]),
             )
-    for group in (*_TYPED, *_MADE):
+    for group in (*TYPED, *MADE):
         if "_target_" in cfg[group] and OmegaConf.is_missing(cfg[group], "_target_"):
             raise ConfigError(
                 f"{group}=custom without {group}._target_ is no {group}",
@@ -58,9 +56,9 @@ def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
     for key in cfg:
         if key != "hydra":
             _resolve(cfg, str(key))
-    for group in _TYPED:
+    for group in TYPED:
         _check_typed(group, cfg[group])
-    for group in _MADE:
+    for group in MADE:
         _check_made(group, cfg[group])
     if hydra is not None and hydra.job.chdir:
         if hydra.mode == RunMode.MULTIRUN:
@@ -74,8 +72,15 @@ def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
 def _make_absolute(cfg: DictConfig, typed_in: Path) -> None:
     """Make relative paths absolute: they start where the command was typed."""
     keys = [f"dataset.{key}" for key in cfg.dataset if str(key).endswith("path")]
+    arms = OmegaConf.select(cfg, "task.arms")
+    if isinstance(arms, DictConfig):
+        keys += [
+            f"task.arms.{arm}.schedule.{key}"
+            for arm in map(str, arms)
+            for key in ("preset", "config")
+        ]
     for key in (*keys, *_PATHS):
-        value = OmegaConf.select(cfg, key)
+        value = _selected(cfg, key)
         if OmegaConf.is_list(value):
             absolute: Any = [str(typed_in / Path(each).expanduser()) for each in value]
         elif isinstance(value, str) and not (key == "resume" and value in ("auto", "never")):
@@ -84,6 +89,14 @@ def _make_absolute(cfg: DictConfig, typed_in: Path) -> None:
             continue
         with open_dict(cfg), read_write(cfg):
             OmegaConf.update(cfg, key, absolute)
+
+
+def _selected(cfg: DictConfig, key: str) -> Any:
+    """A value; None where there is none (the schedule of an arm may be a plain name)."""
+    try:
+        return OmegaConf.select(cfg, key)
+    except OmegaConfBaseException:
+        return None
 
 
 def _resolve(cfg: DictConfig, key: str) -> None:
@@ -128,5 +141,5 @@ def _check_made(group: str, node: DictConfig) -> None:
 def _wrong_name(group: str, name: Any, own: str) -> ConfigError:
     return ConfigError(
         f"{group}.name={name} would change the name of the {group}, which is {own}",
-        f"write {group}=NAME; there are {', '.join(sorted(choices()[group]))}",
+        choose(group, choices()[group]),
     )

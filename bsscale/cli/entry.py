@@ -20,7 +20,7 @@ from bsscale.cli.explain import explained
 from bsscale.cli.help import help_text
 from bsscale.cli.hydra_internals import report_errors_by
 from bsscale.cli.jobs import Job
-from bsscale.cli.launchers.checked import FAILED
+from bsscale.cli.launchers.checked import FAILED, CheckedLauncher
 from bsscale.cli.launchers.register import LAUNCHERS, register_launchers
 from bsscale.cli.processes import rank_overrides
 from bsscale.cli.store import CONFIG_DIRECTORY, SWEEPS_DIRECTORY, choices, register_schemas
@@ -104,6 +104,7 @@ def carry_out(cfg: DictConfig) -> str | None:
         if sweep and (world is None or world.rank == 0):
             if not own_fault:
                 log.exception("the job failed")
+            CheckedLauncher.any_failed = True  # (where Hydra's own launcher runs the jobs)
             return FAILED
         if own_fault and not sweep:
             sys.exit(1)

@@ -16,7 +16,7 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from bsscale.cli.words import HELP, suggestion
+from bsscale.cli.words import HELP, MADE, help_on, suggestion
 from bsscale.config import Config
 from bsscale.errors import BsscaleError, ConfigError
 
@@ -26,7 +26,8 @@ __all__ = ["explained"]
 _KINDS = {
     "to Integer": "a whole number",
     "to Float": "a number",
-    "to Boolean": "true or false",
+    "Union[int, str]": "a whole number or a text",
+    "Union[bool, str]": "true, false or a text",
     "a valid bool": "true or false",
     "to string": "a text",
 }
@@ -82,7 +83,7 @@ def _no_option(key: str, error: OmegaConfBaseException) -> ConfigError:
     if not group or group == "hydra":
         return ConfigError(f"there is no option {key}", guess + HELP)
     chosen = node.get("name") if isinstance(node, DictConfig) and owner == group else None
-    if group in ("dataset", "model", "objective") and isinstance(node, DictConfig):
+    if group in MADE and isinstance(node, DictConfig):
         target = str(node.get("_target_", ""))
         if not target.startswith("bsscale."):
             return ConfigError(
@@ -90,8 +91,7 @@ def _no_option(key: str, error: OmegaConfBaseException) -> ConfigError:
                 f"{guess}if {target} takes an argument of that name, add it: +{key}=VALUE",
             )
     which = f"{group}={chosen}" if chosen else group
-    remedy = f"python -m bsscale {which} --help lists the options of {which}"
-    return ConfigError(f"there is no option {key}", guess + remedy)
+    return ConfigError(f"there is no option {key}", guess + help_on(which))
 
 
 def _missing_file(error: MissingConfigException) -> ConfigError:

@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from bsscale.cli.study_jobs import LaunchedJobs, jobs_of
-from bsscale.cli.words import HELP, suggestion
+from bsscale.cli.words import HELP, help_on, suggestion
 from bsscale.config import Config, TaskOptions
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
@@ -187,10 +187,7 @@ def _typed(group: str, node: Any) -> Any:
         own = {str(key): getattr(options, str(key)) for key in node if key not in known}
         return replace(options, options=joined(group, options.options, own))
     name = getattr(options, "name", group)
-    _refuse_added(
-        group, options, node, f"python -m bsscale {group}={name} --help lists the options of "
-        f"{group}={name}",
-    )  # fmt: skip
+    _refuse_added(group, options, node, help_on(f"{group}={name}"))
     return options
 
 

@@ -1,11 +1,15 @@
-"""Suggestions for misspelt options, and for the names that other programs use."""
+"""The groups of the configuration, and words of remedies that name options and choices."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
 
-__all__ = ["HELP", "suggestion"]
+__all__ = ["HELP", "MADE", "TYPED", "choose", "help_on", "suggestion"]
+
+# Groups that every run has: those with typed options, and those that a `_target_` creates.
+TYPED = ("task", "optimizer", "schedule", "scaling", "executor", "tracker")
+MADE = ("dataset", "model", "objective")
 
 HELP = "python -m bsscale --help lists the options"
 
@@ -17,6 +21,16 @@ _ELSEWHERE = {
     "lr": "base_lr",
     "wandb": "tracker",
 }
+
+
+def help_on(part: str) -> str:
+    """The remedy that names the help of a part, such as ``optimizer=adam``."""
+    return f"python -m bsscale {part} --help lists the options of {part}"
+
+
+def choose(group: str, known: Collection[str]) -> str:
+    """The remedy that names the choices of a group."""
+    return f"write {group}=NAME; there are {', '.join(sorted(known))}"
 
 
 def suggestion(

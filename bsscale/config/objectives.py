@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
@@ -153,6 +154,9 @@ def _metric(name: str, config: Any) -> Metric:
     for key, value in numbers.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ConfigError(f"{where}.{key}={value!r} is not a number", "give a number")
+        if value is not None and (not math.isfinite(value) or (key == "margin" and value < 0)):
+            least = " of 0 or more" if key == "margin" else ""
+            raise ConfigError(f"{where}.{key}={value}", f"give a finite number{least}")
     function = checks.imported(
         f"{where}._target_",
         str(config.get("_target_", "")),

@@ -50,6 +50,8 @@ def load_dataset(config: Mapping[str, Any]) -> Dataset:
     try:
         # Lists and dicts arrive as such, not as OmegaConf's.
         dataset = hydra.utils.instantiate({"_convert_": "all", **arguments})
+        if isinstance(dataset, Dataset):
+            check_dataset(dataset)
     except Exception as error:
         cause = _unwrapped(error)
         if isinstance(cause, BsscaleError):
@@ -60,7 +62,6 @@ def load_dataset(config: Mapping[str, Any]) -> Dataset:
             f"dataset._target_={target} gave a {type(dataset).__name__}, not a Dataset",
             "return a bsscale.data.Dataset, for instance by Dataset.from_arrays",
         )
-    check_dataset(dataset)
     return replace(dataset, arguments=arguments)
 
 
@@ -86,7 +87,9 @@ def _explained(cause: BaseException, target: str) -> DataError:
     options = _options(target)
     return DataError(
         f"dataset._target_={target} failed with {type(cause).__name__}: {text}",
-        f"its options are: {options}" if isinstance(cause, TypeError) and options else "",
+        f"its options are: {options}"
+        if isinstance(cause, TypeError) and options
+        else "correct the loader, or the arrays that it gives",
     )
 
 

@@ -105,7 +105,7 @@ def encode(
     categorical, numeric
         Which of them are features, in order.
     label
-        float32, shape (rows,), each 0 or 1.
+        float32, shape (rows,), a number.
     rows
         The splits.
     min_count

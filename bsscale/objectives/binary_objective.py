@@ -92,14 +92,16 @@ class Binary(Objective):
                 "give dataset.positive=VALUE for the value that counts as 1, or "
                 "objective=regression for a number",
             )
-        if not len(label) or label.min() == label.max():
-            only = "there is no label" if not len(label) else f"every label is {label[0]:g}"
-            raise MetricError(
-                f"{only} in {where}, and the AUC compares two classes",
-                "give more rows, or a split with both classes",
-            )
+        self.refuse_constant(
+            label,
+            where,
+            "the AUC compares two classes",
+            "give more rows, or a split with both classes",
+        )
 
     def divergence(self, label: Floats) -> DivergenceDetector:
+        if "auc" not in self.metrics:  # (a derived class may have other metrics)
+            return super().divergence(label)
         return DivergenceDetector(
             self.loss,
             self.loss_at_chance(label),

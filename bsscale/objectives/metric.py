@@ -66,10 +66,6 @@ class Criterion:
             return False
         return value >= target if self.direction == "max" else value <= target
 
-    def better(self, value: float, other: float) -> bool:
-        """Whether a value is strictly better than another."""
-        return self.sign * value > self.sign * other
-
     def best(self, values: Iterable[float | None]) -> float | None:
         """The best of the values that are defined; None if there is none."""
         defined = [value for value in values if value is not None and math.isfinite(value)]
@@ -97,7 +93,7 @@ class Metric(Criterion):
         without any feature; None if it is not known.
     bound
         The function of the labels that returns the value beyond which a model is better than
-        chance; None: the value at chance.
+        chance and its noise; None: not known, and the loss alone says what is back at chance.
     limits
         The worst and the perfect value; a target must be between them.
     margin
@@ -123,7 +119,7 @@ class Metric(Criterion):
 
     def chance_bound(self, label: Floats) -> float | None:
         """The value beyond which a model is better than chance; None if it is not known."""
-        return self.chance(label) if self.bound is None else self.bound(label)
+        return None if self.bound is None else self.bound(label)
 
     @property
     def has_scale(self) -> bool:

@@ -67,6 +67,22 @@ class Objective(ABC):
             The origin of the labels, for the message: "the validation split".
         """
 
+    @staticmethod
+    def refuse_constant(label: Floats, where: str, why: str, remedy: str) -> None:
+        """Raise MetricError where all labels are equal, or there are none.
+
+        Parameters
+        ----------
+        label, where
+            As for `check_labels`.
+        why, remedy
+            What they are needed for, and what to do.
+        """
+        if len(label) and label.min() != label.max():
+            return
+        only = f"every label is {label[0]:g}" if len(label) else "there is no label"
+        raise MetricError(f"{only} in {where}: {why}", remedy)
+
     @property
     def metrics(self) -> Mapping[str, Metric]:
         """Every metric by its name, the default one first."""

@@ -77,6 +77,4 @@ class Regression(Objective):
                 f"a label in {where} is {label[np.argmin(np.isfinite(label))]}",
                 "give finite numbers as labels",
             )
-        if not len(label) or label.min() == label.max():
-            only = "there is no label" if not len(label) else f"every label is {label[0]:g}"
-            raise MetricError(f"{only} in {where}: there is nothing to predict", "give more rows")
+        self.refuse_constant(label, where, "there is nothing to predict", "give more rows")

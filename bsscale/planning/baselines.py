@@ -28,6 +28,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bsscale.config import Config
 from bsscale.config.run import BINARY
 from bsscale.errors import BsscaleError, RecordsError
@@ -40,7 +42,8 @@ __all__ = ["Baseline", "Lookup", "default_target", "find", "tune"]
 
 # What the shipped entries were tuned by.
 METRIC = Binary().metric("auc")
-TARGET_MARGIN_AUC = 0.005
+TARGET_MARGIN = METRIC.default_margin([], np.zeros(0))
+CHANCE = 0.5
 SHIPPED = Path(__file__).with_name("baselines.json")
 
 
@@ -52,7 +55,7 @@ def default_target(best_values: Sequence[float]) -> float:
     best_values
         Best validation AUC of each run, at least one.
     """
-    return METRIC.target(best_values, TARGET_MARGIN_AUC)
+    return METRIC.target(best_values, TARGET_MARGIN)
 
 
 @dataclass(frozen=True)
@@ -145,9 +148,14 @@ def settings_of(config: Config) -> dict[str, Any]:
         "model": dict(config.model),
         "optimizer": _rule_of(asdict(config.optimizer)),
         "micro_batch": config.micro_batch * config.grad_accum,
-        "objective": dict(config.objective),
+        "objective": _loss_of(config.objective),
         **_precision_and_clipping(config.precision, config.clip_grad_norm),
     }
+
+
+def _loss_of(objective: Mapping[str, Any]) -> dict[str, Any]:
+    """An objective without further metrics, which change no training."""
+    return {**objective, "metrics": {}}
 
 
 def tune(
@@ -218,7 +226,7 @@ def main(arguments: Sequence[str]) -> int:
         for record in runs:
             # A run that diverged before its first evaluation counts as chance, or as infinitely
             # bad.
-            worst = 0.5 if criterion.name == "auc" else -criterion.sign * math.inf
+            worst = CHANCE if criterion == METRIC.criterion else -criterion.sign * math.inf
             if record.base_lr is not None:  # (a script's run may have none)
                 value = worst if record.best_value is None else record.best_value
                 best_values[record.base_lr].append(value)
@@ -278,7 +286,7 @@ def _write_entry(
         "commands": list(commands),
     }
     arithmetic = _precision_and_clipping(config["precision"], config.get("clip_grad_norm"))
-    arithmetic["objective"] = config.get("objective", BINARY)
+    arithmetic["objective"] = _loss_of(config.get("objective", BINARY))
     settings |= {key: value for key, value in arithmetic.items() if value != _USUAL[key]}
     entries = json.loads(SHIPPED.read_text(encoding="utf-8"))
     kept = [old for old in entries if old["settings"] != settings]

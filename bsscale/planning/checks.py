@@ -116,15 +116,12 @@ def _check_target(target: float | None, metric: Metric) -> None:
     worst, perfect = metric.limits
     if target is None or min(worst, perfect) < target < max(worst, perfect):
         return
-    if metric.name == "auc":
-        raise ConfigError(
-            f"target={target} is not an AUC between 0.5 (chance) and 1",
-            "give the AUC to reach as a fraction, e.g. target=0.76",
-        )
+    low, high = sorted(metric.limits)
+    bounds = [f"above {low:g}"] if math.isfinite(low) else []
+    bounds += [f"below {high:g}"] if math.isfinite(high) else []
     raise ConfigError(
-        f"target={target} is not a possible {metric.title}, where {perfect:g} is perfect"
-        + (f" and {worst:g} is chance" if math.isfinite(worst) else ""),
-        f"give the {metric.title} to reach",
+        f"target={target} is not a possible {metric.title}",
+        f"give a value {' and '.join(bounds)}" if bounds else "give a finite number",
     )
 
 

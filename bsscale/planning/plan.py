@@ -358,4 +358,4 @@ def _target(config: Config, metric: Metric, tuned: baselines.Lookup) -> tuple[fl
             f"none ships for {tuned.described}{judged}{tuned.why_not}; the run uses its whole "
             f"budget and reports its best {metric.title} (give target=VALUE)"
         )
-    return tuned.target, "median best AUC of the tuned 1-GPU runs - 0.005"
+    return tuned.target, f"median best AUC of the tuned 1-GPU runs - {baselines.TARGET_MARGIN}"

@@ -74,11 +74,12 @@ def _check_schedule(
     groups_differ = rule.embeddings is not None and rule.embeddings.lr != rule.dense.lr
     if context.lr_factor is not None:
         other = replace(context, lr_factor=2 * context.lr_factor)
-        if not groups_differ and options.build(other) == schedule:
+        if options.build(other) == schedule:
             raise ConfigError(
                 f"scaling={rule.name} moves the rate, and {name} has no rate that a rule gives: "
                 "rates that are given explicitly are never changed",
-                "leave the explicit peak out, or give scaling.lr=none",
+                "leave the explicit peak out; or give scaling.lr=none, and scaling.embeddings.lr "
+                "as an exponent for the ratio of embedding tables to all else",
             )
     elif groups_differ and options.build(replace(context, gpus=2 * context.gpus)) != schedule:
         raise ConfigError(
@@ -123,5 +124,5 @@ def _scaled(config: Config, rule: GroupRule, ratio: float, where: str = "") -> O
                 "moves the rate and weight_decay only)",
             )
         assert option is not None
-        moved[option] = rule.option_at(key, value, ratio)
+        moved[option] = rule.option_at(key, value, ratio, where)
     return replace(optimizer, **moved) if moved else optimizer

@@ -77,7 +77,7 @@ class GroupRule:
         """The factor of the learning rate at `ratio` times the batch."""
         return power(ratio, self.lr)
 
-    def option_at(self, key: str, value: float, ratio: float) -> float:
+    def option_at(self, key: str, value: float, ratio: float, where: str = "") -> float:
         """An option of the optimizer at `ratio` times the batch.
 
         Parameters
@@ -88,6 +88,8 @@ class GroupRule:
             Its value at the original batch.
         ratio
             New batch divided by the original batch.
+        where
+            The group's prefix in the names of options, for the message.
 
         Raises
         ------
@@ -106,8 +108,8 @@ class GroupRule:
             raise ConfigError(
                 f"{key}={value:g} becomes {moved:.4g} at {ratio:g} times the batch by the rule "
                 f"{how}, outside (0, 1)",
-                f"give scaling.{key}=power (the value to the power of the ratio) or none, or a "
-                "smaller batch"
+                f"give scaling.{where}{key}=power (the value to the power of the ratio) or none, "
+                "or a smaller batch"
                 + (f" (below {1 / (1 - value):.3g} times)" if how == "complement" else ""),
             )
         return float(moved)

@@ -202,14 +202,13 @@ class _Recipe:
         return replace(dataset, columns=with_cardinalities(columns, cardinalities))
 
     def _unseen_nulls(self, frame: pl.DataFrame) -> list[str]:
-        """A note on values of `nulls` that do not occur in a text file."""
-        if not self.source.is_text:
-            return []
-        seen: set[str] = set()
-        for column in frame.get_columns():
-            found = column.is_in(list(self.nulls)).fill_null(False)
-            seen |= set(column.filter(found).unique())
-        unseen = [null for null in self.nulls if null not in seen]
+        """A note on values of `nulls` that do not occur."""
+        before = with_missing(frame, (), False).null_count()
+        unseen = [
+            null
+            for null in self.nulls
+            if with_missing(frame, [null], False).null_count().equals(before)
+        ]
         return [f"No field is {', '.join(map(repr, unseen))} (dataset.nulls)."] if unseen else []
 
 

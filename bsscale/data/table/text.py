@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from bsscale.data.table.values import NUMBER
 from bsscale.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ __all__ = ["read_text"]
 
 _CHUNK = 1 << 24
 _NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*")
 
 
 def read_text(
@@ -196,7 +196,10 @@ def _first_row(content: bytes, path: Path, separator: str) -> tuple[tuple[str, .
             if row:
                 return tuple(row), read
     except csv.Error as error:
-        raise DataError(f"cannot read the first row of {path}: {error}", "check it") from error
+        raise DataError(
+            f"cannot read the first row of {path}: {error}",
+            f"give a first row with fields of at most {csv.field_size_limit():,} characters",
+        ) from error
     raise DataError(f"{path} is empty: it has no rows", "give a file with a header and rows")
 
 
@@ -262,7 +265,7 @@ def _is_data(first: tuple[str, ...], twice: bool) -> bool:
 
     The numbers 0, 1, 2, ... are names, with or without an empty name before them.
     """
-    numbers = sum(1 for field in first if _NUMBER.fullmatch(field))
+    numbers = sum(1 for field in first if re.match(NUMBER, field))
     numbered = first[first[0] == "" :] == tuple(map(str, range(len(first) - (first[0] == ""))))
     if numbered or len(first) == 1:
         return False

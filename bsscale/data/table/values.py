@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "NUMBER",
     "Text",
     "as_category",
     "as_number",
@@ -27,7 +28,7 @@ __all__ = [
 # How text files write a missing value.
 _NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "\\N"]
 
-_NUMBER = r"^\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*$"
+NUMBER = r"^\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*$"
 # A number with leading zeros, such as 00012, is a code.
 _CODE = r"^0[0-9]+$"
 # Numbers in the forms that people write: 1,000 and 3,14 and $5 and 5%.
@@ -72,7 +73,7 @@ class Text:
         values = column.drop_nulls().alias("value").value_counts(name="count", sort=True)
         value = pl.col("value").str
         values = values.with_columns(
-            number=value.contains(_NUMBER), written=value.contains(_WRITTEN)
+            number=value.contains(NUMBER), written=value.contains(_WRITTEN)
         ).with_columns(pl.col("written") | pl.col("number"))
         numbers = values.filter("number")
         codes = numbers.filter(value.contains(_CODE))["value"]
@@ -173,7 +174,7 @@ def read_numbers(texts: pl.Series) -> pl.Series:
         texts.alias("text")
         .to_frame()
         .select(
-            pl.when(pl.col("text").str.contains(_NUMBER))
+            pl.when(pl.col("text").str.contains(NUMBER))
             .then(pl.col("text").str.strip_chars())
             .cast(pl.Float64, strict=False)
         )
@@ -202,7 +203,6 @@ def as_number(column: pl.Series) -> pl.Series:
             if set(text.odd) == set(column.drop_nulls().unique()) <= {"true", "false"}:
                 return (column == "true").cast(pl.Float64)
             raise text.refusal(name)
-        wrong = numbers.abs() > _LARGEST
     else:
         numbers = column.cast(pl.Float64, strict=False)
         lost = column.filter(numbers.is_null() & column.is_not_null())
@@ -212,7 +212,7 @@ def as_number(column: pl.Series) -> pl.Series:
                 f"name it under categorical, or {option_list('drop', [name])}",
             )
         numbers = _nulled(numbers, ~numbers.is_finite())
-        wrong = numbers.abs() > _LARGEST
+    wrong = numbers.abs() > _LARGEST
     if wrong.any():
         row = int(wrong.fill_null(False).arg_true()[0])
         raise DataError(
@@ -267,7 +267,7 @@ def as_time(column: pl.Series) -> pl.Series:
             return numbers
     # Accept only ISO dates: in 1/2/2013 the month is ambiguous.
     strange = texts.filter(~texts.str.contains(r"^\d{4}-\d{2}-\d{2}"))
-    odd = strange.filter(~strange.str.contains(_NUMBER))
+    odd = strange.filter(~strange.str.contains(NUMBER))
     strange = odd if len(odd) else strange
     try:
         if strange.is_empty():
