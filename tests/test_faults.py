@@ -22,7 +22,7 @@ import pytest
 
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import read_run
-from bsscale.training.processes import _end_with_parent
+from bsscale.training.processes import end_with_parent
 from tests.conftest import SMALL, Finished
 from tests.test_resume import assert_same
 
@@ -258,7 +258,7 @@ def test_ranks_take_their_folder_with_them(tmp_path: Path, monkeypatch: pytest.M
     (left / "0.json").write_text("{}")
     ended: list[int] = []
     monkeypatch.setattr(os, "_exit", ended.append)
-    _end_with_parent(lambda: None, left)
+    end_with_parent(lambda: None, left)
     assert ended == [1] and not left.exists()
 
 

@@ -91,6 +91,8 @@ def test_hydras_own_launcher_works_too(bsscale: Bsscale, tmp_path: Path) -> None
     done = bsscale("-m", *SMALL, *SWEEP, "hydra/launcher=basic", "seed=0,1")
     assert done.code == 0, done.text
     assert "reached" in done.out and (tmp_path / "sweep" / "comparison.json").exists()
+    refused = bsscale("-m", *SMALL, "hydra/launcher=basic", "micro_batch=0,-1")
+    assert refused.code == 1 and "micro_batch=-1 is below 1" in refused.text
 
 
 def test_a_multirun_trains_what_single_runs_train(bsscale: Bsscale, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from bsscale.files.replace import write_json
 from bsscale.records.environment import describe_environment
 from bsscale.records.evaluation import EvalPoint, encode, read_evals
 from bsscale.records.run_record import Column, RunRecord, read_run, write_run
+from bsscale.records.secrets import without_secrets
 from bsscale.records.writer import Records
 from tests.conftest import SMALL, Finished
 from tests.helpers import SYNTHETIC
@@ -262,3 +263,10 @@ def test_no_record_holds_a_secret(tmp_path: Path, bsscale: Callable[..., Finishe
 def behind_a_password(url: str) -> Dataset:
     assert url == "db://me:hunter2-and-more@host/clicks"
     return load_dataset({**SYNTHETIC, "samples_per_pass": 2000})
+
+
+def test_a_secret_that_begins_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_KEY", "abcdefgh")
+    monkeypatch.setenv("B_TOKEN", "abcdefgh1234")
+    found = without_secrets({"x": ["abcdefgh1234", "abcdefgh", "ab"]})
+    assert found == {"x": ["${oc.env:B_TOKEN}", "${oc.env:A_KEY}", "ab"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -490,7 +491,8 @@ def test_killed_at_a_random_moment_it_ends_as_if_undisturbed(
         else:
             # (the fork server too: its workers go on without it)
             os.kill(random.Random(number).choice(sweep.others).pid, signal.SIGKILL)
-            sweep.process.communicate()
+            output, _ = sweep.process.communicate()
+            assert sweep.process.returncode == 0, output
     again = Started(tmp_path, session_cache, "checkpoint_interval_samples=2048")
     output, _ = again.process.communicate()
     assert again.process.returncode == 0, output
@@ -523,3 +525,31 @@ def test_the_plan_says_workers_and_stacks(bsscale: Bsscale) -> None:
     assert "workers  2 (asked for): 5 runs in 2 stacks" in done.out, done.text
     plans = [planned(seed=seed) for seed in range(5)]
     assert describe_workers("auto", plans, Devices(0)).startswith("1: this process (auto: little")
+
+
+def test_data_that_cannot_be_shared_are_loaded_by_each_worker(
+    two_workers: Workers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("bsscale.workers.shared.tempfile.TemporaryFile", full)
+    runs = specs(tmp_path, {"seed": 0}, {"seed": 1})
+    results = two_workers.train(runs, [load_dataset(runs[0].plan.config.dataset)] * 2)
+    assert all(isinstance(result, RunRecord) for result in results.values())
+    assert "No space left on device" in caplog.text
+
+
+def test_more_workers_than_devices_are_refused_before_anything_is_written() -> None:
+    plan, _ = prepare(small_config())
+    on_cuda = replace(plan, device="cuda")
+    with pytest.raises(ConfigError, match="workers=9 with 8 CUDA devices"):
+        choose_workers(9, [on_cuda], Devices(cuda=8))
+
+
+def test_the_plan_names_as_many_workers_as_have_work() -> None:
+    plans = [prepare(small_config(seed=seed))[0] for seed in range(3)]
+    assert describe_workers(8, plans, Devices(cuda=0)).startswith("3 (asked for): 3 runs in 3")
+    alone = describe_workers(4, plans[:1], Devices(cuda=0))
+    assert alone == "1: this process (there are not several stacks to train)"

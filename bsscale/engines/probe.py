@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
 from bsscale.data import Dataset, Samples
+from bsscale.engines.eager import DTYPES
 from bsscale.engines.trial import without_gradient
 from bsscale.errors import ConfigError
 from bsscale.models import build_model
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 FEW, MANY = 8, 512
 # The factor by which parameters are scaled to find out whether the outputs are bounded.
 SCALE = 100.0
-DTYPES = {"fp32": torch.float32, "fp64": torch.float64, "bf16": torch.float32}
 # Models that this process has tried: the runs of a sweep or a study share their model.
 _tried: set[str] = set()
 

@@ -23,8 +23,8 @@ T = TypeVar("T")
 # activations leave the cache. Four runs share what there is to share; more gain nothing.
 CPU_SAMPLES = 1024
 CPU_WIDTH = 4
-# Seconds of an update on one core, and of each of its samples: those of a small MLP. Only their
-# ratio decides which piece is handed out first.
+# Estimates of the seconds of an update on one core, and of each of its samples, for a small MLP.
+# They order the pieces, and decide whether workers=auto starts workers.
 UPDATE_S, SAMPLE_S = 1e-4, 2e-6
 # On a GPU all fit; so many that a study of any sensible size is one stack.
 CUDA_WIDTH = 64

@@ -13,7 +13,7 @@ from bsscale.planning.stacks import predicted_s
 
 __all__ = ["WorkerCount", "choose_workers", "refuse_workers"]
 
-# What starting workers costs; less work than a few times of that is done sooner in this process.
+# An estimate: less work than that is done sooner in this process than workers start.
 WORTH_S = 10.0
 
 

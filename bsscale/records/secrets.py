@@ -26,10 +26,12 @@ def without_secrets(value: Any) -> Any:
     value
         Mappings, lists and tuples of anything; only text is changed.
     """
+    named = ((text, name) for name, text in os.environ.items() if _CALLED_SECRET.search(name))
+    # The longest first: one secret may be the beginning of another.
     found = {
         text: f"${{oc.env:{name}}}"
-        for name, text in os.environ.items()
-        if _CALLED_SECRET.search(name) and len(text) >= _SHORTEST
+        for text, name in sorted(named, key=lambda each: -len(each[0]))
+        if len(text) >= _SHORTEST
     }
     return _replaced(value, found) if found else value
 

@@ -30,7 +30,17 @@ from bsscale.errors import RankError
 from bsscale.planning.plan import Plan
 from bsscale.planning.world import World
 
-__all__ = ["STOP_S", "Ranks", "block_ctrl_c", "broadcast", "is_lost_peer", "join", "launch"]
+__all__ = [
+    "STOP_S",
+    "TERMINATED",
+    "Ranks",
+    "block_ctrl_c",
+    "broadcast",
+    "end_with_parent",
+    "is_lost_peer",
+    "join",
+    "launch",
+]
 
 # A rank that waits this long for another one gives up. Peers notice a dead process at once by
 # its closed connection; this bounds the wait for one that hangs.
@@ -149,7 +159,7 @@ def join(world: World, plan: Plan) -> Iterator[None]:
     """
     torch.set_num_threads(plan.config.executor.threads)
     if world.source == "torchrun":  # its agent starts them in sessions of their own
-        threading.Thread(target=_end_with_parent, args=(_wait_for_agent,), daemon=True).start()
+        threading.Thread(target=end_with_parent, args=(_wait_for_agent,), daemon=True).start()
     if world.on_one_host:  # nothing needs to be reached from elsewhere
         _use_loopback()
     with _process_group(
@@ -204,7 +214,7 @@ def _rank_main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_end_with_parent, args=(parent.join, Path(errors)), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(parent.join, Path(errors)), daemon=True).start()
     world = World(plan.processes, rank, rank, plan.processes, "bsscale")
     try:
         if plan.device == "cuda":
@@ -278,7 +288,7 @@ def _wait_for_agent() -> None:
         time.sleep(WATCH_S)
 
 
-def _end_with_parent(wait: Callable[[], object], left: Path | None = None) -> None:
+def end_with_parent(wait: Callable[[], object], left: Path | None = None) -> None:
     """End this process when its parent has gone, and remove the folder that the parent made."""
     wait()
     if left is not None:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver, reduction
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -47,7 +47,7 @@ class Assignment:
     results
         The record of each run that it is about, or the error that ended it; None until then.
     died
-        How its worker died, twice; None: it did not.
+        How its worker died for the last time; None: it did not.
     """
 
     work: messages.Work
@@ -116,13 +116,13 @@ class Pool:
             if worker is None:
                 worker = self._workers[place] = self._start(self._devices[place])
             if worker.assignment is None:
+                number = self._number(due[0].dataset)
                 worker.assignment = due.popleft()
                 worker.assignment.attempts += 1
-                with suppress(OSError):  # it is dead, which is seen below
-                    self._send(worker, worker.assignment)
+                with suppress(BrokenPipeError, ConnectionResetError):  # dead: `_listen` sees it
+                    self._send(worker, worker.assignment.work, number)
 
-    def _send(self, worker: _Worker, assignment: Assignment) -> None:
-        number = self._number(assignment.dataset)
+    def _send(self, worker: _Worker, work: messages.Work, number: int) -> None:
         shared = self._datasets[number][1]
         if number not in worker.known:
             worker.known.add(number)
@@ -131,10 +131,7 @@ class Pool:
             else:
                 worker.connection.send(messages.Data(number, shared.pickled, shared.places))
                 reduction.send_handle(worker.connection, shared.file.fileno(), worker.process.pid)
-        sent = assignment.work
-        worker.connection.send(
-            messages.Work(number, sent.stack, sent.specs, sent.numbers, sent.left_out)
-        )
+        worker.connection.send(replace(work, dataset=number))
 
     def _number(self, dataset: Dataset) -> int:
         for number, (known, _) in enumerate(self._datasets):
@@ -151,11 +148,15 @@ class Pool:
             assert isinstance(connection, Connection)
             place = places[connection]
             worker = self._workers[place]
-            try:
-                while worker.connection.poll():
-                    self._hear(worker, worker.connection.recv(), progress)
-            except (EOFError, OSError):
-                self._bury(place, due, progress)
+            while True:
+                try:
+                    if not connection.poll():
+                        break
+                    message = connection.recv()
+                except (EOFError, OSError):
+                    self._bury(place, due, progress)
+                    break
+                self._hear(worker, message, progress)
 
     def _hear(self, worker: _Worker, message: Any, progress: Display) -> None:
         if isinstance(message, messages.Advanced):
@@ -181,7 +182,9 @@ class Pool:
         how, assignment = _death(worker.process.exitcode), worker.assignment
         if assignment is None:
             return
-        again = assignment.attempts < ATTEMPTS
+        # (with resume=never the second attempt would refuse what the first has written)
+        resumes = all(spec.plan.config.resume != "never" for spec in assignment.work.specs)
+        again = assignment.attempts < ATTEMPTS and resumes
         with progress.printing():
             log.warning(
                 "warning: worker %d %s; %s",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import mmap
 import os
 import pickle
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
 from bsscale.data import Dataset
 
 __all__ = ["SharedDataset", "open_shared", "share"]
+
+log = logging.getLogger(__name__)
 
 # Arrays begin at multiples of it, as torch's own do.
 _ALIGNMENT = 64
@@ -37,21 +41,44 @@ class SharedDataset:
 
 
 def share(dataset: Dataset) -> SharedDataset | None:
-    """Put a data set where other processes can map it; None for one that cannot be sent."""
+    """Put a data set where other processes can map it.
+
+    None for one that cannot be sent, or where the temporary directory has no room for it: each
+    process then loads it itself.
+    """
     buffers: list[pickle.PickleBuffer] = []
     try:
         pickled = pickle.dumps(dataset, protocol=5, buffer_callback=buffers.append)
     except Exception:  # (whatever a user's own stream raises)
         return None
+    try:
+        return SharedDataset(pickled, *_written(buffers))
+    except OSError as error:
+        log.warning(
+            "warning: the data cannot be shared in %s, and each worker loads them: %s",
+            tempfile.gettempdir(),
+            error,
+        )
+        return None
+
+
+def _written(
+    buffers: Sequence[pickle.PickleBuffer],
+) -> tuple[tuple[tuple[int, int], ...], IO[bytes]]:
+    """Places of buffers in a new file, and the file."""
     file = tempfile.TemporaryFile(prefix="bsscale-data-")  # noqa: SIM115 (it outlives this call)
-    places = []
-    for buffer in buffers:
-        raw = buffer.raw()
-        file.write(bytes(-file.tell() % _ALIGNMENT))
-        places.append((file.tell(), raw.nbytes))
-        file.write(raw)
-    file.flush()
-    return SharedDataset(pickled, tuple(places), file)
+    try:
+        places = []
+        for buffer in buffers:
+            raw = buffer.raw()
+            file.write(bytes(-file.tell() % _ALIGNMENT))
+            places.append((file.tell(), raw.nbytes))
+            file.write(raw)
+        file.flush()
+    except OSError:
+        file.close()
+        raise
+    return tuple(places), file
 
 
 def open_shared(pickled: bytes, places: tuple[tuple[int, int], ...], descriptor: int) -> Dataset:

@@ -16,6 +16,7 @@ from bsscale.planning.workers import WorkerCount, choose_workers
 from bsscale.records.run_record import RunRecord, read_run
 from bsscale.training.outcome import record_failure
 from bsscale.training.recorded_run import log_how_to_resume
+from bsscale.training.resume import find_start
 from bsscale.training.run import progress_of, run, run_together
 from bsscale.training.spec import RunSpec
 
@@ -93,13 +94,12 @@ class Workers:
             If this process is told to end, after a checkpoint of each run that has begun.
         """
         plans = [spec.plan for spec in specs]
-        left = [plan for number, plan in enumerate(plans) if number not in finished]
-        workers = choose_workers(self._wanted, left, self.devices)
-        pieces = cut(make_stacks(plans), plans, workers.count, finished)
-        virtual = [piece for piece in pieces if _is_virtual(piece, plans)]
+        workers, virtual, others = _planned(self._wanted, plans, self.devices, finished)
         results: dict[int, Result] = {}
-        if min(workers.count, len(virtual)) > 1:
+        several = min(workers.count, len(virtual)) > 1
+        if several or workers.count > 1:
             log.info("workers  %s", _described(workers, virtual))
+        if several:
             results |= self._train_in_pool(specs, datasets, virtual, workers, finished)
         else:
             for piece in virtual:
@@ -108,10 +108,9 @@ class Workers:
                     members, datasets[piece.runs[0]], piece.stack, piece.left_out
                 )
                 results |= dict(zip(piece.runs, trained, strict=True))
-        for piece in pieces:
-            if not _is_virtual(piece, plans):  # it has processes of its own
-                [number] = piece.runs
-                results[number] = _run_alone(specs[number], datasets[number])
+        for piece in others:  # they have processes of their own
+            [number] = piece.runs
+            results[number] = _run_alone(specs[number], datasets[number])
         return results
 
     def _train_in_pool(
@@ -164,15 +163,22 @@ class Workers:
 
 def describe_workers(wanted: int | str, plans: Sequence[Plan], devices: Devices) -> str:
     """How many workers would train some runs, and in which pieces, for a person."""
-    workers = choose_workers(wanted, plans, devices)
-    pieces = [
-        piece
-        for piece in cut(make_stacks(plans), plans, workers.count)
-        if _is_virtual(piece, plans)
-    ]
-    if min(workers.count, len(pieces)) <= 1:
-        return f"1: this process ({workers.reason})"
-    return _described(workers, pieces)
+    workers, virtual, _ = _planned(wanted, plans, devices)
+    return _described(workers, virtual)
+
+
+def _planned(
+    wanted: int | str, plans: Sequence[Plan], devices: Devices, finished: Collection[int] = ()
+) -> tuple[WorkerCount, list[Piece], list[Piece]]:
+    """How many workers, the pieces that they train, and those that have processes of their own."""
+    left = [plan for number, plan in enumerate(plans) if number not in finished]
+    workers = choose_workers(wanted, left, devices)
+    virtual: list[Piece] = []
+    others: list[Piece] = []
+    for piece in cut(make_stacks(plans), plans, workers.count, finished):
+        alone = plans[piece.runs[0]].executor != "virtual"
+        (others if alone else virtual).append(piece)
+    return workers, virtual, others
 
 
 def _lost(
@@ -182,8 +188,12 @@ def _lost(
     results: dict[int, Result] = {}
     for number in piece.runs:
         spec = specs[number]
-        if (ended := _ended(spec)) is not None:
-            results[number] = ended
+        try:
+            if (ended := _ended(spec)) is not None:
+                results[number] = ended
+                continue
+        except BsscaleError as error:  # its directory holds another run
+            results[number] = error
             continue
         record_failure(spec, reason, datasets[number])
         log.error("error: %s seed=%d: %s", spec.arm, spec.plan.config.seed, reason)
@@ -192,20 +202,23 @@ def _lost(
 
 
 def _ended(spec: RunSpec) -> RunRecord | None:
-    try:
-        record = read_run(spec.directory)
-    except RecordsError:
-        return None
-    return None if record.status == "failed" else record
-
-
-def _is_virtual(piece: Piece, plans: Sequence[Plan]) -> bool:
-    return plans[piece.runs[0]].executor == "virtual"
+    """The record of a run that has ended; raises BsscaleError if it is another run's."""
+    if spec.plan.config.resume == "never":  # (what is there has just been written)
+        try:
+            record = read_run(spec.directory)
+        except RecordsError:
+            return None
+        return None if record.status == "failed" else record
+    return find_start(spec.directory, spec.plan).finished
 
 
 def _described(workers: WorkerCount, pieces: Sequence[Piece]) -> str:
+    count = min(workers.count, len(pieces))
+    if count <= 1:
+        reason = workers.reason if workers.count == 1 else "there are not several stacks to train"
+        return f"1: this process ({reason})"
     runs = sum(len(piece.runs) for piece in pieces)
-    return f"{workers.count} ({workers.reason}): {runs} runs in {len(pieces)} stacks"
+    return f"{count} ({workers.reason}): {runs} runs in {len(pieces)} stacks"
 
 
 def _run_alone(spec: RunSpec, dataset: Dataset) -> Result:

@@ -14,17 +14,16 @@ from multiprocessing.connection import Connection
 
 from bsscale.data import Dataset, load_dataset
 from bsscale.terminal.console import make_output_safe
+from bsscale.training.processes import TERMINATED, end_with_parent
 from bsscale.training.run import run_together
 from bsscale.workers.messages import Data, SentLog, SentProgress, Trained, Work, sendable
 from bsscale.workers.shared import open_shared
 
-__all__ = ["STOP_AS_CTRL_C", "TERMINATED", "work"]
+__all__ = ["STOP_AS_CTRL_C", "work"]
 
 # What a pool sends for Ctrl-C. A terminal sends that to all processes at once; only the pool's is
 # to act on it.
 STOP_AS_CTRL_C = signal.SIGUSR1
-# Exit code of a worker that was asked to end: that of a process ended by SIGTERM.
-TERMINATED = 128 + signal.SIGTERM
 
 
 def work(connection: Connection, environment: Mapping[str, str], level: int) -> None:
@@ -48,7 +47,7 @@ def work(connection: Connection, environment: Mapping[str, str], level: int) -> 
     make_output_safe()
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=_end_with, args=(parent.join,), daemon=True).start()
+    threading.Thread(target=end_with_parent, args=(parent.join,), daemon=True).start()
     lock = threading.Lock()
 
     def send(message: object) -> None:
@@ -93,10 +92,3 @@ def _work(connection: Connection, send: Callable[[object], None]) -> None:
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
-
-
-def _end_with(wait: object) -> None:
-    """End this process when the one that started it is gone: nobody else would."""
-    assert callable(wait)
-    wait()
-    os._exit(1)

@@ -67,7 +67,11 @@ class StackedLauncher(CheckedLauncher):
     def check(self, job: CheckedJob) -> None:
         if not job.task.one_run:
             return
+        from bsscale.planning.workers import choose_workers
+
         wanted = job.job.config.workers
+        if job.plan is not None:
+            choose_workers(wanted, [job.plan], job.job.devices)
         if self._wanted is None:
             self._wanted = wanted
         elif wanted != self._wanted:

@@ -32,11 +32,14 @@ class RangeTestTask(Task[Options]):
     }
 
     def check(self, job: Job) -> None:
+        from bsscale.planning.workers import choose_workers
         from bsscale.study.range_test import plan_range_test, refuse_other
 
         directory = job.directory
         runs = plan_range_test(job.config, job.dataset, self._devices(job), directory)
         refuse_other(directory, runs)
+        plans = [run.plan for run in runs.values()]
+        choose_workers(job.config.workers, plans, self._devices(job))
         check_model(next(iter(runs.values())).plan, job.dataset)
 
     def describe(self, job: Job) -> str:

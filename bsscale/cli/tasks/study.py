@@ -32,21 +32,23 @@ class StudyTask(Task[Options]):
     }
 
     def check(self, job: Job) -> Plan | None:
+        from bsscale.planning.workers import choose_workers, refuse_workers
+        from bsscale.study.part import plan_part
         from bsscale.study.plan import check_study
-        from bsscale.study.worker import plan_part
 
         with _own_remedies():
             if self.options_of(job).work is not None:
                 return plan_part(job.config, job.dataset, job.devices)
             if job.jobs is not None:
-                from bsscale.planning.workers import refuse_workers
-
                 refuse_workers(
                     job.config.workers,
                     "with hydra/launcher of a cluster, whose jobs train one stack each",
                     "leave workers out",
                 )
-            for run in check_study(job.config, job.dataset, job.devices_of_jobs):
+            runs = check_study(job.config, job.dataset, job.devices_of_jobs)
+            if job.jobs is None:
+                choose_workers(job.config.workers, [run.plan for run in runs], job.devices)
+            for run in runs:
                 check_model(run.plan, job.dataset)
         return None
 
@@ -64,8 +66,8 @@ class StudyTask(Task[Options]):
         return most_samples(job.config, job.dataset, job.devices_of_jobs)
 
     def run(self, job: Job) -> None:
+        from bsscale.study.part import carry_out_part
         from bsscale.study.protocol import study
-        from bsscale.study.worker import carry_out_part
 
         with _own_remedies():
             if self.options_of(job).work is not None:
