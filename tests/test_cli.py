@@ -106,7 +106,7 @@ def test_the_tutorials_section_gives_deepspeeds_learning_rates(
         (["gpus=eight"], ["eight", "gpus"]),
         (["model.hiden=3"], ["model.hiden"]),
         (["gpus=0"], ["gpus=0", "gpus=1 or more"]),
-        (["target=76"], ["target=76", "target=0.76"]),
+        (["target=76"], ["target=76", "above 0.5 and below 1"]),
         (["gpus=100000"], ["3,200,000", "20,000", "smaller micro_batch"]),
         (["dataset.positive_rate=2"], ["positive_rate", "2"]),
         (["dataset=table", "dataset.path=none.csv", "dataset.label=y"], ["none.csv"]),
