@@ -5,23 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bsscale.stats.medians import censored_median, checked, ratio
+from bsscale.stats.bootstrap import (
+    Floats,
+    both_sides,
+    drawn_medians,
+    expanded,
+    median_ratios,
+    paired,
+)
+from bsscale.stats.medians import censored_median, ratio
 
 __all__ = [
     "FEWEST_SEEDS",
+    "RatioDraws",
     "RatioEstimate",
     "checked_confidence",
     "fewest_seeds",
-    "paired",
     "paired_ratio",
+    "ratio_range",
 ]
-
-Floats: TypeAlias = NDArray[np.float64]
 
 FEWEST_SEEDS = 6
 """For an interval at up to 96%."""
@@ -43,6 +48,8 @@ class RatioEstimate:
         lowest and the highest ratio of one pair, which is a range and no interval.
     confidence
         Of the interval; None where `low` and `high` are a range.
+    comparisons
+        How many intervals hold together with this confidence; 1 for an interval on its own.
     arm_reached, arm_runs
         Of all the arm's runs, paired or not.
     baseline_reached
@@ -57,6 +64,18 @@ class RatioEstimate:
     arm_reached: int
     arm_runs: int
     baseline_reached: int
+    comparisons: int = 1
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the interval leaves out 1."""
+        return self.confidence is not None and (self.low > 1 or self.high < 1)
+
+    def within(self, margin: float) -> bool:
+        """Whether the interval lies within 1 / (1 + margin) and 1 + margin."""
+        return (
+            self.confidence is not None and 1 / (1 + margin) <= self.low and self.high <= 1 + margin
+        )
 
 
 def paired_ratio(
@@ -119,20 +138,54 @@ def paired_ratio(
     if resamples < 1:
         raise ValueError(f"there are {resamples} resamples; give 1 or more")
     pairs = paired(arm, baseline)
-    n = pairs.shape[1]
-    enough = n >= fewest_seeds(confidence)
-    if not enough:
-        low, high = _ends(pairs, place=1)
-    else:
-        draws = np.random.default_rng(seed).integers(0, n, (resamples, n), dtype=np.uint32)
-        place = math.floor(_tail(confidence, n) * (resamples + 1))
-        low, high = _ends(_medians(pairs[:, draws]), place=max(place, 1))
+    if pairs.shape[1] < fewest_seeds(confidence):
+        return ratio_range(arm, pairs)
+    medians = drawn_medians(pairs, resamples, seed)
+    return RatioDraws(arm, pairs, medians).estimate(confidence)
+
+
+class RatioDraws:
+    """The ratios of two arms' medians over draws of seeds: intervals of any confidence.
+
+    Parameters
+    ----------
+    arm
+        All runs of the arm.
+    pairs
+        Samples of the arm and the baseline at the seeds that they share, shape (2, n).
+    medians
+        Of both over the same draws, shape (2, resamples).
+    """
+
+    def __init__(self, arm: Mapping[int, float], pairs: Floats, medians: Floats) -> None:
+        self.arm, self.pairs = arm, pairs
+        self.lows, self.highs = both_sides(median_ratios(medians[0], medians[1]))
+
+    def estimate(self, confidence: float) -> RatioEstimate:
+        """The ratio with an interval on its own."""
+        resamples = len(self.lows)
+        tail = expanded((1 - confidence) / 2, self.pairs.shape[1])
+        place = max(math.floor(tail * (resamples + 1)), 1)
+        low = float(np.partition(self.lows, place - 1)[place - 1])
+        high = float(np.partition(self.highs, -place)[-place])
+        return _estimate(self.arm, self.pairs, low, high, confidence)
+
+
+def ratio_range(arm: Mapping[int, float], pairs: Floats) -> RatioEstimate:
+    """The ratio with the range of the ratios of single pairs, instead of an interval."""
+    lows, highs = both_sides(median_ratios(pairs[0], pairs[1]))
+    return _estimate(arm, pairs, float(lows.min()), float(highs.max()), None)
+
+
+def _estimate(
+    arm: Mapping[int, float], pairs: Floats, low: float, high: float, confidence: float | None
+) -> RatioEstimate:
     return RatioEstimate(
-        n=n,
+        n=pairs.shape[1],
         ratio=ratio(censored_median(pairs[0]), censored_median(pairs[1])),
         low=low,
         high=high,
-        confidence=confidence if enough else None,
+        confidence=confidence,
         arm_reached=sum(map(math.isfinite, arm.values())),
         arm_runs=len(arm),
         baseline_reached=int(np.isfinite(pairs[1]).sum()),
@@ -154,57 +207,7 @@ def fewest_seeds(confidence: float) -> int:
     return max(FEWEST_SEEDS, math.ceil(1 - math.log2(1 - confidence)))
 
 
-def paired(arm: Mapping[int, float], baseline: Mapping[int, float]) -> Floats:
-    """Both arms' samples at the seeds that they share, in the order of the seeds.
-
-    Returns
-    -------
-    array
-        Shape (2, n), n >= 1.
-
-    Raises
-    ------
-    ValueError
-        If they share no seed, or a value is NaN or negative.
-    """
-    seeds = sorted(arm.keys() & baseline.keys())
-    if not seeds:
-        raise ValueError("the arms share no seed, so there is nothing to compare")
-    for runs in (arm, baseline):
-        checked(runs.values())
-    return np.array([[runs[seed] for seed in seeds] for runs in (arm, baseline)], dtype=np.float64)
-
-
 def checked_confidence(confidence: float) -> None:
     """Raise ValueError unless a confidence lies within (0, 1)."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; it lies within (0, 1)")
-
-
-def _tail(confidence: float, n: int) -> float:
-    """The share of draws to leave out at each end."""
-    from scipy import special
-
-    return float(special.ndtr(special.stdtrit(n - 1, (1 - confidence) / 2)))
-
-
-def _medians(samples: NDArray[Any]) -> Floats:
-    """Medians along the last axis; infinite where one of the middle two is."""
-    n = samples.shape[-1]
-    middle = np.partition(samples, (n - 1) // 2, axis=-1)
-    low: Floats = middle[..., (n - 1) // 2]
-    return low if n % 2 else (low + middle[..., n // 2 :].min(axis=-1)) / 2
-
-
-def _ends(samples: Floats, place: int) -> tuple[float, float]:
-    """The ratio that has `place` from below (itself included), and the one from above.
-
-    `samples` has shape (2, n). An undefined ratio (both infinite, or both 0) counts as 0 for the
-    low end and as infinite for the high end.
-    """
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        ratios = samples[0] / samples[1]
-    unknown = np.isnan(ratios)
-    low = np.partition(np.where(unknown, 0.0, ratios), place - 1)[place - 1]
-    high = np.partition(np.where(unknown, math.inf, ratios), -place)[-place]
-    return float(low), float(high)
