@@ -55,9 +55,12 @@ class Linear:
         return self._y.relu_() if self._relu else self._y
 
     def backward(self, gradient: Tensor, input_needed: bool = True) -> Tensor:
-        """The gradient with respect to x; what comes back is meaningless if it is not needed."""
+        """The gradient with respect to x; what comes back is meaningless if it is not needed.
+
+        With a ReLU, `gradient` is overwritten: a new tensor of that size would take time.
+        """
         if self._relu:
-            gradient = torch.ops.aten.threshold_backward(gradient, self._y, 0)
+            torch.ops.aten.threshold_backward.grad_input(gradient, self._y, 0, grad_input=gradient)
         self._bias_gradient.add_(gradient.sum(1))
         if self._narrow:
             add_product(self._weight_gradient, gradient.transpose(1, 2), self._x)

@@ -18,6 +18,7 @@ not full are dropped, so that every step has as many rows as the next.
 ``deepspeed``     DeepSpeed's engine on the CPU, world size 1, given the batches of ``eager``
 ``bsscale R=1``   bsscale with one run
 ``bsscale R=15``  bsscale with 15 runs
+``products``      the matrix products of these two and nothing else: the least that a step can take
 ================  ==================================================================================
 
 Step

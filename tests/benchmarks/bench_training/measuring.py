@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
-from tests.benchmarks.bench_training import ours, peers
+from tests.benchmarks.bench_training import ours, peers, products
 from tests.benchmarks.bench_training.contestant import Contestant, Seconds
 from tests.benchmarks.bench_training.data import ROWS
 
@@ -22,7 +22,8 @@ STARTUP_MICRO_BATCH = 64
 
 @functools.cache
 def contestants() -> dict[str, Contestant]:
-    return {contestant.name: contestant for contestant in peers.contestants() + ours.contestants()}
+    every = peers.contestants() + ours.contestants() + products.contestants()
+    return {contestant.name: contestant for contestant in every}
 
 
 def measure(name: str, micro_batch: int, steps: int, warm_up: int) -> Seconds:
