@@ -7,7 +7,7 @@ import numpy as np
 from bsscale.data.dataset import ArrayStream, Dataset, Samples, Schema
 from bsscale.errors import DataError
 
-__all__ = ["check_dataset"]
+__all__ = ["check_dataset", "check_ids"]
 
 # Samples of an endless stream that are checked.
 FIRST_SAMPLES = 1024
@@ -33,7 +33,7 @@ def check_dataset(dataset: Dataset) -> None:
         ("test", dataset.test),
     ):
         _check_shapes(split, samples, dataset.schema)
-        _check_ids(split, samples, dataset.schema)
+        check_ids(split, samples, dataset.schema)
 
 
 def _check_shapes(split: str, samples: Samples, schema: Schema) -> None:
@@ -54,8 +54,12 @@ def _check_shapes(split: str, samples: Samples, schema: Schema) -> None:
         )
 
 
-def _check_ids(split: str, samples: Samples, schema: Schema) -> None:
-    """Raise DataError unless 0 <= id < cardinality for every id."""
+def check_ids(split: str, samples: Samples, schema: Schema) -> None:
+    """Raise DataError unless 0 <= id < cardinality for every id.
+
+    A wrong id would be a row of another field's table. Outside all tables, a CPU raises an
+    IndexError, and after CUDA's error no run of the process can go on.
+    """
     if not len(samples) or not schema.categorical:
         return
     parts = [samples.categorical[start : start + ROWS] for start in range(0, len(samples), ROWS)]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -120,7 +120,11 @@ class Samples:
 
 
 class TrainStream(Protocol):
-    """An endless stream of training samples, the same for every batch size and device count."""
+    """An endless stream of training samples, the same for every batch size and device count.
+
+    If several threads may call `read` at the same time, set ``thread_safe = True`` in the class.
+    Then a GPU does not wait for samples: threads read those of the next updates in advance.
+    """
 
     @property
     def samples_per_pass(self) -> int:
@@ -135,6 +139,8 @@ class TrainStream(Protocol):
 @dataclass(frozen=True)
 class ArrayStream:
     """A finite training split as an endless stream of seeded permutations, none dropped."""
+
+    thread_safe: ClassVar[bool] = True
 
     samples: Samples
     _order: dict[int, SampleOrder] = field(default_factory=dict, repr=False, compare=False)

@@ -38,10 +38,11 @@ class SampleOrder:
         return parts[1] if len(parts) == 2 else np.concatenate(parts)
 
     def _permutation(self, number: int) -> npt.NDArray[np.intp]:
-        if number not in self._permutations:
-            # Keep neighbouring passes only: a batch lies in one pass or crosses into the next.
-            for other in [key for key in self._permutations if abs(key - number) > 1]:
-                del self._permutations[other]
-            rng = np.random.default_rng([self.seed, number])
-            self._permutations[number] = rng.permutation(self.rows)
-        return self._permutations[number]
+        permutation = self._permutations.get(number)
+        if permutation is None:
+            permutation = np.random.default_rng([self.seed, number]).permutation(self.rows)
+            # Keep neighbouring passes only: a batch lies in one pass or crosses into the next. The
+            # dictionary is replaced and never changed, because another thread may be reading it.
+            near = {key: it for key, it in self._permutations.items() if abs(key - number) <= 1}
+            self._permutations = {**near, number: permutation}
+        return permutation

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -141,6 +142,8 @@ class ClickStream:
     features, teacher
         The distribution of the features, and the model that draws the labels.
     """
+
+    thread_safe: ClassVar[bool] = True
 
     samples_per_pass: int
     data_seed: int
