@@ -46,12 +46,17 @@ DDP = [*LONG, "budget_passes=12", "schedule.decay_step_size=1000", "executor=ddp
 RUNS = {"virtual": LONG, "ddp": DDP}
 
 
+def python_path() -> str:
+    """This checkout before what the caller's packages need, which may lie on PYTHONPATH alone."""
+    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+
+
 def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
     """The command in a process group of its own, as a terminal starts it."""
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "bsscale", *arguments, "hydra.run.dir=run"],
         cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": python_path()},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -266,7 +271,7 @@ def test_a_deleted_working_directory_is_named(tmp_path: Path) -> None:
     script = f"mkdir gone; cd gone; rmdir ../gone; {sys.executable} -m bsscale dry_run=true"
     done = subprocess.run(
         ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": python_path()},
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.startswith("error: the working directory is gone") and "->" in done.stderr
@@ -277,7 +282,7 @@ def test_a_run_to_which_nobody_listens_is_recorded(tmp_path: Path, streams: str)
     words = " ".join([*SMALL, "budget_samples=4096", "budget_passes=null", "hydra.run.dir=run"])
     done = subprocess.run(
         ["bash", "-c", f"exec {sys.executable} -m bsscale {words} {streams}"],
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": python_path()},
     )  # fmt: skip
     assert done.returncode == 0
     assert read_run(tmp_path / "run").status == "exhausted"
