@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pytest
 
 from bsscale.data import Samples, load_dataset
+from bsscale.engines.outputs import HostOutputs
 from bsscale.errors import ConfigError
 from bsscale.files.checked import Arrays
 from bsscale.objectives import Binary, Criterion
@@ -135,6 +136,9 @@ class Scripted:
 
     def take_train_loss(self, slot: int) -> float | None:
         return self._train_loss if self._updates else None
+
+    def evaluate(self, samples: Samples) -> HostOutputs:
+        return HostOutputs(samples.label, self.score(samples))
 
     def score(self, samples: Samples) -> npt.NDArray[np.float64]:
         if samples is TEST:

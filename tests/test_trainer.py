@@ -15,6 +15,7 @@ import pytest
 
 from bsscale.data import Samples
 from bsscale.engines.engine import Engine
+from bsscale.engines.outputs import HostOutputs
 from bsscale.engines.stacked import StackedEngine
 from bsscale.files.checked import Arrays
 from bsscale.objectives.divergence import DivergenceDetector
@@ -82,6 +83,9 @@ class Scripted:
 
     def take_train_loss(self, slot: int) -> float | None:
         return self._train_loss if self.updates else None
+
+    def evaluate(self, samples: Samples) -> HostOutputs:
+        return HostOutputs(samples.label, self.score(samples))
 
     def score(self, samples: Samples) -> npt.NDArray[np.float64]:
         if samples is TEST:

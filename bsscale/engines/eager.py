@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from bsscale.data import Dataset, Samples
+from bsscale.data import ArrayStream, Dataset, Samples
+from bsscale.data.checks import check_ids
 from bsscale.engines.checkpointed import (
     LOSS_COUNT,
     LOSS_SUM,
@@ -21,6 +22,7 @@ from bsscale.engines.checkpointed import (
     RANDOM,
     restore,
 )
+from bsscale.engines.outputs import HostOutputs, Outputs
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
 from bsscale.objectives.torch_form import losses_of
@@ -138,6 +140,10 @@ class EagerEngine:
         self._loss_count = 0
         return self._mean_over_ranks(mean)
 
+    def evaluate(self, samples: Samples) -> Outputs:
+        """The run's outputs for `samples`, to be judged; the same on every rank."""
+        return HostOutputs(samples.label, self.score(samples))
+
     def score(self, samples: Samples) -> npt.NDArray[np.float64]:
         """Logits of `samples`, shape (1, n), the same on every rank."""
         return self._score(samples)[np.newaxis]
@@ -222,6 +228,8 @@ class EagerEngine:
             first = step * plan.global_batch + index * plan.config.micro_batch * plan.gpus
             start = first + self.rank * rows
             samples = self._dataset.train.read(plan.config.seed, start, start + rows)
+            if not isinstance(self._dataset.train, ArrayStream):  # (checked when it was loaded)
+                check_ids("train", samples, self._dataset.schema)
             yield samples, self._synchronization(last=index == plan.config.grad_accum - 1)
 
     def _synchronization(self, last: bool) -> AbstractContextManager[None]:

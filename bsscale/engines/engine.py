@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from bsscale.data import Samples
+from bsscale.engines.outputs import Outputs
 from bsscale.files.checked import Arrays
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
@@ -40,8 +38,8 @@ class Engine(Protocol):
         """Mean training loss since the last call."""
         ...
 
-    def score(self, samples: Samples) -> npt.NDArray[np.float64]:
-        """Outputs of every slot, shape (width, n)."""
+    def evaluate(self, samples: Samples) -> Outputs:
+        """The outputs of every slot, to be judged."""
         ...
 
     def model(self, slot: int) -> Any:
@@ -54,4 +52,8 @@ class Engine(Protocol):
 
     def end(self, slot: int) -> None:
         """Take a run out of its slot."""
+        ...
+
+    def close(self) -> None:
+        """End threads, and release what other processes wait for."""
         ...

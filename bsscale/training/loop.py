@@ -7,11 +7,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from bsscale.data import Samples
 from bsscale.engines.engine import Engine
+from bsscale.engines.outputs import Outputs
 from bsscale.objectives.target import Crossing, crossing
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
@@ -107,14 +105,14 @@ def _train(
 
     def evaluate(runs: Sequence[_Run]) -> None:
         begun = time.perf_counter()
-        outputs = engine.score(validation)
+        outputs = engine.evaluate(validation)
         for run in runs:
-            run.evaluate(validation.label, outputs[run.slot])
+            run.evaluate(outputs)
         # (all processes of a run must score together, also when the run has failed in this one)
         if tested := [run for run in runs if run.wants_test]:
-            outputs = engine.score(test)
+            outputs = engine.evaluate(test)
             for run in tested:
-                run.test(test.label, outputs[run.slot])
+                run.test(outputs)
         for run in live.values():  # all of them wait for it
             run.eval_s += time.perf_counter() - begun
 
@@ -208,13 +206,13 @@ class _Run:
         for observer in self._observers:
             self._guard(observer.on_step, self.step)
 
-    def evaluate(self, label: npt.NDArray[np.float32], outputs: npt.NDArray[np.float64]) -> None:
+    def evaluate(self, outputs: Outputs) -> None:
         """Judge the run by its outputs for the validation split."""
         plan, step = self.plan, self.step
         point = EvalPoint(
             step=step,
             samples=step * plan.global_batch,
-            metrics=plan.objective.evaluate(label, outputs),
+            metrics=outputs.metrics(self.slot, plan.objective),
             train_loss=self._engine.take_train_loss(self.slot),
             lr=plan.schedule.lr(step - 1) if step else None,
             momentum=plan.momentum(step - 1) if step else None,
@@ -250,9 +248,9 @@ class _Run:
             return False
         return self.status is not None or self._hit()
 
-    def test(self, label: npt.NDArray[np.float32], outputs: npt.NDArray[np.float64]) -> None:
+    def test(self, outputs: Outputs) -> None:
         """Keep the metric on the test split."""
-        self._test_value = self.plan.objective.value(self._metric, label, outputs)
+        self._test_value = outputs.value(self.slot, self.plan.objective, self._metric)
 
     def end(self) -> None:
         """Hand the outcome over."""

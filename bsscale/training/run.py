@@ -146,7 +146,10 @@ def run_together(
             # Finished runs are split too, so that each run keeps the slot of the first start.
             slots = split(all_runs, engine.width)
             slots = [[run_ for run_ in slot if run_ in waiting] for slot in slots]
-            train(slots, engine, dataset.validation, dataset.test)
+            try:
+                train(slots, engine, dataset.validation, dataset.test)
+            finally:
+                engine.close()
     except KeyboardInterrupt:
         for run_ in waiting:
             run_.interrupt()
@@ -196,8 +199,7 @@ def make_engine(plan: Plan, dataset: Dataset, stack: Stack) -> Engine:
         training_step_reason=stack.training_step_reason,
     )
     if plan.training_step != "eager":
-        from torch import OutOfMemoryError
-
+        from bsscale.engines.memory import free_memory, is_out_of_memory
         from bsscale.engines.stacked import StackedEngine
 
         width = stack.width
@@ -207,7 +209,9 @@ def make_engine(plan: Plan, dataset: Dataset, stack: Stack) -> Engine:
             except NotStackableError as error:
                 log.info("model=%s is trained run by run: %s", plan.config.model.get("name"), error)
                 break
-            except OutOfMemoryError:
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
                 if width == 1:
                     raise ConfigError(
                         f"a run with a global batch of {plan.global_batch:,} samples does not fit "
@@ -216,6 +220,8 @@ def make_engine(plan: Plan, dataset: Dataset, stack: Stack) -> Engine:
                     ) from None
                 log.info("%d runs at a time do not fit into the device's memory", width)
                 width = -(-width // 2)
+            # After the error, which keeps what it had reached alive.
+            free_memory()
     from bsscale.engines.eager import EagerEngine
 
     return EagerEngine(plan, dataset)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,33 +11,28 @@ from torch import Tensor, nn
 
 from bsscale.data import Dataset, Samples
 from bsscale.engines.checkpointed import LOSS_COUNT, LOSS_SUM, MODEL, OPTIMIZER, restore
-from bsscale.engines.stacked.feed import Batches, Feed
-from bsscale.engines.stacked.functional import why_not_stackable
-from bsscale.engines.stacked.graphs import UPDATES, GraphedUpdates
-from bsscale.engines.stacked.steps import (
-    CompiledStep,
-    LayersStep,
-    Step,
-    use_compile_cache,
-)
+from bsscale.engines.outputs import HostOutputs, Outputs
+from bsscale.engines.stacked.ahead import moved
+from bsscale.engines.stacked.compiling import check_stackable, compiling
+from bsscale.engines.stacked.device_use import DEVICE_USE
+from bsscale.engines.stacked.feed import Batches, Feed, send
+from bsscale.engines.stacked.graphs import UPDATES, Blocks, Inputs
+from bsscale.engines.stacked.held_out import DeviceOutputs, HeldOut
+from bsscale.engines.stacked.rates import coefficients
+from bsscale.engines.stacked.steps import CompiledStep, LayersStep, Step
+from bsscale.engines.stacked.train_losses import TrainLosses
 from bsscale.engines.stacked.vectors import by_blocks
 from bsscale.errors import NotStackableError
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
 from bsscale.objectives.torch_form import losses_of
+from bsscale.optimizers.optimizer import Floats
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 
 __all__ = ["StackedEngine"]
 
-log = logging.getLogger(__name__)
-
 DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
-# Samples of all runs that are gathered together: as many as fit in a CPU's cache; more on a GPU.
-GATHERED_SAMPLES = {"cpu": 1 << 15, "cuda": 1 << 20}
-# Rows of each run that are scored at once on a CPU: as many at every width, because a product of
-# another shape may round otherwise. Rows of all runs on a GPU.
-SCORED_ROWS = {"cpu": 1 << 10, "cuda": 1 << 19}
 MOST_UPDATES = 256
 
 
@@ -88,21 +80,38 @@ class StackedEngine:
         self.device = torch.device(plan.device)
         self.dtype = DTYPES[plan.config.precision]
         torch.set_num_threads(plan.config.executor.threads)
-        updates = GATHERED_SAMPLES[plan.device] // (width * plan.global_batch)
-        self.updates_at_once = max(1, min(updates, MOST_UPDATES))
-        if plan.device == "cuda" and self.updates_at_once > UPDATES:
-            self.updates_at_once -= self.updates_at_once % UPDATES
-        rows = SCORED_ROWS[plan.device]
-        self._score_rows = rows if plan.device == "cpu" else max(1, rows // width)
+        self._use = use = DEVICE_USE[plan.device]
+        sample_bytes = 4 * len(dataset.schema.categorical)
+        sample_bytes += self.dtype.itemsize * (len(dataset.schema.numeric) + 1)
+        gathered = min(use.gathered_samples, use.gathered_bytes // sample_bytes)
+        updates = min(gathered // (width * plan.global_batch), MOST_UPDATES)
+        if use.accelerator and updates > UPDATES:
+            updates -= updates % UPDATES
+        self.updates_at_once = max(1, updates)
+        self._score_rows = max(1, use.scored_rows // width if use.accelerator else use.scored_rows)
 
-        self._dataset, self._losses = dataset, losses_of(plan.objective)
+        self._dataset, self._plan = dataset, plan
+        self._losses = losses_of(plan.objective)
         self._module = self._build(plan, seed=0)
-        self._feed = Feed(dataset.train, width, plan.global_batch, self.device, self.dtype)
-        self._held_out: dict[int, tuple[Samples, Batches]] = {}
+        self._held_out: dict[int, HeldOut] = {}
         self._slots: dict[int, _Slot] = {}
-        self._loss_sums = torch.zeros(width, dtype=torch.float64, device=self.device)
-        self._graph: GraphedUpdates | None = None
-        self._step = self._prepare(plan)
+        self._loss_sums = TrainLosses(width)
+        self._step: Step
+        self._blocks: Blocks | None = None
+        self._feed = Feed(
+            dataset.train,
+            dataset.schema,
+            width,
+            plan.global_batch,
+            self.device,
+            self.dtype,
+            ahead=self.updates_at_once if use.accelerator else 0,
+        )
+        try:
+            self._prepare(plan)
+        except BaseException:
+            self._feed.close()
+            raise
 
     def begin(self, slot: int, plan: Plan, checkpoint: Checkpoint | None = None) -> None:
         """Put a run into a slot, at its start or where a checkpoint left it."""
@@ -120,7 +129,7 @@ class StackedEngine:
     def state(self, slot: int) -> Arrays:
         """A run's weights, optimizer state and pending training loss, for a checkpoint."""
         arrays = {name: tensor.cpu().numpy() for name, tensor in self._tensors(slot).items()}
-        arrays[LOSS_SUM] = self._loss_sums[slot : slot + 1].cpu().numpy()
+        arrays[LOSS_SUM] = np.array([self._loss_sums[slot]])
         arrays[LOSS_COUNT] = np.array(self._slots[slot].losses)
         return arrays
 
@@ -142,51 +151,68 @@ class StackedEngine:
             torch.set_flush_denormal(False)
 
     def _advance(self, updates: int) -> None:
-        positions = {
-            number: (slot.plan.config.seed, slot.step) for number, slot in self._slots.items()
-        }
-        batches = self._feed.read(positions, updates)
-        coefficients = self._coefficients(updates)
-        parts, done = [], 0
-        while self._graph is not None and updates - done >= UPDATES:
-            chunk = slice(done, done + UPDATES)
-            parts.append(self._graph.replay(batches[chunk], coefficients[chunk]).clone())
-            done += UPDATES
-        parts += [
-            self._step.update(batches[k], coefficients[k]).unsqueeze(0)
-            for k in range(done, updates)
-        ]
-        of_samples = by_blocks(self._losses, torch.cat(parts), batches.label)
-        # Sum the losses one by one. Then the sum does not depend on how the updates were divided
-        # into calls of `advance`, which depends on the evaluations of all runs.
-        means = of_samples.mean(dim=2).to(torch.float64)
-        self._loss_sums = torch.cat([self._loss_sums.unsqueeze(0), means]).cumsum(dim=0)[-1]
+        inputs = self._inputs(updates)
+        if self._blocks is None:
+            means = self._mean_losses(*self._take(inputs))
+        else:
+            block = self._blocks.updates
+            parts = []
+            for start in range(0, updates, block):
+                losses = self._mean_losses(
+                    *self._blocks.take([each[start : start + block] for each in inputs])
+                )
+                parts.append(losses[: updates - start])
+            means = torch.cat(parts)
+        self._loss_sums.add(means)
         for slot in self._slots.values():
             slot.step += updates
             slot.losses += updates
+
+    def _inputs(self, updates: int) -> list[Tensor]:
+        """What the next updates read: their samples, then their coefficients."""
+        positions = {
+            number: (slot.plan.config.seed, slot.step) for number, slot in self._slots.items()
+        }
+        runs = {number: (slot.plan, slot.step) for number, slot in self._slots.items()}
+        of_updates = coefficients(self._step.updates, runs, self.width, updates)
+        return [*self._feed.inputs(positions, updates), self._sent(of_updates)]
+
+    def _take(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Take some updates; gives their logits and labels, (updates, width, batch)."""
+        *samples, rates = inputs
+        batches = self._feed.batches(samples)
+        logits = [self._step.update(batches[k], rates[k]) for k in range(len(rates))]
+        return torch.stack(logits), batches.label
+
+    def _mean_losses(self, logits: Tensor, label: Tensor) -> Tensor:
+        """The mean loss of each run's update, float64, shape (updates, width)."""
+        return by_blocks(self._losses, logits, label).mean(dim=2).to(torch.float64)
 
     def take_train_loss(self, slot: int) -> float | None:
         """A run's mean training loss since the last call; None if there was no update."""
         run = self._slots[slot]
         if run.losses == 0:
             return None
-        mean = float(self._loss_sums[slot]) / run.losses
+        mean = self._loss_sums[slot] / run.losses
         self._loss_sums[slot] = 0.0
         run.losses = 0
         return mean
 
     @torch.no_grad()
+    def evaluate(self, samples: Samples) -> Outputs:
+        """The outputs of every slot for `samples`, to be judged; empty slots give any."""
+        held_out = self._on_device(samples)
+        outputs = self._outputs(held_out)
+        if self._use.accelerator:
+            return DeviceOutputs(held_out, outputs)
+        return HostOutputs(samples.label, outputs.to(torch.float64).numpy())
+
+    @torch.no_grad()
     def score(self, samples: Samples) -> npt.NDArray[np.float64]:
         """Logits of `samples`, shape (width, n), all runs together; empty slots give any."""
-        if id(samples) not in self._held_out:
-            on_device = Batches.of(samples, self.device, self.dtype)
-            self._held_out[id(samples)] = (samples, on_device)
-        _, held_out = self._held_out[id(samples)]
-        parts = [
-            self._step.score(held_out[start : start + self._score_rows])
-            for start in range(0, len(samples), self._score_rows)
-        ]
-        return torch.cat(parts, dim=1).to(torch.float64).cpu().numpy()
+        outputs = self._outputs(self._on_device(samples))
+        scores: npt.NDArray[np.float64] = outputs.to(torch.float64).cpu().numpy()
+        return scores
 
     def model(self, slot: int) -> nn.Module:
         """A run's module as it is now; valid until the next call."""
@@ -194,7 +220,8 @@ class StackedEngine:
         return self._module
 
     def close(self) -> None:
-        """Release what other processes wait for: nothing."""
+        """End the threads that read samples in advance."""
+        self._feed.close()
 
     def _tensors(self, slot: int) -> dict[str, Tensor]:
         """A slot's share of the stacked tensors, by their names in a checkpoint."""
@@ -205,9 +232,23 @@ class StackedEngine:
             tensors |= {f"{OPTIMIZER}{n}.{state}": value[slot] for n, value in of_all.items()}
         return tensors
 
-    def _prepare(self, plan: Plan) -> Step:
-        """The step, ready to go: compiled, captured, and known to fit on the device."""
-        config = plan.config
+    def _on_device(self, samples: Samples) -> HeldOut:
+        if id(samples) not in self._held_out:
+            self._held_out[id(samples)] = HeldOut(
+                samples, self.device, self.dtype, self._plan.objective
+            )
+        return self._held_out[id(samples)]
+
+    def _outputs(self, held_out: HeldOut) -> Tensor:
+        rows = self._score_rows
+        parts = [
+            self._step.score(held_out.batches[start : start + rows])
+            for start in range(0, len(held_out.samples), rows)
+        ]
+        return torch.cat(parts, dim=1)
+
+    def _prepare(self, plan: Plan) -> None:
+        """Make the step, ready to go: compiled, captured, and known to fit on the device."""
         arguments = (
             self._module,
             self.width,
@@ -215,77 +256,56 @@ class StackedEngine:
             plan.groups,
             self.device,
             self.dtype,
-            config.clip_grad_norm,
+            plan.config.clip_grad_norm,
         )
         if plan.training_step == "layers":
-            step: Step = LayersStep(*arguments)
-            if plan.device == "cuda":
-                self._rehearse(step, plan)
-            return step
-        cache = use_compile_cache()
+            self._step = LayersStep(*arguments)
+            if self._use.accelerator:
+                self._rehearse()
+            return
         few = Batches.of(self._dataset.train.read(0, 0, 8), self.device, self.dtype)
-        reason = why_not_stackable(
-            self._module,
-            self._build(plan, seed=1),
-            plan.objective,
-            few.categorical,
-            few.numeric,
-            few.label,
-        )
-        if reason is not None:
-            raise NotStackableError(reason)
-        log.info(
-            "compiling the training step of %s for %d runs x %s samples: up to half a minute the "
-            "first time; later starts reuse %s",
-            config.model.get("name"),
-            self.width,
-            f"{plan.global_batch:,}",
-            cache,
-        )
-        started = time.perf_counter()
-        step = compiled = CompiledStep(*arguments)
-        try:
-            with warnings.catch_warnings():  # torch's compiler uses what torch deprecates
-                warnings.simplefilter("ignore", DeprecationWarning)
-                self._rehearse(step, plan)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:
-            # The compiler's own errors begin with "backend='inductor' raised:"; some are empty.
-            lines = [line.strip() for line in str(error).splitlines()]
-            reason = next((line for line in lines if line and not line.endswith(":")), "")
-            reason = reason or type(error).__name__
-            raise NotStackableError(f"torch.compile failed on it: {reason}") from error
-        if not compiled.agrees(
-            self._module, self._feed.read({0: (0, 0)}, 1)[0], self._no_rates(step)
-        ):
+        check_stackable(self._module, self._build(plan, seed=1), plan.objective, few)
+        with compiling(plan, self.width):
+            self._step = step = CompiledStep(*arguments)
+            batch, rates = self._rehearse()
+        if not step.agrees(self._module, batch, rates):
             raise NotStackableError("torch.compile computes other gradients of it than torch")
-        log.info("compiled in %.1f s", time.perf_counter() - started)
-        return step
 
     @torch.no_grad()
-    def _rehearse(self, step: Step, plan: Plan) -> None:
-        """Compile, capture and allocate, before any run is in the stack."""
-        positions = {0: (0, 0)}
-        rates = self._no_rates(step)
-        step.update(self._feed.read(positions, 1)[0], rates)
-        if plan.device == "cuda" and self.updates_at_once >= UPDATES:
-            self._graph = GraphedUpdates(
-                step.update,
-                self._feed.read(positions, UPDATES),
-                rates.expand(UPDATES, *rates.shape).contiguous(),
-            )
-        few = self._dataset.train.read(0, 0, min(self._score_rows, plan.samples_per_pass))
-        step.score(Batches.of(few, self.device, self.dtype))
-        for slot in range(self.width):
-            step.parameters.clear(slot)
-            step.updates.clear(slot)
+    def _rehearse(self) -> tuple[Batches, Tensor]:
+        """Compile, capture and allocate, before any run is in the stack.
 
-    def _no_rates(self, step: Step) -> Tensor:
-        """Coefficients of an update that changes no parameter, shape (coefficients, width)."""
-        zeros = np.zeros((len(step.updates.optimizers), 1, self.width))
-        coefficients = step.updates.coefficients(zeros, zeros, np.zeros((1, self.width), np.int64))
-        return torch.from_numpy(0.0 * coefficients[0]).to(self.device, self.dtype)
+        On an accelerator everything has its real size, so that what does not fit is found now.
+
+        Returns
+        -------
+        A batch of one update, and its coefficients, which change no parameter.
+        """
+        rule, start = self._step.updates, {0: (0, 0)}
+        zeros = np.zeros((len(rule.optimizers), 1, self.width))
+        of_updates = rule.coefficients(zeros, zeros, np.zeros((1, self.width), np.int64))
+        rates = self._sent(0.0 * of_updates)
+        batch = self._feed.read(start, 1)[0]
+        self._step.update(batch, rates[0])
+        if self._use.accelerator:
+            block = min(UPDATES, self.updates_at_once)
+            of_block = rates.expand(block, *rates.shape[1:]).contiguous()
+            self._blocks = Blocks(self._take, [*self._feed.read_inputs(start, block), of_block])
+            for chunk in range(2):
+                positions = moved(start, chunk * self.updates_at_once)
+                self._feed.inputs(positions, self.updates_at_once)
+            for split in (self._dataset.validation, self._dataset.test):
+                self.evaluate(split)
+        else:
+            rows = min(self._score_rows, self._plan.samples_per_pass)
+            few = self._dataset.train.read(0, 0, rows)
+            self._step.score(Batches.of(few, self.device, self.dtype))
+        for slot in range(self.width):
+            self._clear(slot)
+        return batch, rates[0]
+
+    def _sent(self, values: Floats) -> Tensor:
+        return send(torch.from_numpy(values).to(self.dtype), self.device)
 
     def _build(self, plan: Plan, seed: int) -> nn.Module:
         torch.manual_seed(seed)
@@ -294,23 +314,3 @@ class StackedEngine:
     def _clear(self, slot: int) -> None:
         self._step.parameters.clear(slot)
         self._step.updates.clear(slot)
-
-    def _coefficients(self, updates: int) -> Tensor:
-        """The update rule's coefficients, shape (updates, coefficients, width); empty slots: 0."""
-        # Of at least two updates: NumPy squares a single number otherwise than each of several.
-        computed = max(updates, 2)
-        shape = (len(self._step.updates.optimizers), computed, self.width)
-        lr, momentum = np.zeros(shape), np.zeros(shape)
-        step = np.zeros(shape[1:], dtype=np.int64)
-        for number, slot in self._slots.items():
-            steps = np.arange(slot.step, slot.step + computed)
-            rate, moved = slot.plan.schedule.lr(steps), slot.plan.schedule.momentum(steps)
-            step[:, number] = steps
-            for index, group in enumerate(slot.plan.groups):
-                configured = group.optimizer.momentum_now or 0.0
-                lr[index, :, number] = rate * group.lr_ratio
-                momentum[index, :, number] = configured if moved is None else moved
-        coefficients = self._step.updates.coefficients(lr, momentum, step)
-        empty = [number for number in range(self.width) if number not in self._slots]
-        coefficients[:, :, empty] = 0.0
-        return torch.from_numpy(coefficients[:updates]).to(self.device, self.dtype)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bsscale.engines.stacked.products import add_product, baddbmm, bmm
+from bsscale.engines.stacked.rows import add_rows
 from bsscale.models.layers import FieldEmbedding
 
 __all__ = ["Linear", "StackedEmbedding", "Tower", "Weights", "cat"]
@@ -43,6 +44,8 @@ class Linear:
         # look for that themselves, but at each product, which takes time.
         self._one_run = len(self._weight) == 1 and not self._weight.is_cuda
         self._thin = self._one_run and 1 in self._weight.shape[1:]
+        # (of one output, on CUDA: see `bmm`)
+        self._outer = self._weight.is_cuda and self._weight.shape[1] == 1
 
     def forward(self, x: Tensor) -> Tensor:
         """(width, batch, inputs) to (width, batch, outputs)."""
@@ -66,6 +69,8 @@ class Linear:
             add_product(self._weight_gradient, gradient.transpose(1, 2), self._x)
             return bmm(gradient, self._weight) if input_needed else gradient
         self._weight_gradient.baddbmm_(gradient.transpose(1, 2), self._x)
+        if self._outer:
+            return bmm(gradient, self._weight) if input_needed else gradient
         return torch.bmm(gradient, self._weight) if input_needed else gradient
 
 
@@ -123,7 +128,7 @@ class StackedEmbedding:
 
     def backward(self, gradient: Tensor) -> None:
         """Add the gradients of the rows; of shape (width, batch, fields, embedding_dim)."""
-        self._gradient.index_add_(0, self.rows, gradient.reshape(-1, self._dim))
+        add_rows(self._gradient, self.rows, gradient.reshape(-1, self._dim))
 
 
 def cat(parts: Sequence[Tensor]) -> Tensor:

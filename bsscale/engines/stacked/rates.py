@@ -1,0 +1,49 @@
+"""What the updates of many runs read beside their samples: rates, computed in advance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from bsscale.engines.stacked.updates import Updates
+from bsscale.optimizers.optimizer import Floats
+from bsscale.planning.plan import Plan
+
+__all__ = ["coefficients"]
+
+
+def coefficients(
+    rule: Updates, runs: Mapping[int, tuple[Plan, int]], width: int, updates: int
+) -> Floats:
+    """The update rule's coefficients for the next updates.
+
+    Parameters
+    ----------
+    rule
+        The rule.
+    runs
+        For each slot in use, the run's plan and the number of its next update.
+    width, updates
+        How many slots and updates.
+
+    Returns
+    -------
+    Shape (updates, groups x coefficients, width); zeros for empty slots.
+    """
+    # Of at least two updates: NumPy squares a single number otherwise than each of several.
+    computed = max(updates, 2)
+    shape = (len(rule.optimizers), computed, width)
+    lr, momentum = np.zeros(shape), np.zeros(shape)
+    step = np.zeros(shape[1:], dtype=np.int64)
+    for slot, (plan, first) in runs.items():
+        steps = np.arange(first, first + computed)
+        rate, moved = plan.schedule.lr(steps), plan.schedule.momentum(steps)
+        step[:, slot] = steps
+        for index, group in enumerate(plan.groups):
+            configured = group.optimizer.momentum_now or 0.0
+            lr[index, :, slot] = rate * group.lr_ratio
+            momentum[index, :, slot] = configured if moved is None else moved
+    values = rule.coefficients(lr, momentum, step)
+    values[:, :, [slot for slot in range(width) if slot not in runs]] = 0.0
+    return values[:updates]
