@@ -33,8 +33,9 @@ from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import Registered, RegisteredArm, StudyRecord
 from bsscale.report.comparison import ArmSummary
 from bsscale.report.read import FoundRun, FoundStudy, Sources
+from bsscale.report.sentences import headline
 from bsscale.report.summarize import summarize
-from bsscale.report.tables import arms_table, headline
+from bsscale.report.tables import arms_table
 from bsscale.schedules.options import OneCycleConfig
 from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.study.plan import describe_study

@@ -26,8 +26,8 @@ from bsscale.report.charts import figures
 from bsscale.report.charts.curves import convergence_figures
 from bsscale.report.figures import range_test_layers
 from bsscale.report.read import find
+from bsscale.report.sentences import headline
 from bsscale.report.summarize import summarize
-from bsscale.report.tables import headline
 from bsscale.study.protocol import study
 from bsscale.terminal.numbers import metric_number
 from tests.composing import composed, hydra

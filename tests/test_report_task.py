@@ -12,9 +12,11 @@ import pytest
 from bsscale.errors import RecordsError
 from bsscale.report.charts import figures
 from bsscale.report.comparison import Comparison
+from bsscale.report.plan import plan_followed
 from bsscale.report.read import find, matching
+from bsscale.report.sentences import headline
 from bsscale.report.summarize import summarize
-from bsscale.report.tables import arms_table, headline, plan_followed
+from bsscale.report.tables import arms_table
 from bsscale.report.write import write_report
 from tests.conftest import SMALL, Finished
 from tests.report_records import ARMS, write_run_of, write_stairs, write_study
@@ -151,7 +153,7 @@ def test_a_study_names_its_baseline_and_its_order(tmp_path: Path) -> None:
     fixed = made.arms[1]
     assert (fixed.counts["reached"], fixed.counts["diverged"]) == (6, 1)
     assert fixed.samples_to_target is not None and fixed.samples_to_target.high == float("inf")
-    assert headline(made).startswith("8 GPUs, 1-Cycle, the best of 3 arms, is ")
+    assert headline(made).startswith("8 GPUs, 1-Cycle, the fastest of 3 arms, is ")
 
 
 def test_two_studies_side_by_side(tmp_path: Path) -> None:

@@ -107,22 +107,41 @@ def test_words(seen: RatioEstimate, words: str) -> None:
 @pytest.mark.parametrize(
     ("diverged", "reached", "words"),
     [
-        (10, 0, "diverges in 10 of 10"),
-        (9, 1, "diverges in 9 of 10; the other 1 reached the target"),
-        (9, 0, "diverges in 9 of 10; the other 1 did not reach the target"),
-        (5, 3, "diverges in 5 of 10; of the other 5, 3 reached the target"),
-        (2, 8, "slower than 1 GPU: needs at least 2.40 times its samples; diverges in 2 of 10"),
+        (10, 0, "diverges in 10 of 10 (rate 69% to 100%)"),
+        (9, 1, "diverges in 9 of 10 (rate 55% to 100%); the other 1 reached the target"),
+        (9, 0, "diverges in 9 of 10 (rate 55% to 100%); the other 1 did not reach the target"),
+        # "Diverges" needs a rate that is above 30%, which 6 of 10 do not show.
+        (7, 1, "diverges in 7 of 10 (rate 34% to 94%); of the other 3, 1 reached the target"),
         (
-            4,
+            6,
+            3,
+            "did not reach the target in 7 of 10: needs at least 2.40 times 1 GPU's samples; "
+            "diverged in 6 of 10 (rate 26% to 88%)",
+        ),
+        (
             2,
-            "did not reach the target in 8 of 10: needs at least 2.40 times 1 GPU's samples; "
-            "diverges in 4 of 10",
+            8,
+            "slower than 1 GPU: needs at least 2.40 times its samples; "
+            "diverged in 2 of 10 (rate 2% to 56%)",
         ),
     ],
 )
 def test_diverged(diverged: int, reached: int, words: str) -> None:
     ratio = 3.0 if reached > 5 else INF
     assert verdict(estimate(ratio, 2.4, INF, reached), diverged, 10) == words
+
+
+def test_failed_runs_are_said() -> None:
+    says = verdict(estimate(1.3, 1.2, 1.4), 0, 10, failed=2)
+    assert says.endswith("needs 1.20 to 1.40 times its samples; 2 of 12 runs failed")
+    assert verdict(estimate(INF, INF, INF, 0), 10, 10, failed=1).endswith("; 1 of 11 runs failed")
+
+
+def test_an_interval_on_its_own_among_several_says_so() -> None:
+    says = verdict(estimate(1.3, 1.2, 1.4), 0, 10, each_of=7)
+    assert says.endswith("; an interval on its own, one of 7 comparisons")
+    # Not where there is no interval at all.
+    assert "comparisons" not in verdict(estimate(1.3, 1.2, 1.4, n=4), 0, 4, each_of=7)
 
 
 def test_margin() -> None:

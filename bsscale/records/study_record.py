@@ -55,6 +55,8 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     budget_rule: str
     range_test_seeds: int
     stacks: list[dict[str, Any]]
+    primary: str | None = None
+    looks: tuple[int, ...] = ()
     metric: str = "auc"
     direction: Literal["max", "min"] = "max"
     sampler_seed: int = 0

@@ -11,11 +11,22 @@ from bsscale.records.run_record import RunRecord
 from bsscale.report.read import FoundRun, LeftOut
 from bsscale.stats import (
     KaplanMeier,
+    Rate,
     RatioEstimate,
     Spread,
+    Winner,
+    smallest_margin,
 )
 
-__all__ = ["STATUSES", "ArmSummary", "Comparison", "CurvePoint", "SeedResult"]
+__all__ = [
+    "STATUSES",
+    "ArmSummary",
+    "Comparison",
+    "CurvePoint",
+    "EasierTarget",
+    "FamilySummary",
+    "SeedResult",
+]
 
 STATUSES = ("reached", "exhausted", "diverged", "failed")
 
@@ -38,6 +49,23 @@ class CurvePoint:
     median: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class EasierTarget:
+    """An arm's ratio to the baseline at a target that is easier to reach.
+
+    Attributes
+    ----------
+    target, easier_by
+        The value of the metric, and its distance from the target of the runs, >= 0.
+    ratio
+        With an interval of its own.
+    """
+
+    target: float
+    easier_by: float
+    ratio: RatioEstimate
 
 
 @dataclass(frozen=True)
@@ -66,10 +94,26 @@ class ArmSummary:
     baseline, ratio
         The label of the arm it is compared with (its own, if it is that one), and the samples it
         needs over those of that arm, seed by seed.
+    together
+        The ratio with an interval that holds together with those of the other arms; None where
+        there are too few seeds for so many comparisons.
+    judged
+        The one of the two that the verdict rests on.
+    primary
+        Whether it is the registered primary arm, which is judged on its own.
     verdict
         The same in words; None for a baseline.
     seeds_needed
         Estimate of the seeds that would distinguish the two; None if there is no estimate.
+    seeds_as_fast
+        Estimate of the seeds with which it would be called as fast within 10%, if it is; None
+        likewise.
+    divergence
+        The rate of its runs that diverged before the target; None where none trained.
+    easier
+        The same ratio at easier targets, the target of the runs first.
+    test_note
+        A sentence where the test split contradicts the verdict, else None.
     median_best_value
         Of the metric, over the runs that trained.
     curve
@@ -98,11 +142,23 @@ class ArmSummary:
     median_best_value: float | None
     curve: tuple[CurvePoint, ...]
     runs: tuple[FoundRun, ...]
+    together: RatioEstimate | None = None
+    judged: RatioEstimate | None = None
+    primary: bool = False
+    seeds_as_fast: int | None = None
+    divergence: Rate | None = None
+    easier: tuple[EasierTarget, ...] = ()
+    test_note: str | None = None
 
     @property
     def trained(self) -> int:
         """Runs that did not fail."""
-        return sum(self.counts.values()) - self.counts.get("failed", 0)
+        return sum(self.counts.values()) - self.failed
+
+    @property
+    def failed(self) -> int:
+        """Runs that failed."""
+        return self.counts.get("failed", 0)
 
     @property
     def is_baseline(self) -> bool:
@@ -138,13 +194,53 @@ class ArmSummary:
             "ratio_to_best": self.ratio_to_best,
             "baseline": self.baseline,
             "ratio_to_baseline": None if self.ratio is None else asdict(self.ratio),
+            "ratio_together": None if self.together is None else asdict(self.together),
+            "primary": self.primary,
             "verdict": self.verdict,
             "seeds_needed": self.seeds_needed,
+            "seeds_as_fast": self.seeds_as_fast,
+            "smallest_margin": None if self.judged is None else smallest_margin(self.judged),
+            "divergence": None if self.divergence is None else asdict(self.divergence),
+            "easier_targets": [asdict(each) for each in self.easier],
+            "test_note": self.test_note,
             "median_best_value": self.median_best_value,
             "metric": self.criterion.name,
             "direction": self.criterion.direction,
             "seeds": [asdict(result) for result in self.seeds],
         }
+
+
+@dataclass(frozen=True)
+class FamilySummary:
+    """The arms that are compared with one baseline.
+
+    Attributes
+    ----------
+    baseline, arms
+        Their labels.
+    together
+        Whether there are intervals that hold together.
+    confidence
+        With which they do, and of each interval on its own.
+    each
+        Confidence of each of them on its own; None where there are none.
+    primary
+        The label of the registered primary arm, or None.
+    looks
+        The registered numbers of seeds at which the study could stop; empty without looks.
+    winner
+        The fastest arm, controls only where there are no others; None where no arm reaches the
+        target in more than half of its runs.
+    """
+
+    baseline: str
+    arms: tuple[str, ...]
+    together: bool
+    confidence: float
+    each: float | None
+    primary: str | None
+    looks: tuple[int, ...]
+    winner: Winner | None
 
 
 @dataclass(frozen=True)
@@ -157,6 +253,8 @@ class Comparison:
         In the order in which their first runs were given; a study's as they were registered.
     failed
         Runs that failed or left no record.
+    families
+        The arms by the baseline that they are compared with.
     set_aside
         What else is not shown: a second run of an arm and a seed, a curve that cannot be read.
     """
@@ -164,6 +262,7 @@ class Comparison:
     arms: tuple[ArmSummary, ...]
     failed: tuple[LeftOut, ...]
     set_aside: tuple[LeftOut, ...] = ()
+    families: tuple[FamilySummary, ...] = ()
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
@@ -186,6 +285,7 @@ class Comparison:
         """Plain containers, for comparison.json and report.json."""
         return {
             "arms": [arm.as_dict() for arm in self.arms],
+            "families": [asdict(family) for family in self.families],
             "failed": [asdict(each) for each in self.failed],
             "set_aside": [asdict(each) for each in self.set_aside],
             "curves": {

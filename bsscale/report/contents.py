@@ -19,7 +19,8 @@ class Contents:
     verdict: str
     arms: Table
     verdicts: Sequence[tuple[str, str]]
-    intervals: Table
+    limits: Sequence[str]
+    intervals: Sequence[Table]
     figures: Sequence[Figure]
     plans: Sequence[tuple[str, Sequence[str], Table]]
     differ: Table

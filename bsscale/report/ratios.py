@@ -1,4 +1,4 @@
-"""Each arm compared with its baseline: the choice of the baseline, the ratio, and the verdict."""
+"""Each arm compared with its baseline: the choice of the baseline, the ratios, and the verdicts."""
 
 from __future__ import annotations
 
@@ -8,19 +8,30 @@ from dataclasses import replace
 
 from bsscale.errors import RecordsError
 from bsscale.records.run_record import RunRecord
-from bsscale.report.comparison import ArmSummary
+from bsscale.records.study_record import Registered
+from bsscale.report.comparison import ArmSummary, FamilySummary
+from bsscale.report.easier import easier_targets
+from bsscale.report.held_out import test_note
 from bsscale.stats import (
-    paired_ratio,
+    Family,
+    Looks,
+    compare_family,
+    fastest,
     ratio,
     required_seeds,
+    seeds_for_equivalence,
     verdict,
 )
 
 __all__ = ["with_ratios"]
 
+CONFIDENCE = 0.95
 
-def with_ratios(arms: Sequence[ArmSummary], baseline: str | None) -> list[ArmSummary]:
-    """The arms with their ratios.
+
+def with_ratios(
+    arms: Sequence[ArmSummary], baseline: str | None
+) -> tuple[list[ArmSummary], list[FamilySummary]]:
+    """The arms with their ratios, and the families of those that have one baseline.
 
     Parameters
     ----------
@@ -39,7 +50,8 @@ def with_ratios(arms: Sequence[ArmSummary], baseline: str | None) -> list[ArmSum
         raise RecordsError(
             f"task.baseline={baseline!r} is not an arm of this report", f"the arms are {names}"
         )
-    made = []
+    made: dict[str, ArmSummary] = {}
+    references: dict[str, list[str]] = {}
     for arm in arms:
         peers = [other for other in arms if _same_target(other.record, arm.record)]
         own = arm.samples_to_target
@@ -49,8 +61,24 @@ def with_ratios(arms: Sequence[ArmSummary], baseline: str | None) -> list[ArmSum
         if own is not None and math.isfinite(lowest):
             arm = replace(arm, ratio_to_best=ratio(own.median, lowest))
         reference = _baseline_of(arm, peers, baseline)
-        made.append(arm if reference is None else _compared(arm, reference))
-    return made
+        if reference is not None:
+            arm = replace(arm, baseline=reference.arm)
+            if own is not None and arm.arm != reference.arm:
+                references.setdefault(reference.arm, []).append(arm.arm)
+        made[arm.arm] = arm
+    families = []
+    for label, members in references.items():
+        reference = made[label]
+        compared = [made[name] for name in members if _shared(made[name], reference)]
+        for name in members:
+            if not _shared(made[name], reference):
+                says = f"shares no seed with {reference.short}, so the two cannot be compared"
+                made[name] = replace(made[name], verdict=f"{says} seed by seed")
+        if compared:
+            arms_compared, family = _compared(compared, reference)
+            made |= {arm.arm: arm for arm in arms_compared}
+            families.append(family)
+    return list(made.values()), families
 
 
 def _same_target(one: RunRecord, other: RunRecord) -> bool:
@@ -87,22 +115,73 @@ def _median(arm: ArmSummary) -> float:
     return math.inf if arm.samples_to_target is None else arm.samples_to_target.median
 
 
-def _compared(arm: ArmSummary, reference: ArmSummary) -> ArmSummary:
-    if arm.arm == reference.arm or arm.samples_to_target is None:
-        return replace(arm, baseline=reference.arm)
-    own = {result.seed: result.samples for result in arm.seeds}
-    others = {result.seed: result.samples for result in reference.seeds}
-    if not own.keys() & others.keys():
-        says = f"shares no seed with {reference.short}, so the two cannot be compared seed by seed"
-        return replace(arm, baseline=reference.arm, verdict=says)
-    estimate = paired_ratio(own, others)
-    # A run may diverge after it has reached its target.
-    diverged = sum(r.status == "diverged" and math.isinf(r.samples) for r in arm.seeds)
-    says = verdict(estimate, diverged, len(arm.seeds)).replace("1 GPU", reference.short)
+def _samples(arm: ArmSummary) -> dict[int, float]:
+    return {result.seed: result.samples for result in arm.seeds}
+
+
+def _shared(arm: ArmSummary, reference: ArmSummary) -> bool:
+    return bool(_samples(arm).keys() & _samples(reference).keys())
+
+
+def _compared(
+    arms: Sequence[ArmSummary], reference: ArmSummary
+) -> tuple[list[ArmSummary], FamilySummary]:
+    """Arms with their ratios to one baseline."""
+    study = reference.runs[0].study
+    registered = None if study is None else study.record.registered
+    seeds = len(reference.seeds) + reference.failed
+    looks = None if registered is None else _looks(registered)
+    confidence = CONFIDENCE if looks is None else _confidence_at(looks, seeds)
+    primary = None
+    if registered is not None and registered.primary is not None:
+        primary = next((a.arm for a in arms if a.record.arm == registered.primary), None)
+    runs, others = {arm.arm: _samples(arm) for arm in arms}, _samples(reference)
+    family = compare_family(runs, others, primary=primary, confidence=confidence)
+    made = [_judged(arm, reference, family) for arm in arms]
+    # The headline is about arms; a control only serves as a comparison.
+    candidates = [arm.arm for arm in arms if arm.role != "control"] or list(runs)
+    return made, FamilySummary(
+        baseline=reference.arm,
+        arms=tuple(runs),
+        together=family.together is not None,
+        confidence=confidence,
+        each=family.each,
+        primary=primary,
+        looks=() if looks is None else looks.seeds,
+        winner=fastest({arm: runs[arm] for arm in candidates}, others, confidence=confidence),
+    )
+
+
+def _looks(registered: Registered) -> Looks | None:
+    if not registered.looks:
+        return None
+    return Looks(tuple(registered.looks), CONFIDENCE)
+
+
+def _confidence_at(looks: Looks, seeds: int) -> float:
+    """Of the look that the study has reached, or is on its way to."""
+    return looks.confidence_at(next((n for n in looks.seeds if n >= seeds), looks.seeds[-1]))
+
+
+def _judged(arm: ArmSummary, reference: ArmSummary, family: Family) -> ArmSummary:
+    own, others = _samples(arm), _samples(reference)
+    estimate = family.judged[arm.arm]
+    primary = arm.arm == family.primary
+    each_of = len(family.own) if family.each_alone and not primary else 1
+    assert arm.divergence is not None
+    says = verdict(
+        estimate, arm.divergence.count, len(arm.seeds), failed=arm.failed, each_of=each_of
+    ).replace("1 GPU", reference.short)
+    each = family.confidence if primary or family.each is None else family.each
     return replace(
         arm,
-        baseline=reference.arm,
-        ratio=estimate,
+        ratio=family.own[arm.arm],
+        together=None if family.together is None else family.together[arm.arm],
+        judged=estimate,
+        primary=primary,
         verdict=says,
-        seeds_needed=required_seeds(own, others),
+        seeds_needed=required_seeds(own, others, confidence=each),
+        seeds_as_fast=seeds_for_equivalence(own, others, confidence=each),
+        easier=easier_targets(arm, reference, family.confidence),
+        test_note=test_note(arm, reference, estimate),
     )

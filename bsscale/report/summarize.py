@@ -13,11 +13,7 @@ from typing import TypeAlias
 from bsscale.report.comparison import STATUSES, ArmSummary, Comparison, CurvePoint, SeedResult
 from bsscale.report.ratios import with_ratios
 from bsscale.report.read import FoundRun, LeftOut, Sources, read_runs
-from bsscale.stats import (
-    KaplanMeier,
-    kaplan_meier,
-    spread,
-)
+from bsscale.stats import KaplanMeier, kaplan_meier, rate, spread
 
 __all__ = ["QUARTILES_FROM", "compare", "summarize"]
 
@@ -64,8 +60,8 @@ def summarize(sources: Sources, baseline: str | None = None) -> Comparison:
     labels = _labels(groups, several_studies=len(sources.studies) > 1)
     arms = [_arm(groups[key], *labels[key]) for key in groups]
     arms = _in_registered_order(arms, sources)
-    arms = with_ratios(arms, baseline)
-    return Comparison(tuple(arms), tuple(sources.failed), tuple(set_aside))
+    arms, families = with_ratios(arms, baseline)
+    return Comparison(tuple(arms), tuple(sources.failed), tuple(set_aside), tuple(families))
 
 
 def _without_duplicates(runs: Iterable[FoundRun], set_aside: list[LeftOut]) -> list[FoundRun]:
@@ -164,6 +160,8 @@ def _arm(runs: Sequence[FoundRun], label: str, short: str) -> ArmSummary:
         )
         for run, samples in zip(judged, times, strict=True)
     )
+    # A run may diverge after it has reached its target.
+    diverged = sum(result.status == "diverged" and math.isinf(result.samples) for result in seeds)
     return ArmSummary(
         arm=label,
         short=short,
@@ -184,6 +182,7 @@ def _arm(runs: Sequence[FoundRun], label: str, short: str) -> ArmSummary:
         median_best_value=statistics.median(best_values) if best_values else None,
         curve=_curve([run for run in trained if run.evals]),
         runs=tuple(runs),
+        divergence=rate(diverged, len(seeds)) if seeds else None,
     )
 
 

@@ -18,8 +18,13 @@ from bsscale.report import tables
 from bsscale.report.charts import figures
 from bsscale.report.comparison import Comparison
 from bsscale.report.contents import Contents
+from bsscale.report.limits import limits
 from bsscale.report.page import render_page
+from bsscale.report.plan import plan_followed, plan_table
 from bsscale.report.read import Sources, find
+from bsscale.report.sentences import headline, verdicts
+from bsscale.report.settings import cost, settings, versions_table
+from bsscale.report.spreadsheet import arms_csv
 from bsscale.report.summarize import summarize
 
 __all__ = ["Report", "write_report"]
@@ -92,22 +97,28 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
     names = [study.record.name for study in found.studies] or [
         path.resolve().name for path in paths
     ]
-    differ, common = tables.settings(comparison)
+    differ, common = settings(comparison)
     return Contents(
         title=" and ".join(dict.fromkeys(names)) if len(names) < 4 else f"{len(names)} directories",
-        verdict=tables.headline(comparison),
+        verdict=headline(comparison),
         arms=tables.arms_table(comparison),
-        verdicts=tables.verdicts(comparison),
-        intervals=tables.intervals_table(comparison),
+        verdicts=verdicts(comparison),
+        limits=limits(comparison, found.studies),
+        intervals=[
+            tables.ratios_table(comparison),
+            tables.easier_table(comparison),
+            tables.intervals_table(comparison),
+            tables.divergence_table(comparison),
+        ],
         figures=figures(comparison, found.studies, found.range_tests),
         plans=[
-            (study.record.name, tables.plan_followed(study, found.runs), tables.plan_table(study))
+            (study.record.name, plan_followed(study, found.runs), plan_table(study))
             for study in found.studies
         ],
         differ=differ,
         common=common,
-        versions=tables.versions_table(comparison),
-        cost=tables.cost(comparison, found.studies),
+        versions=versions_table(comparison),
+        cost=cost(comparison, found.studies),
         left_out=tables.left_out_table(comparison),
         commands=found.commands,
     )
@@ -117,7 +128,7 @@ def _write(contents: Contents, found: Sources, comparison: Comparison, out: Path
     files = [out / f"report.{ending}" for ending in ("html", "md", "csv", "json")]
     files[0].write_text(render_page(contents), encoding="utf-8")
     files[1].write_text(_markdown(contents), encoding="utf-8")
-    files[2].write_text(tables.arms_csv(comparison), encoding="utf-8")
+    files[2].write_text(arms_csv(comparison), encoding="utf-8")
     write_json(files[3], _data(contents, found, comparison))
     for figure in contents.figures:
         chart = figure.chart.properties(width=PAPER_WIDTH, background="white")
@@ -129,6 +140,7 @@ def _data(contents: Contents, found: Sources, comparison: Comparison) -> dict[st
     return {
         "format_version": FORMAT_VERSION,
         "verdict": contents.verdict,
+        "limits": list(contents.limits),
         **comparison.as_dict(),
         "studies": [
             {
@@ -165,6 +177,8 @@ def _markdown(contents: Contents) -> str:
     if contents.arms.rows:
         parts.append(contents.arms.markdown())
     parts += [f"- {say(arm)}: {say(text)}" for arm, text in contents.verdicts]
+    if contents.limits:
+        parts += ["## What this does not say", *(f"- {say(each)}" for each in contents.limits)]
     for figure in contents.figures:
         parts += [
             f"## {say(figure.title)}",
@@ -176,7 +190,7 @@ def _markdown(contents: Contents) -> str:
         if plan.rows:
             parts.append(plan.markdown())
     for table in (
-        contents.intervals,
+        *contents.intervals,
         contents.differ,
         contents.common,
         contents.versions,

@@ -5,12 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from bsscale.stats.rates import Rate, rate
 from bsscale.stats.ratios import FEWEST_SEEDS, RatioEstimate
 
 __all__ = ["verdict"]
 
 
-def verdict(estimate: RatioEstimate, diverged: int, runs: int, *, margin: float = 0.1) -> str:
+def verdict(
+    estimate: RatioEstimate,
+    diverged: int,
+    runs: int,
+    *,
+    failed: int = 0,
+    each_of: int = 1,
+    margin: float = 0.1,
+) -> str:
     """Say how an arm compares to 1 GPU, and no more than its interval allows.
 
     Parameters
@@ -19,6 +28,11 @@ def verdict(estimate: RatioEstimate, diverged: int, runs: int, *, margin: float 
         Of the arm against the 1-GPU baseline.
     diverged, runs
         How many of the arm's runs diverged, and how many there are.
+    failed
+        How many more runs failed, and are not among `runs`.
+    each_of
+        The number of comparisons, where this is one of several and its interval holds only on its
+        own; 1 otherwise.
     margin
         As fast is an interval within 1 / (1 + margin) and 1 + margin.
 
@@ -26,7 +40,8 @@ def verdict(estimate: RatioEstimate, diverged: int, runs: int, *, margin: float 
     -------
     str
         One clause, without a full stop. Numbers are rounded outwards, so that the words never claim
-        more than the interval. They are ratios of samples: "needs 1.2 to 1.4 times its samples".
+        more than the interval. They are ratios of samples: "needs 1.2 to 1.4 times its samples". An
+        arm diverges only where the interval of its rate says so; otherwise so many runs diverged.
 
     Raises
     ------
@@ -39,18 +54,30 @@ def verdict(estimate: RatioEstimate, diverged: int, runs: int, *, margin: float 
         )
     if not margin >= 0:
         raise ValueError(f"margin is {margin}; it is >= 0")
-    if diverged and 2 * diverged >= runs:
-        return f"diverges in {diverged} of {runs}{_remaining_runs(estimate, runs - diverged)}"
-    words = [_compared(estimate, runs, margin)]
-    if diverged:
-        words.append(f"diverges in {diverged} of {runs}")
-    if 2 * estimate.baseline_reached <= estimate.n:
-        missed = estimate.n - estimate.baseline_reached
-        words.append(f"1 GPU did not reach the target in {missed} of {estimate.n}")
-    if estimate.confidence is None:
-        few = estimate.n < FEWEST_SEEDS
-        words.append(f"too few seeds for {'a 95%' if few else 'such an'} interval")
+    divergence = rate(diverged, runs) if diverged else None
+    if divergence is not None and divergence.diverges:
+        words = [f"diverges in {_share(divergence)}{_remaining_runs(estimate, runs - diverged)}"]
+    else:
+        words = [_compared(estimate, runs, margin)]
+        if divergence is not None:
+            words.append(f"diverged in {_share(divergence)}")
+        if 2 * estimate.baseline_reached <= estimate.n:
+            missed = estimate.n - estimate.baseline_reached
+            words.append(f"1 GPU did not reach the target in {missed} of {estimate.n}")
+        if estimate.confidence is None:
+            few = estimate.n < FEWEST_SEEDS
+            words.append(f"too few seeds for {'a 95%' if few else 'such an'} interval")
+        elif each_of > 1:
+            words.append(f"an interval on its own, one of {each_of} comparisons")
+    if failed:
+        words.append(f"{failed} of {runs + failed} runs failed")
     return "; ".join(words)
+
+
+def _share(seen: Rate) -> str:
+    """Such as "9 of 10 (rate 55% to 100%)", rounded outwards."""
+    low, high = math.floor(100 * seen.low), math.ceil(100 * seen.high)
+    return f"{seen.count} of {seen.n} (rate {low}% to {high}%)"
 
 
 def _remaining_runs(estimate: RatioEstimate, rest: int) -> str:
@@ -79,7 +106,7 @@ def _compared(estimate: RatioEstimate, runs: int, margin: float) -> str:
         return f"not told apart from 1 GPU (any ratio is possible){on_seeds}"
     if estimate.confidence is None:
         return f"needs {_range(low, high)} times 1 GPU's samples{on_seeds}"
-    if 1 / (1 + margin) <= low and high <= 1 + margin:
+    if estimate.within(margin):
         return f"as fast as 1 GPU ({_range(low, high)})"
     if high < 1:
         return f"faster than 1 GPU: needs {_range(low, high)} times its samples"
@@ -95,7 +122,7 @@ def _range(low: float, high: float) -> str:
     if low == 0:
         return f"at most {_rounded(high, math.ceil)}"
     below, above = _rounded(low, math.floor), _rounded(high, math.ceil)
-    return below if low == high else f"{below} to {above}"
+    return below if below == above else f"{below} to {above}"
 
 
 def _rounded(value: float, towards: Callable[[float], int]) -> str:

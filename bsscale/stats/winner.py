@@ -77,7 +77,7 @@ def fastest(
     seeds that were not drawn; it is the median over draws. The choice then cannot follow the luck
     of the seeds that judge it (bootstrap bias-corrected cross-validation). It is what the choice of
     an arm by so many seeds gains, so where arms are close it lies a little above the ratio of the
-    best one.
+    best one. It is never below the uncorrected ratio, because a choice can only flatter.
 
     The lead is the interval of the pair on its own. It calls the winner faster than the runner-up
     no more often than for two arms that were named in advance: the error is largest where two arms
@@ -104,6 +104,7 @@ def fastest(
     corrected = None
     if len(arms) > 1 and len(set(baseline).intersection(*arms.values())) >= FEWEST_SEEDS:
         corrected = _corrected(paired(baseline, *arms.values()), resamples, seed)
+        corrected = max(corrected, _ratio(paired(arms[winner], baseline)))
     return Winner(winner, len(arms), corrected, second, lead)
 
 

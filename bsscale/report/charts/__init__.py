@@ -12,6 +12,7 @@ from bsscale.report.charts.curves import (
 from bsscale.report.charts.figure import Figure
 from bsscale.report.charts.samples import samples_to_target_figure
 from bsscale.report.charts.stairs import stairs_figure
+from bsscale.report.charts.targets import easier_targets_figure
 from bsscale.report.charts.tuning import range_test_figures, tuning_figures
 from bsscale.report.comparison import Comparison
 from bsscale.report.read import FoundRangeTest, FoundStudy
@@ -25,6 +26,7 @@ def figures(
     """Every figure that the records have the data for, in the order of the report."""
     made = [
         samples_to_target_figure(comparison),
+        easier_targets_figure(comparison),
         *convergence_figures(comparison),
         learning_rate_figure(comparison),
         momentum_figure(comparison),
