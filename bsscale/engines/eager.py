@@ -57,8 +57,6 @@ class EagerEngine:
         The data to train on.
     rank
         Which of ``plan.processes`` shares this process carries.
-    local_rank
-        Which of this host's CUDA devices it uses.
 
     Attributes
     ----------
@@ -70,10 +68,13 @@ class EagerEngine:
 
     width = 1
 
-    def __init__(self, plan: Plan, dataset: Dataset, rank: int = 0, local_rank: int = 0) -> None:
+    def __init__(self, plan: Plan, dataset: Dataset, rank: int = 0) -> None:
         self.rank = rank
+        # (of several CUDA devices, the current one: see `training.processes`)
         self.device = (
-            torch.device(plan.device, local_rank) if plan.device == "cuda" else torch.device("cpu")
+            torch.device("cuda", torch.cuda.current_device())
+            if plan.device == "cuda"
+            else torch.device("cpu")
         )
         torch.set_num_threads(plan.config.executor.threads)
         self.dtype = DTYPES[plan.config.precision]

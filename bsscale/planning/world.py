@@ -45,6 +45,17 @@ class World:
         """Whether all of them are on this host."""
         return self.local_size == self.size
 
+    def device_index(self, visible: int) -> int:
+        """Which of the CUDA devices that this process sees is its own.
+
+        Parameters
+        ----------
+        visible
+            How many it sees: those of the host, or its own alone, as with
+            ``srun --gpus-per-task=1``.
+        """
+        return self.local_rank if visible >= self.local_size else self.local_rank % visible
+
     @classmethod
     def here(cls, environ: Mapping[str, str] | None = None) -> World | None:
         """The place of this process, from its environment; None where it was started alone.

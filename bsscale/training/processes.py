@@ -217,8 +217,6 @@ def _rank_main(
     threading.Thread(target=end_with_parent, args=(parent.join, Path(errors)), daemon=True).start()
     world = World(plan.processes, rank, rank, plan.processes, "bsscale")
     try:
-        if plan.device == "cuda":
-            torch.cuda.set_device(rank)
         with _process_group(world, plan, TCPStore("127.0.0.1", port, is_master=False)):
             function(world, argument)
     except SystemExit:
@@ -242,7 +240,7 @@ def _rank_main(
 def _process_group(world: World, plan: Plan, store: TCPStore | None) -> Iterator[None]:
     """The default process group of torch; without a store, as the environment says (env://)."""
     if plan.device == "cuda":
-        torch.cuda.set_device(world.local_rank)
+        torch.cuda.set_device(world.device_index(torch.cuda.device_count()))
     dist.init_process_group(
         # Signals and checkpoints are exchanged from the CPU, without waiting for the device.
         "cpu:gloo,cuda:nccl" if plan.device == "cuda" else "gloo",

@@ -85,7 +85,7 @@ def train_rank(world: World, spec: RunSpec, dataset: Dataset) -> RunRecord | Non
         _find_start(world, job)
         if job.result is not None:
             return job.outcome()
-    engine = DDPEngine(plan, dataset, world.rank, world.local_rank)
+    engine = DDPEngine(plan, dataset, world.rank)
     try:
         train([[job]], engine, dataset.validation, dataset.test, Ranks())
     except KeyboardInterrupt:
