@@ -113,10 +113,14 @@ class Job:
     @cached_property
     def plan(self) -> Plan:
         """The numbers of the run that it describes; raises BsscaleError for an impossible one."""
+        from bsscale.planning.memory import count
         from bsscale.planning.plan import make_plan
 
-        data = self.dataset
-        return make_plan(self.config, data.train.samples_per_pass, self.devices, data.key)
+        data, devices = self.dataset, self.devices
+        # (ranks build a model when they have met: it may communicate)
+        counts = count(self.config.model, data) if devices.world is None else None
+        samples_per_pass = data.train.samples_per_pass
+        return make_plan(self.config, samples_per_pass, devices, data.key, counts)
 
     @property
     def dry_run(self) -> bool:

@@ -55,7 +55,7 @@ class LaunchedJobs:
         """What a job finds where it runs."""
         devices = getattr(self._launcher(Path()), "devices_of_node", Devices.here)()
         assert isinstance(devices, Devices)
-        return devices
+        return devices.of_jobs()
 
     def carry_out(self, work: Path, parts: Sequence[int]) -> None:
         """Start a job for each part, and wait until all have ended."""

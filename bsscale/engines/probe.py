@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-import random
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from bsscale.engines.eager import DTYPES
 from bsscale.engines.trial import without_gradient
 from bsscale.errors import ConfigError
 from bsscale.models import build_model
+from bsscale.models.random_states import random_states_restored
 from bsscale.objectives import Binary
 from bsscale.planning.plan import Plan
 
@@ -54,7 +53,7 @@ def check_model(plan: Plan, dataset: Dataset) -> None:
         return
     name = str(config.model.get("_target_"))
     cuda = plan.device == "cuda"
-    with _random_states_restored(name):
+    with random_states_restored(name):
         torch.manual_seed(0)
         module = build_model(config.model, dataset.schema).to(DTYPES[config.precision])
         if not any(value.requires_grad for value in module.parameters()):
@@ -73,23 +72,6 @@ def check_model(plan: Plan, dataset: Dataset) -> None:
             if torch.cuda.is_available():
                 _try(module, name, plan, dataset, torch.device("cuda"), rows)
     _tried.add(key)
-
-
-@contextmanager
-def _random_states_restored(target: str) -> Iterator[None]:
-    """Restore the states of the random generators, so that runs keep the same bits.
-
-    (Those of CUDA are seeded at the start of a run.)
-    """
-    with suppress(ImportError):  # a module may seed them on import
-        importlib.import_module(target.rpartition(".")[0])
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)
 
 
 class _PassError(ConfigError):

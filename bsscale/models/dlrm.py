@@ -56,10 +56,10 @@ class DLRM(nn.Module):
         self.bottom = (
             mlp(numeric_fields, [*bottom_hidden, embedding_dim]) if numeric_fields else None
         )
-        rows, columns = torch.tril_indices(vectors, vectors, offset=-1)
         # Where each pair lies in the flattened (vectors × vectors) matrix of dot products.
-        self.register_buffer("pairs", rows * vectors + columns, persistent=False)
-        self.top = mlp(len(rows) + (embedding_dim if numeric_fields else 0), top_hidden, 1)
+        pairs = [row * vectors + column for row in range(vectors) for column in range(row)]
+        self.register_buffer("pairs", torch.tensor(pairs), persistent=False)
+        self.top = mlp(len(pairs) + (embedding_dim if numeric_fields else 0), top_hidden, 1)
 
     def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Logits of shape (n,) from ids (n, fields) and numbers (n, numeric_fields)."""

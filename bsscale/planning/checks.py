@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from bsscale.config import Config
 from bsscale.config.objectives import build_objective, check_metrics
 from bsscale.data import ArrayStream, Dataset
 from bsscale.errors import ConfigError
 from bsscale.objectives import Metric
+from bsscale.schedules import Schedule
 
-__all__ = ["check_config", "check_labels"]
+__all__ = ["check_config", "check_labels", "check_schedule"]
 
 # Samples of an endless stream whose labels are checked before training.
 STREAM_SAMPLES = 4096
@@ -109,6 +112,31 @@ def check_labels(config: Config, dataset: Dataset) -> None:
             f"target={config.target} is no better than the {metric.title} of a constant "
             f"prediction, {chance:.4g}",
             f"give a target that is {'above' if metric.direction == 'max' else 'below'} it",
+        )
+
+
+def check_schedule(config: Config, schedule: Schedule, steps: int, global_batch: int) -> None:
+    """Check the schedule against the optimizer and the number of updates of the run."""
+    if schedule.momentum(0) is not None and config.optimizer.momentum_now is None:
+        raise ConfigError(
+            f"schedule={config.schedule.name} cycles the momentum, and "
+            f"optimizer={config.optimizer.name} as configured has no momentum",
+            "do not cycle the momentum (cycle_momentum=false), or give an optimizer with momentum "
+            "(optimizer=sgd, adam or adamw)",
+        )
+    if schedule.length > steps:
+        raise ConfigError(
+            f"schedule={config.schedule.name} takes {schedule.length:,} steps of {global_batch:,} "
+            f"samples, but the budget ends after {steps:,}",
+            "shorten the schedule (its options in steps, samples or fractions of a pass), or "
+            f"train for longer: budget_samples={schedule.length * global_batch} or more",
+        )
+    schedule.check(steps)
+    if not config.optimizer.follows_lr and np.ptp(schedule.lr(np.arange(steps))) > 0:
+        raise ConfigError(
+            f"schedule={config.schedule.name} changes the learning rate, and optimizer="
+            f"{config.optimizer.name} as configured reads it at its first update only",
+            "give a constant rate (schedule=fixed), or another optimizer",
         )
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from bsscale.data import ColumnFacts, Dataset
 from bsscale.optimizers import OptimizerConfig
+from bsscale.planning.memory import describe_memory
 from bsscale.planning.plan import Plan
 from bsscale.schedules import OneCycle
 from bsscale.terminal.numbers import metric_number
@@ -36,6 +37,11 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
         ("run", f"{arm}, seed {plan.config.seed}"),
         ("executor", executor),
         ("step", f"{plan.training_step} ({plan.training_step_reason})"),
+        *(
+            []
+            if plan.memory is None
+            else [("memory", describe_memory(plan.memory, plan.processes))]
+        ),
         ("global batch", f"{plan.global_batch:,} samples ({batch})"),
         (
             "data",

@@ -1,17 +1,36 @@
-"""The choice of the executor: one process, or many."""
+"""The choice of the executor: one process, or many.
+
+``executor=auto`` gives a single run all devices (ddp), and each of many runs a slot in a stack on
+one device (virtual). One of many runs has several devices only where it does not fit on one.
+"""
 
 from __future__ import annotations
 
 from bsscale.config import Config
 from bsscale.errors import ConfigError
 from bsscale.planning.devices import Devices
+from bsscale.planning.memory import Counts, Memory, in_bytes, predict
 from bsscale.planning.world import World
 
 __all__ = ["choose_executor"]
 
 
-def choose_executor(config: Config, gpus: int, devices: Devices) -> tuple[str, str, str, int]:
-    """Executor, reason, device type and number of processes."""
+def choose_executor(
+    config: Config, gpus: int, devices: Devices, counts: Counts | None = None
+) -> tuple[str, str, str, int]:
+    """Executor, reason, device type and number of processes.
+
+    Parameters
+    ----------
+    config
+        The run.
+    gpus
+        Its replicas.
+    devices
+        Of this machine.
+    counts
+        Of its model and data, for a prediction of its memory; None: it is taken to fit.
+    """
     wanted, device = config.executor.name, config.executor.device
     if device == "cuda" and devices.cuda == 0:
         raise ConfigError(
@@ -37,13 +56,31 @@ def choose_executor(config: Config, gpus: int, devices: Devices) -> tuple[str, s
         return "ddp", "asked for", device, processes
     if wanted == "virtual":
         return "virtual", "asked for", device, 1
-    if device == "cuda" and devices.cuda > 1 and devices.shared:
-        return "virtual", f"auto: the runs share {devices.cuda} CUDA devices", device, 1
-    if gpus > 1 and device == "cuda" and count > 1:
-        processes = max(n for n in range(1, min(count, gpus) + 1) if gpus % n == 0)
-        if processes > 1:
-            return "ddp", f"auto: {count} CUDA devices", device, processes
-    return "virtual", f"auto: {'one CUDA device' if device == 'cuda' else 'no GPU'}", device, 1
+    if device == "cpu":
+        return "virtual", "auto: no GPU", device, 1
+    processes = max(n for n in range(1, min(count, gpus) + 1) if gpus % n == 0)
+    if devices.shared and count > 1:
+        shared = f"auto: the runs share {count} CUDA devices"
+        if processes == 1 or counts is None:
+            return "virtual", shared, device, 1
+        alone, spread = (
+            predict(config, counts, gpus, name, device, n, devices.cuda_memory_bytes)
+            for name, n in (("virtual", 1), ("ddp", processes))
+        )
+        if alone.fits or spread.of_stack() >= alone.of_stack():
+            return "virtual", shared, device, 1
+        return "ddp", f"auto: {_does_not_fit(alone)}", device, processes
+    if processes > 1:
+        return "ddp", f"auto: {count} CUDA devices", device, processes
+    return "virtual", "auto: one CUDA device", device, 1
+
+
+def _does_not_fit(alone: Memory) -> str:
+    assert alone.available_bytes is not None  # (else it fits)
+    return (
+        f"a run takes about {in_bytes(alone.of_stack())}, and a CUDA device has "
+        f"{in_bytes(alone.available_bytes)}"
+    )
 
 
 def _check_world(config: Config, gpus: int, device: str, devices: Devices, world: World) -> None:
@@ -61,7 +98,8 @@ def _check_world(config: Config, gpus: int, device: str, devices: Devices, world
             f"leave gpus out (it is {world.size} then), give a multiple of {world.size}, or start "
             f"{fitting} processes",
         )
-    if device == "cuda" and world.local_size > devices.cuda:
+    # (a process that sees one device sees its own: srun --gpus-per-task=1)
+    if device == "cuda" and 1 < devices.cuda < world.local_size:
         raise ConfigError(
             f"{world.local_size} processes on a host with {devices.cuda} CUDA devices",
             f"start {devices.cuda} on this host, or give executor.device=cpu",

@@ -10,8 +10,6 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
-import numpy as np
-
 from bsscale.config import Config
 from bsscale.config.objectives import build_objective
 from bsscale.config.schedules import resolve
@@ -20,9 +18,10 @@ from bsscale.files.replace import plain
 from bsscale.objectives import Metric, Objective
 from bsscale.optimizers.groups import ParameterGroup
 from bsscale.planning import baselines
-from bsscale.planning.checks import check_config
+from bsscale.planning.checks import check_config, check_schedule
 from bsscale.planning.devices import Devices
 from bsscale.planning.executor import choose_executor
+from bsscale.planning.memory import Counts, Memory, check_memory, describe_memory, predict
 from bsscale.planning.scaling import scaled_schedule_and_groups
 from bsscale.planning.training_step import choose_training_step
 from bsscale.records.secrets import without_secrets
@@ -57,6 +56,8 @@ class Plan:
         layers, compiled or eager, and why (see `training_step.choose_training_step`).
     processes
         Training processes.
+    memory
+        What each of them takes, as predicted; None where the model cannot be counted.
     global_batch
         Samples of one update: micro_batch x gpus x grad_accum.
     replicas_per_device
@@ -90,6 +91,7 @@ class Plan:
     training_step: str
     training_step_reason: str
     processes: int
+    memory: Memory | None
     global_batch: int
     replicas_per_device: int
     samples_per_pass: int
@@ -139,6 +141,11 @@ class Plan:
                 "the budget ends with the first evaluation, and a target counts when the next one "
                 "confirms it, so that it cannot be reached: evaluate more often "
                 f"(eval_interval_samples={max(1, self.budget_samples // 10)}), or train for longer"
+            )
+        if self.memory is not None and not self.memory.fits:
+            found.append(
+                f"{describe_memory(self.memory, self.processes)}, so that it may not fit: give a "
+                "smaller micro_batch"
             )
         return tuple(found)
 
@@ -219,7 +226,11 @@ class Plan:
 
 
 def make_plan(
-    config: Config, samples_per_pass: int, devices: Devices, data_key: str | None = None
+    config: Config,
+    samples_per_pass: int,
+    devices: Devices,
+    data_key: str | None = None,
+    counts: Counts | None = None,
 ) -> Plan:
     """Derive and check every number of a run.
 
@@ -233,6 +244,8 @@ def make_plan(
         The accelerators of this machine.
     data_key
         Identity of the data; None where it is not known.
+    counts
+        Of the model and the data (see `memory.count`); None where they are not known.
 
     Raises
     ------
@@ -244,7 +257,7 @@ def make_plan(
     metric = objective.metric(config.metric)
     config = replace(config, metric=metric.name, schedule=resolve(config.schedule))
     gpus = config.gpus or (1 if devices.world is None else devices.world.size)
-    executor, executor_reason, device, processes = choose_executor(config, gpus, devices)
+    executor, executor_reason, device, processes = choose_executor(config, gpus, devices, counts)
 
     global_batch = config.micro_batch * gpus * config.grad_accum
     if global_batch > samples_per_pass:
@@ -264,6 +277,12 @@ def make_plan(
         config, executor, device, steps, global_batch
     )
 
+    memory = None
+    if counts is not None:
+        available = devices.memory_bytes(device)
+        memory = predict(config, counts, gpus, executor, device, processes, available)
+        check_memory(config, memory, device, processes)
+
     tuned = baselines.find(config)
     base_lr, base_lr_source = _base_lr(config, tuned)
     target, target_source = _target(config, metric, tuned)
@@ -277,7 +296,7 @@ def make_plan(
             momentum=config.optimizer.momentum_now,
         ),
     )
-    _check_schedule(config, schedule, steps, global_batch)
+    check_schedule(config, schedule, steps, global_batch)
     return Plan(
         config=replace(config, gpus=gpus, base_lr=base_lr, target=target),
         objective=objective,
@@ -287,6 +306,7 @@ def make_plan(
         training_step=training_step,
         training_step_reason=training_step_reason,
         processes=processes,
+        memory=memory,
         global_batch=global_batch,
         replicas_per_device=gpus // processes,
         samples_per_pass=samples_per_pass,
@@ -309,31 +329,6 @@ def _budget_samples(config: Config, samples_per_pass: int, eval_interval: int) -
     # Round up to a whole evaluation interval, so that the last evaluation is at the end of the
     # budget.
     return math.ceil(passes * samples_per_pass / eval_interval) * eval_interval
-
-
-def _check_schedule(config: Config, schedule: Schedule, steps: int, global_batch: int) -> None:
-    """Check the schedule against the optimizer and the number of updates of the run."""
-    if schedule.momentum(0) is not None and config.optimizer.momentum_now is None:
-        raise ConfigError(
-            f"schedule={config.schedule.name} cycles the momentum, and "
-            f"optimizer={config.optimizer.name} as configured has no momentum",
-            "do not cycle the momentum (cycle_momentum=false), or give an optimizer with momentum "
-            "(optimizer=sgd, adam or adamw)",
-        )
-    if schedule.length > steps:
-        raise ConfigError(
-            f"schedule={config.schedule.name} takes {schedule.length:,} steps of {global_batch:,} "
-            f"samples, but the budget ends after {steps:,}",
-            "shorten the schedule (its options in steps, samples or fractions of a pass), or "
-            f"train for longer: budget_samples={schedule.length * global_batch} or more",
-        )
-    schedule.check(steps)
-    if not config.optimizer.follows_lr and np.ptp(schedule.lr(np.arange(steps))) > 0:
-        raise ConfigError(
-            f"schedule={config.schedule.name} changes the learning rate, and optimizer="
-            f"{config.optimizer.name} as configured reads it at its first update only",
-            "give a constant rate (schedule=fixed), or another optimizer",
-        )
 
 
 def _base_lr(config: Config, tuned: baselines.Lookup) -> tuple[float, str]:

@@ -40,12 +40,13 @@ def carry_out_part(config: Config, dataset: Dataset, logs: Mapping[str, Any] | N
     directory, work = _directory(task), read_work(_work(task))
     # What is recorded does not depend on who trains it.
     config = replace(config, task=replace(task, work=None, part=0))
+    devices = Devices.here().of_jobs()
     if work.range_test_gpus is not None:
         gpus = work.range_test_gpus
-        with _alone(directory, f"range test at {gpus}"), Workers(1, Devices.here()) as workers:
+        with _alone(directory, f"range test at {gpus}"), Workers(1, devices) as workers:
             range_test_of_study(config, dataset, directory, gpus, logs, workers)
         return
-    specs = _specs(config, dataset, directory, Devices.here(), work, logs)
+    specs = _specs(config, dataset, directory, devices, work, logs)
     runs = work.specs(specs, config.tracker)
     stack = make_stacks([spec.plan for spec in runs])[task.part]
     # A study that was killed and started again may have an older job at the same runs.
@@ -59,7 +60,7 @@ def plan_part(config: Config, dataset: Dataset, devices: Devices) -> Plan:
     """The numbers of a part's runs, on a machine with such devices."""
     task = _task(config)
     work = read_work(_work(task))
-    specs = _specs(config, dataset, _directory(task), devices, work, None)
+    specs = _specs(config, dataset, _directory(task), devices.of_jobs(), work, None)
     return work.plan(task.part, specs, config.tracker)
 
 

@@ -12,6 +12,7 @@ from bsscale.config.objectives import build_objective
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, RecordsError
 from bsscale.planning.devices import Devices
+from bsscale.planning.memory import count
 from bsscale.planning.stacks import make_stacks
 from bsscale.records.run_record import read_run
 from bsscale.schedules.options import FixedConfig
@@ -115,7 +116,8 @@ class StudyPlan:
         self.budget_samples, self.seeds = config.budget_samples, self.task.seeds
         self.directory = Path(self.task.directory or self._default_directory()).absolute()
         passes, key = dataset.train.samples_per_pass, dataset.key
-        self.specs = Specs(config, passes, key, self.directory, logs, devices=devices)
+        counts = count(config.model, dataset)
+        self.specs = Specs(config, passes, key, self.directory, logs, devices, counts)
 
     def first_runs(self) -> list[RunSpec]:
         """A run of each arm, as far as it is known before the searches; raises for a bad one."""

@@ -22,6 +22,7 @@ from bsscale.files.replace import replace_text, write_json
 from bsscale.objectives.metric import Floats
 from bsscale.planning.description import describe_plan
 from bsscale.planning.devices import Devices
+from bsscale.planning.memory import count
 from bsscale.planning.plan import Plan, make_plan
 from bsscale.records.evaluation import EvalPoint, read_evals
 from bsscale.records.identity import differences
@@ -222,7 +223,8 @@ def _one_seed(
         seed=seed,
         tracker=TrackerOptions("none"),
     )
-    plan = make_plan(tested, samples_per_pass, devices, dataset.key)
+    counts = count(config.model, dataset)
+    plan = make_plan(tested, samples_per_pass, devices, dataset.key, counts)
     # An exponential ramp ends at its maximum; a linear ramp ends with the budget.
     steps = min(plan.schedule.length or plan.steps, plan.steps)
     plan = replace(

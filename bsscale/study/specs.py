@@ -9,6 +9,7 @@ from typing import Any
 
 from bsscale.config import Config, TrackerOptions
 from bsscale.planning.devices import Devices
+from bsscale.planning.memory import Counts
 from bsscale.planning.plan import Plan, make_plan
 from bsscale.schedules.options import FixedConfig, ScheduleConfig
 from bsscale.schedules.options.scaling import ScalingConfig
@@ -34,6 +35,8 @@ class Specs:
         The logging configuration of a run.
     devices
         Of the machine that trains.
+    counts
+        Of the model and the data.
     study
         Hash of the registered study; None before the registration.
     """
@@ -44,6 +47,7 @@ class Specs:
     directory: Path
     logs: Mapping[str, Any] | None
     devices: Devices
+    counts: Counts | None = None
     study: str | None = None
 
     def run(
@@ -91,7 +95,7 @@ class Specs:
             resume="auto",
             tracker=TrackerOptions("none") if tracker is None else tracker,
         )
-        plan = make_plan(config, self.samples_per_pass, self.devices, self.data_key)
+        plan = self._plan(config)
         if target is None:
             plan = plan.with_target(None, "none: it is being found")
         return RunSpec(
@@ -116,7 +120,10 @@ class Specs:
     def probe(self, gpus: int) -> Plan:
         """A plan, for numbers that do not depend on the schedule and the rate."""
         config = replace(self.config, base_lr=1.0, schedule=FixedConfig(), gpus=gpus)
-        return make_plan(config, self.samples_per_pass, self.devices, self.data_key)
+        return self._plan(config)
+
+    def _plan(self, config: Config) -> Plan:
+        return make_plan(config, self.samples_per_pass, self.devices, self.data_key, self.counts)
 
 
 def _log_file(logs: Mapping[str, Any] | None, directory: Path) -> Mapping[str, Any] | None:

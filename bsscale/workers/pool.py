@@ -24,7 +24,7 @@ from bsscale.workers import messages
 from bsscale.workers.shared import SharedDataset, share
 from bsscale.workers.worker import STOP_AS_CTRL_C, work
 
-__all__ = ["Assignment", "Pool"]
+__all__ = ["Assignment", "Pool", "environment_of_worker"]
 
 log = logging.getLogger(__name__)
 
@@ -200,13 +200,9 @@ class Pool:
     def _start(self, device: int | None) -> _Worker:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch", "bsscale.workers.worker", "bsscale.engines.eager"])
-        environment = dict(os.environ) | ONE_THREAD
+        environment = environment_of_worker(os.environ, device)
         with block_ctrl_c(), _environment(ONE_THREAD):
             forkserver.ensure_running()
-        if device is not None:
-            visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-            names = visible.split(",") if visible else None
-            environment["CUDA_VISIBLE_DEVICES"] = str(device) if names is None else names[device]
         ours, theirs = multiprocessing.Pipe(duplex=True)
         process = context.Process(
             target=work, args=(theirs, environment, logging.getLogger().level), daemon=True
@@ -244,6 +240,24 @@ class Pool:
                 worker.process.join()
                 worker.connection.close()
             self._workers.clear()
+
+
+def environment_of_worker(environ: Mapping[str, str], device: int | None) -> dict[str, str]:
+    """The environment variables of a worker.
+
+    Parameters
+    ----------
+    environ
+        Those of this process.
+    device
+        The worker's CUDA device, the only one that it sees, by its number among those that this
+        process sees; None: none.
+    """
+    own = {**environ, **ONE_THREAD}
+    if device is not None:
+        visible = environ.get("CUDA_VISIBLE_DEVICES")
+        own["CUDA_VISIBLE_DEVICES"] = visible.split(",")[device] if visible else str(device)
+    return own
 
 
 @contextmanager

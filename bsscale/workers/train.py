@@ -97,8 +97,8 @@ class Workers:
         workers, virtual, others = _planned(self._wanted, plans, self.devices, finished)
         results: dict[int, Result] = {}
         several = min(workers.count, len(virtual)) > 1
-        if several or workers.count > 1:
-            log.info("workers  %s", _described(workers, virtual))
+        if several or workers.count > 1 or (others and virtual):
+            log.info("workers  %s", _described(workers, virtual, others))
         if several:
             results |= self._train_in_pool(specs, datasets, virtual, workers, finished)
         else:
@@ -108,6 +108,9 @@ class Workers:
                     members, datasets[piece.runs[0]], piece.stack, piece.left_out
                 )
                 results |= dict(zip(piece.runs, trained, strict=True))
+        if others and self._pool is not None:  # (idle workers keep memory of their devices)
+            self._pool.close()
+            self._pool = None
         for piece in others:  # they have processes of their own
             [number] = piece.runs
             results[number] = _run_alone(specs[number], datasets[number])
@@ -163,8 +166,7 @@ class Workers:
 
 def describe_workers(wanted: int | str, plans: Sequence[Plan], devices: Devices) -> str:
     """How many workers would train some runs, and in which pieces, for a person."""
-    workers, virtual, _ = _planned(wanted, plans, devices)
-    return _described(workers, virtual)
+    return _described(*_planned(wanted, plans, devices))
 
 
 def _planned(
@@ -212,13 +214,20 @@ def _ended(spec: RunSpec) -> RunRecord | None:
     return find_start(spec.directory, spec.plan).finished
 
 
-def _described(workers: WorkerCount, pieces: Sequence[Piece]) -> str:
+def _described(workers: WorkerCount, pieces: Sequence[Piece], others: Sequence[Piece]) -> str:
+    """Workers and their pieces, and the pieces that have processes of their own."""
     count = min(workers.count, len(pieces))
-    if count <= 1:
-        reason = workers.reason if workers.count == 1 else "there are not several stacks to train"
-        return f"1: this process ({reason})"
     runs = sum(len(piece.runs) for piece in pieces)
-    return f"{count} ({workers.reason}): {runs} runs in {len(pieces)} stacks"
+    alone = f"{len(others)} runs over several processes, one after the other"
+    if others and not pieces:
+        return alone
+    if count > 1:
+        text = f"{count} ({workers.reason}): {runs} runs in {len(pieces)} stacks"
+        text += f"; warning: {workers.warning}" if workers.warning else ""
+    else:
+        reason = workers.reason if workers.count == 1 else "there are not several stacks to train"
+        text = f"1: this process ({reason})"
+    return f"{text}; then {alone}" if others else text
 
 
 def _run_alone(spec: RunSpec, dataset: Dataset) -> Result:
