@@ -35,6 +35,24 @@ SYNTHETIC: dict[str, Any] = {
     "test_samples": 1999,
 }
 
+# Two arms, a control and the baseline, on two seeds.
+SMALL_STUDY = (
+    "task=study",
+    "gpus=4",
+    "dataset=synthetic",
+    "model=logistic",
+    "micro_batch=32",
+    "tracker=none",
+    "task.seeds=2",
+    "task.tuning_seeds=1",
+    "task.target_seeds=2",
+    "task.range_test_seeds=1",
+    "~task.arms.linear_scaling",
+    "~task.arms.sqrt_scaling",
+    "~task.arms.linear_warmup",
+    "~task.arms.onecycle_one_gpu",
+)
+
 MODELS: dict[str, dict[str, Any]] = {
     "dlrm": {"_target_": "bsscale.models.DLRM", "name": "dlrm"},
     "mlp": {"_target_": "bsscale.models.MLP", "name": "mlp"},

@@ -223,7 +223,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = study_config(directory)
     dataset = load_dataset(config.dataset)
     plan = StudyPlan(config, dataset, Devices(cuda=0))
-    open_study(directory, config, plan.arms, plan.stacks(), "a command", dataset.key)
+    open_study(directory, plan.registered(), "a command")
     return directory
 
 

@@ -31,29 +31,12 @@ from bsscale.report.summarize import summarize
 from bsscale.study.protocol import study
 from bsscale.terminal.numbers import metric_number
 from tests.composing import composed, hydra
-from tests.helpers import SYNTHETIC
+from tests.helpers import SMALL_STUDY, SYNTHETIC
 from tests.report_records import write_study
 
 __all__ = ["hydra"]  # (a fixture)
 
-STUDY = (
-    "task=study",
-    "gpus=4",
-    "dataset=synthetic",
-    "model=logistic",
-    "micro_batch=32",
-    "tracker=none",
-    "executor.device=cpu",
-    "task.seeds=2",
-    "task.trials=3",
-    "task.tuning_seeds=1",
-    "task.target_seeds=2",
-    "task.range_test_seeds=1",
-    "~task.arms.linear_scaling",
-    "~task.arms.sqrt_scaling",
-    "~task.arms.linear_warmup",
-    "~task.arms.onecycle_one_gpu",
-)
+STUDY = (*SMALL_STUDY, "executor.device=cpu", "task.trials=3")
 ROWS = {"train": 8000, "validation": 2000, "test": 1000}
 
 

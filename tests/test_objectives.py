@@ -30,6 +30,7 @@ from bsscale.planning.devices import Devices
 from bsscale.study.arms import make_arms
 from bsscale.study.options import StudyOptions
 from bsscale.study.plan import describe_study
+from bsscale.study.registered import to_register
 from bsscale.study.registration import open_study
 from tests.composing import hydra, typed
 from tests.conftest import Finished
@@ -301,9 +302,10 @@ def test_a_study_by_a_metric_of_the_users_is_continued(tmp_path: Path) -> None:
         metric="mine",
     )
     arms = make_arms(config.task, 2)
-    first = open_study(tmp_path, config, arms, [], "the command", "data")
+    wanted = to_register(config, arms, [], "data")
+    first = open_study(tmp_path, wanted, "the command")
     assert (first.registered.metric, first.registered.direction) == ("mine", "max")
-    again = open_study(tmp_path, config, arms, [], "the command", "data")
+    again = open_study(tmp_path, wanted, "the command")
     assert (again.hash, again.amendments) == (first.hash, [])
 
 

@@ -1,4 +1,4 @@
-"""Text files that are replaced whole: at every moment the old one or the new one."""
+"""Files that are replaced whole: at every moment the old one or the new one."""
 
 from __future__ import annotations
 
@@ -7,28 +7,38 @@ import math
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["plain", "remove_unfinished", "replace_text", "start_file", "write_json"]
+__all__ = ["plain", "remove_unfinished", "replace_text", "replaced", "start_file", "write_json"]
 
 # Of a file that is being written; what a killed process left under such a name is no file yet.
 _UNFINISHED = ".*.part"
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Replace `path` atomically by `text`; its directory must exist."""
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Give the path of a new file, which replaces `path` atomically once it is written.
+
+    The directory of `path` must exist.
+    """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace `path` atomically by `text`; its directory must exist."""
+    with replaced(path) as temporary, temporary.open("x", encoding="utf-8") as file:
+        file.write(text)
 
 
 def start_file(path: Path) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 from bsscale.errors import FormatVersionError, RecordsError
 from bsscale.files.checked import Arrays, DamagedError, read_checked, write_checked
 from bsscale.files.replace import plain, write_json
+from bsscale.records.chain import now
 from bsscale.records.evaluation import EvalPoint, encode, eval_point
 from bsscale.records.schema import FORMAT_VERSION, read_object, version_of
 
@@ -25,6 +26,7 @@ __all__ = [
     "FOLDER",
     "Checkpoint",
     "newest_checkpoint",
+    "read_began",
     "read_checkpoint",
     "read_plan",
     "remove_checkpoints",
@@ -98,7 +100,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> Path:
 
 
 def write_plan(directory: Path, training: Mapping[str, Any]) -> None:
-    """Write checkpoints/plan.json: what the run in `directory` trains, for a later start.
+    """Write checkpoints/plan.json: what the run in `directory` trains, and since when.
 
     Parameters
     ----------
@@ -109,7 +111,18 @@ def write_plan(directory: Path, training: Mapping[str, Any]) -> None:
     """
     folder = directory / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / PLAN, {"format_version": FORMAT_VERSION, "training": training})
+    began = read_began(directory) or now()
+    data = {"format_version": FORMAT_VERSION, "began": began, "training": training}
+    write_json(folder / PLAN, data)
+
+
+def read_began(directory: Path) -> str | None:
+    """The time of the first start of the unfinished run in `directory`; None if not known."""
+    try:
+        began = read_object(directory / FOLDER / PLAN, "").get("began")
+    except (OSError, RecordsError):
+        return None
+    return began if isinstance(began, str) else None
 
 
 def read_plan(directory: Path) -> Mapping[str, Any] | None:

@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["arm_hash", "arm_label", "differences"]
+__all__ = ["NOT_IN_ARM", "arm_hash", "arm_label", "differences"]
 
 # Fields that do not change the training of an arm.
-_EXCLUDED = (
+NOT_IN_ARM = (
     "seed",
     "tracker",
     "task",
@@ -41,7 +41,7 @@ def arm_label(schedule: str, gpus: int, overrides: Sequence[str] = ()) -> str:
         override
         for override in overrides
         if override.lstrip("+~").split("=")[0].split(".")[0]
-        not in (*_EXCLUDED, "schedule", "gpus", "hydra")
+        not in (*NOT_IN_ARM, "schedule", "gpus", "hydra")
         or override.lstrip("+~").startswith("schedule.")
     ]
     return " ".join([schedule, f"gpus={gpus}", *rest])
@@ -55,7 +55,7 @@ def arm_hash(config: Mapping[str, Any]) -> str:
     config
         The resolved configuration, plain containers.
     """
-    kept = {key: value for key, value in config.items() if key not in _EXCLUDED}
+    kept = {key: value for key, value in config.items() if key not in NOT_IN_ARM}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

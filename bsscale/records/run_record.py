@@ -37,6 +37,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Censored numbers are None, never a stand-in. `samples_to_target_interval` is the last miss
     and the first confirmed hit, in samples; `samples_to_target` interpolates the metric between.
+    `study` and `study_head` are the hash of the study, and that of the last entry of its chain when
+    the run was trained; `began` is the time of its first start.
     """
 
     format_version: int = FORMAT_VERSION
@@ -45,6 +47,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     arm: str
     arm_hash: str
     study: str | None
+    study_head: str | None = None
+    began: str | None = None
     metric: str
     direction: Literal["max", "min"]
     target: float | None

@@ -10,6 +10,7 @@ import msgspec
 from bsscale.errors import RecordsError
 from bsscale.files.replace import write_json
 from bsscale.objectives import Criterion
+from bsscale.records.chain import Entry
 from bsscale.records.schema import FORMAT_VERSION, read_record
 from bsscale.records.version_1 import study_of_version_1
 
@@ -38,8 +39,25 @@ class RegisteredArm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     scaling: dict[str, Any] | None = None
 
 
-class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The registered plan, from before the first run. Its hash identifies the study."""
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """The registered plan, from before the first run: everything that decides the study's numbers.
+
+    Attributes
+    ----------
+    settings
+        The options of the runs that all arms share.
+    options
+        The options of the study, by their names under ``task.``, and what is fixed in the code.
+    seeds, tuning_seeds, target_seeds, range_test_seeds
+        Of the report, of searches, of the runs that fix the target, and of range tests (their
+        number alone in older studies).
+    rates
+        The first range of a search.
+    trials, sampler_seed
+        Of older studies; `options` has them since.
+    stacks
+        Which runs share a training step.
+    """
 
     gpus: int
     settings: dict[str, Any]
@@ -47,14 +65,15 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seeds: tuple[int, ...]
     tuning_seeds: tuple[int, ...]
     target_seeds: tuple[int, ...]
-    trials: int
+    trials: int | None = None
     rates: tuple[float | None, float | None]
     base_lr: float | None
     target: float | None
     target_rule: str
     budget_rule: str
-    range_test_seeds: int
+    range_test_seeds: tuple[int, ...] | int
     stacks: list[dict[str, Any]]
+    options: dict[str, Any] = {}
     primary: str | None = None
     looks: tuple[int, ...] = ()
     metric: str = "auc"
@@ -67,12 +86,32 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The metric that judges the runs, with its direction."""
         return Criterion(self.metric, self.direction)
 
+    def as_written(self) -> dict[str, Any]:
+        """Plain containers, without what has its default value: a hash outlives new fields."""
+        given = msgspec.structs.fields(self)
+        return {
+            each.name: msgspec.to_builtins(value)
+            for each in given
+            if (value := getattr(self, each.name)) != each.default
+            and (each.default_factory is msgspec.NODEFAULT or value != each.default_factory())
+        }
+
 
 class Amendment(msgspec.Struct, frozen=True):
-    """Arms and seeds that were added later."""
+    """Arms and seeds that were added later.
+
+    Attributes
+    ----------
+    time
+        When; None in older studies.
+    runs_seen
+        How many runs of the arms had ended by then: their results could be known. None likewise.
+    """
 
     arms_added: tuple[RegisteredArm, ...]
     seeds_added: tuple[int, ...]
+    time: str | None = None
+    runs_seen: int | None = None
 
 
 class TrialRecord(msgspec.Struct, frozen=True):
@@ -126,6 +165,9 @@ class StudyRecord(msgspec.Struct, kw_only=True):
     ----------
     registered, hash
         What the study set out to do, and its hash; they never change.
+    chain
+        What was registered and settled, in order. Empty in studies of earlier versions, which are
+        read and not continued.
     amendments
         Arms and seeds that were added later.
     base_lr, target, budget_samples
@@ -142,6 +184,7 @@ class StudyRecord(msgspec.Struct, kw_only=True):
     name: str
     hash: str
     registered: Registered
+    chain: list[Entry] = []
     amendments: list[Amendment] = []
     base_lr: float | None = None
     target: float | None = None
@@ -166,6 +209,31 @@ class StudyRecord(msgspec.Struct, kw_only=True):
         """The name of the arm that the others are compared with."""
         return next((arm.name for arm in self.arms if arm.role == "baseline"), None)
 
+    @property
+    def head(self) -> str | None:
+        """The hash of the chain's last entry, which stands for all of it; None without a chain."""
+        return self.chain[-1].hash if self.chain else None
+
+    @property
+    def settled(self) -> dict[str, Any]:
+        """The decisions that were settled, by their names in the chain."""
+        return {
+            name: value
+            for entry in self.chain
+            if entry.kind == "settled"
+            for name, value in entry.content.items()
+        }
+
+    @property
+    def trained(self) -> dict[str, str]:
+        """The runs that have ended: their paths, and the digests of their records."""
+        return {
+            path: digest
+            for entry in self.chain
+            if entry.kind == "trained"
+            for path, digest in entry.content.items()
+        }
+
     def role(self, arm: str) -> str | None:
         """The registered role of an arm."""
         return next((each.role for each in self.arms if each.name == arm), None)
@@ -173,7 +241,8 @@ class StudyRecord(msgspec.Struct, kw_only=True):
 
 def write_study(directory: Path, study: StudyRecord) -> None:
     """Replace study.json."""
-    write_json(directory / "study.json", msgspec.to_builtins(study))
+    data = {**msgspec.to_builtins(study), "registered": study.registered.as_written()}
+    write_json(directory / "study.json", data)
 
 
 def read_study(directory: Path) -> StudyRecord:

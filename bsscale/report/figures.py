@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bsscale.files.replace import replaced
+
 if TYPE_CHECKING:
     import altair as alt
 
@@ -105,8 +107,9 @@ def save(chart: alt.TopLevelMixin, stem: Path) -> list[Path]:
         The path without its ending.
     """
     paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
-    chart.save(str(paths[0]), scale_factor=2)
-    chart.save(str(paths[1]))
+    for path, scale_factor in zip(paths, (2, 1), strict=True):
+        with replaced(path) as new:
+            chart.save(str(new), format=path.suffix[1:], scale_factor=scale_factor)
     return paths
 
 

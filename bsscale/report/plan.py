@@ -1,16 +1,18 @@
-"""The registered plan of a study, and whether it was followed."""
+"""The registered plan of a study: what it was, whether it was followed, and what was changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
-
+from bsscale.records.registered_runs import repeated_runs
 from bsscale.records.study_record import Amendment, Registered
 from bsscale.report.read import FoundRun, FoundStudy
 from bsscale.report.tables import Table
 
-__all__ = ["plan_followed", "plan_table"]
+__all__ = ["plan_followed", "plan_table", "warnings"]
+
+# Of a list in a sentence.
+_LONGEST_LIST = 6
 
 
 def plan_table(study: FoundStudy) -> Table:
@@ -21,10 +23,10 @@ def plan_table(study: FoundStudy) -> Table:
 
 def _registered(registered: Registered) -> dict[str, str]:
     """The registered plan as lines: a name and a value."""
-    data = msgspec.to_builtins(registered)
+    data = registered.as_written()
     lines: dict[str, str] = {}
     for key, value in data.items():
-        if key == "settings":
+        if key in ("settings", "options"):
             lines |= {name: _shown(each) for name, each in value.items()}
         elif key != "arms":
             lines[key.replace("_", " ")] = _shown(value)
@@ -42,26 +44,24 @@ def _shown(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _amended(amendment: Amendment) -> str:
-    parts = []
-    if amendment.arms_added:
-        parts.append("arms added: " + ", ".join(arm.name for arm in amendment.arms_added))
-    if amendment.seeds_added:
-        parts.append("seeds added: " + ", ".join(map(str, amendment.seeds_added)))
-    return "; ".join(parts)
-
-
 def plan_followed(study: FoundStudy, runs: Iterable[FoundRun]) -> list[str]:
     """Sentences on whether the registered plan was followed."""
-    done = {(r.record.arm, r.record.seed) for r in runs if r.study is study}
-    names = [arm.name for arm in study.record.arms]
-    missing = {arm: [s for s in study.record.seeds if (arm, s) not in done] for arm in names}
+    runs = [run for run in runs if run.study is study]
+    record = study.record
+    done = {(run.record.arm, run.record.seed) for run in runs}
+    names = [arm.name for arm in record.arms]
+    missing = {arm: [s for s in record.seeds if (arm, s) not in done] for arm in names}
     more = sorted({arm for arm, _ in done} - set(names)) if names else []
-    extra = (
-        sorted({seed for _, seed in done} - set(study.record.seeds)) if study.record.seeds else []
-    )
-    said = [f"Amended: {_amended(each)}." for each in study.record.amendments]
-    said += [f"Deviation: {each.rstrip('.')}." for each in study.record.deviations]
+    extra = sorted({seed for _, seed in done} - set(record.seeds)) if record.seeds else []
+    said = [f"Changed: {fault}." for fault in study.faults]
+    said += [f"Changed: {path}: {fault}." for path, fault in study.wrong_runs.items()]
+    said += [f"Amended: {_amended(each)}." for each in record.amendments]
+    said += [f"Deviation: {each.rstrip('.')}." for each in record.deviations]
+    said += [f"Gone: the records of {path}, which had ended." for path in study.missing]
+    said += [
+        f"Deviation: {path} was trained again, because its records were gone."
+        for path in repeated_runs(record)
+    ]
     for arm, seeds in missing.items():
         if seeds:
             which = ", ".join(map(str, seeds))
@@ -70,7 +70,75 @@ def plan_followed(study: FoundStudy, runs: Iterable[FoundRun]) -> list[str]:
         said.append(f"Not registered: the arm{'s' if len(more) > 1 else ''} {', '.join(more)}.")
     if extra:
         said.append(f"Not registered: seeds {', '.join(map(str, extra))}.")
-    planned = f"{len(study.record.arms)} arms x {len(study.record.seeds)} seeds"
-    if not said:
-        return [f"The registered plan was followed: {planned}, nothing missing, nothing added."]
-    return [f"The registered plan was changed or not completed ({planned} in all).", *said]
+    planned = f"{len(record.arms)} arms x {len(record.seeds)} seeds"
+    first = f"The registered plan was followed: {planned}, nothing missing, nothing added."
+    if said:
+        first = f"The registered plan was changed or not completed ({planned} in all)."
+    return [first, *said, *_environments(runs), _seal(study)]
+
+
+def _amended(amendment: Amendment) -> str:
+    parts = []
+    if amendment.arms_added:
+        parts.append("arms added: " + ", ".join(arm.name for arm in amendment.arms_added))
+    if amendment.seeds_added:
+        parts.append("seeds added: " + ", ".join(map(str, amendment.seeds_added)))
+    if amendment.time is not None:
+        seen = amendment.runs_seen
+        when = f"after {seen} runs" if seen else "before any run"
+        parts.append(f"at {amendment.time}, {when} of the arms had ended")
+    return "; ".join(parts)
+
+
+def _environments(runs: Sequence[FoundRun]) -> list[str]:
+    """What is listed and not refused: commits, versions and machines, where the runs differ."""
+    values: dict[str, dict[str, None]] = {}
+    for run in runs:
+        packages = run.record.environment.get("packages")
+        found = {**run.record.environment, **(packages if isinstance(packages, Mapping) else {})}
+        for key, value in found.items():
+            if key not in ("packages", "stack_width"):
+                values.setdefault(key, {})[str(value)] = None
+    return [
+        f"The runs differ in {key.replace('_', ' ')}: {', '.join(list(each)[:_LONGEST_LIST])}."
+        for key, each in values.items()
+        if len(each) > 1
+    ]
+
+
+def _seal(study: FoundStudy) -> str:
+    record = study.record
+    if record.head is None:
+        return (
+            "The study was registered without a chain of hashes, as earlier versions did: whether "
+            "its plan was changed later cannot be checked."
+        )
+    return (
+        f"Registered at {record.chain[0].time} as {record.hash}. The chain of {len(record.chain)} "
+        f"entries ends with {record.head}: whoever noted an earlier end can check that it is still "
+        "in study.json."
+    )
+
+
+def warnings(studies: Sequence[FoundStudy]) -> list[str]:
+    """What a reader of the verdict must know about the registration, a sentence each."""
+    said = []
+    for study in studies:
+        name = f" of {study.record.name}" if len(studies) > 1 else ""
+        if wrong := len(study.faults) + len(study.wrong_runs) + len(study.missing):
+            said.append(
+                f"Do not rely on this: the records{name} do not agree with the registration in "
+                f"{wrong} place{'s' if wrong > 1 else ''}."
+            )
+        for amendment in study.record.amendments:
+            if amendment.runs_seen:
+                added = [
+                    *(f"the arm {arm.name}" for arm in amendment.arms_added),
+                    *(f"seed {seed}" for seed in amendment.seeds_added),
+                ]
+                listed = ", ".join(added[:_LONGEST_LIST])
+                more = len(added) - _LONGEST_LIST
+                listed += f" and {more} more" if more > 0 else ""
+                seen = f"when {amendment.runs_seen} runs had ended"
+                said.append(f"Added{name} after a look, {seen}: {listed}.")
+    return said

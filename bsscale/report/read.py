@@ -24,9 +24,18 @@ from bsscale.errors import FormatVersionError, RecordsError
 from bsscale.objectives import Criterion
 from bsscale.records.evaluation import EvalPoint, read_evals
 from bsscale.records.run_record import RunRecord, read_run
-from bsscale.records.study_record import StudyRecord, read_study
+from bsscale.report.read_study import FoundStudy, find_study
 
-__all__ = ["FoundRangeTest", "FoundRun", "LeftOut", "Sources", "find", "matching", "read_runs"]
+__all__ = [
+    "FoundRangeTest",
+    "FoundRun",
+    "FoundStudy",
+    "LeftOut",
+    "Sources",
+    "find",
+    "matching",
+    "read_runs",
+]
 
 _RUN = ("run.json", "evals.jsonl")
 # What else a run, a report or W&B leaves behind: no runs are in there.
@@ -39,14 +48,6 @@ class LeftOut:
 
     directory: str
     reason: str
-
-
-@dataclass(frozen=True)
-class FoundStudy:
-    """A study, and where it lies."""
-
-    directory: Path
-    record: StudyRecord
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ def _walk(directory: Path, found: Sources, study: FoundStudy | None, seen: set[P
 def _add_study(directory: Path, found: Sources, seen: set[Path]) -> None:
     study = None
     try:
-        study = FoundStudy(directory, read_study(directory))
+        study = find_study(directory)
         found.studies.append(study)
         found.commands += study.record.commands
     except RecordsError as error:
@@ -231,6 +232,10 @@ def _add_study(directory: Path, found: Sources, seen: set[Path]) -> None:
 
 
 def _add_run(directory: Path, found: Sources, study: FoundStudy | None) -> None:
+    fault = None if study is None else study.fault_of(directory)
+    if fault is not None:
+        found.leave_out(directory, f"not as the study has it: {fault}")
+        return
     try:
         record = read_run(directory)
     except FormatVersionError as error:

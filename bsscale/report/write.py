@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from bsscale.errors import RecordsError
-from bsscale.files.replace import write_json
+from bsscale.files.replace import replace_text, write_json
 from bsscale.records.directories import unwritable_error
 from bsscale.report import figures as drawing
 from bsscale.report import tables
@@ -20,7 +20,7 @@ from bsscale.report.comparison import Comparison
 from bsscale.report.contents import Contents
 from bsscale.report.limits import limits
 from bsscale.report.page import render_page
-from bsscale.report.plan import plan_followed, plan_table
+from bsscale.report.plan import plan_followed, plan_table, warnings
 from bsscale.report.read import Sources, find
 from bsscale.report.sentences import headline, verdicts
 from bsscale.report.settings import cost, settings, versions_table
@@ -100,7 +100,7 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
     differ, common = settings(comparison)
     return Contents(
         title=" and ".join(dict.fromkeys(names)) if len(names) < 4 else f"{len(names)} directories",
-        verdict=headline(comparison),
+        verdict=" ".join([headline(comparison), *warnings(found.studies)]),
         arms=tables.arms_table(comparison),
         verdicts=verdicts(comparison),
         limits=limits(comparison, found.studies),
@@ -126,9 +126,9 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
 
 def _write(contents: Contents, found: Sources, comparison: Comparison, out: Path) -> list[Path]:
     files = [out / f"report.{ending}" for ending in ("html", "md", "csv", "json")]
-    files[0].write_text(render_page(contents), encoding="utf-8")
-    files[1].write_text(_markdown(contents), encoding="utf-8")
-    files[2].write_text(arms_csv(comparison), encoding="utf-8")
+    replace_text(files[0], render_page(contents))
+    replace_text(files[1], _markdown(contents))
+    replace_text(files[2], tables.arms_csv(comparison))
     write_json(files[3], _data(contents, found, comparison))
     for figure in contents.figures:
         chart = figure.chart.properties(width=PAPER_WIDTH, background="white")
@@ -146,6 +146,7 @@ def _data(contents: Contents, found: Sources, comparison: Comparison) -> dict[st
             {
                 "name": study.record.name,
                 "hash": study.record.hash,
+                "head": study.record.head,
                 "directory": str(study.directory),
                 "metric": study.record.registered.metric,
                 "direction": study.record.registered.direction,

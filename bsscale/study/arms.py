@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias, cast
 
@@ -16,7 +16,7 @@ from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig, ScheduleC
 from bsscale.schedules.options.scaling import ScalingConfig, given_scaling, make_scaling
 from bsscale.study.options import StudyArm, StudyOptions
 
-__all__ = ["Arm", "given_options", "make_arms", "make_schedule"]
+__all__ = ["Arm", "given_options", "make_arms", "make_schedule", "primary_arm"]
 
 
 Role: TypeAlias = Literal["baseline", "arm", "control"]
@@ -82,6 +82,27 @@ def make_arms(task: StudyOptions, gpus: int) -> list[Arm]:
             "give exactly one arm role=baseline; the others are compared with it",
         )
     return arms
+
+
+def primary_arm(task: StudyOptions, arms: Sequence[Arm]) -> str | None:
+    """The name of the arm that the study is about; None where several arms could be.
+
+    Raises
+    ------
+    ConfigError
+        If ``task.primary`` names no arm, or the baseline.
+    """
+    if task.primary is None:
+        own = [arm.name for arm in arms if arm.role == "arm"]
+        cycles = [arm.name for arm in arms if arm.name == "onecycle" and arm.preset]
+        return next(iter(cycles), own[0] if len(own) == 1 else None)
+    candidates = [arm.name for arm in arms if arm.role != "baseline"]
+    if task.primary not in candidates:
+        raise ConfigError(
+            f"task.primary={task.primary} is no arm that is compared with the baseline",
+            f"give one of {', '.join(candidates)}",
+        )
+    return task.primary
 
 
 def _arm(name: str, given_options: Any, gpus: int) -> Arm:

@@ -56,9 +56,18 @@ class StudyOptions(TaskOptions):
     range_test_seeds: int = 3
     margin: float | None = None
     budget_factor: float = 8.0
+    primary: str | None = None
     sampler_seed: int = 0
     work: str | None = None
     part: int = 0
+
+    def seed_list(self) -> list[int]:
+        """Of the report."""
+        return list(range(self.first_seed, self.first_seed + self.seeds))
+
+    def range_test_seed_list(self) -> list[int]:
+        """Far from the seeds of reports."""
+        return list(range(1_000_000, 1_000_000 + self.range_test_seeds))
 
     def tuning_seed_list(self) -> list[int]:
         """Far from the seeds of reports and of range tests."""

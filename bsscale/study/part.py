@@ -73,7 +73,9 @@ def _specs(
     logs: Mapping[str, Any] | None,
 ) -> Specs:
     samples, key = dataset.train.samples_per_pass, dataset.key
-    return Specs(config, samples, key, directory, logs, devices=devices, study=work.study)
+    return Specs(
+        config, samples, key, directory, logs, devices, study=work.study, study_head=work.study_head
+    )
 
 
 def _task(config: Config) -> StudyOptions:

@@ -15,10 +15,12 @@ from bsscale.planning.devices import Devices
 from bsscale.planning.memory import count
 from bsscale.planning.stacks import make_stacks
 from bsscale.records.run_record import read_run
+from bsscale.records.study_record import Registered
 from bsscale.schedules.options import FixedConfig
 from bsscale.schedules.options.scaling import CustomRule, ScalingConfig
 from bsscale.study.arms import make_arms
 from bsscale.study.options import StudyOptions
+from bsscale.study.registered import to_register
 from bsscale.study.registration import check_registration
 from bsscale.study.specs import Specs
 from bsscale.training.spec import RunSpec
@@ -36,7 +38,7 @@ def check_study(config: Config, dataset: Dataset, devices: Devices) -> list[RunS
     runs = plan.first_runs()
     plan.check_rates()
     plan.check_target()
-    check_registration(plan.directory, config, plan.arms, plan.stacks(), dataset.key)
+    check_registration(plan.directory, plan.registered())
     return runs
 
 
@@ -193,12 +195,21 @@ class StudyPlan:
         ]
         return "\n".join(f"{name:>13}  {value}" for name, value in rows)
 
+    def registered(self) -> Registered:
+        """What the study registers."""
+        rates: tuple[float | None, float | None]
+        try:
+            rates = self.searched()
+        except ConfigError:  # (nothing is searched for: `check_rates` has seen to it)
+            rates = (None, None)
+        key, device = self.specs.data_key, self.specs.probe(gpus=1).device
+        return to_register(self.config, self.arms, self.stacks(), key, device, rates)
+
     def stacks(self) -> list[dict[str, Any]]:
         """The stacks of the runs; they do not depend on rates and budgets."""
-        seeds = range(self.task.first_seed, self.task.first_seed + self.task.seeds)
         labels, runs = [], []
         for arm in self.arms:
-            for seed in seeds:
+            for seed in self.task.seed_list():
                 spec = self.specs.run(
                     Path("-"), arm.name, FixedConfig(), gpus=arm.gpus, rate=1.0, seed=seed,
                     target=None, budget=self.specs.one_pass, scaling=_without_warmup(arm.scaling),

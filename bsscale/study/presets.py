@@ -70,7 +70,9 @@ def range_test_of_study(
     directory.mkdir(parents=True, exist_ok=True)  # (what an earlier start has trained is kept)
     assert isinstance(config.task, StudyOptions)
     task = RangeTestOptions(
-        ramp=RangeTestConfig(mode="exponential"), seeds=config.task.range_test_seeds
+        ramp=RangeTestConfig(mode="exponential"),
+        seeds=config.task.range_test_seeds,
+        first_seed=config.task.range_test_seed_list()[0],
     )
     tested = replace(
         config, task=task, gpus=gpus, base_lr=None, budget_samples=None, budget_passes=None

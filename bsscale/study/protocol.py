@@ -21,23 +21,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from bsscale.config import Config
 from bsscale.config.objectives import build_objective
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, RecordsError
 from bsscale.files.locks import hold
-from bsscale.files.replace import remove_unfinished
+from bsscale.files.replace import plain, remove_unfinished
 from bsscale.objectives.target import crossing
 from bsscale.planning.devices import Devices
+from bsscale.records.chain import digest
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import RunRecord
-from bsscale.records.study_record import Cost, StudyRecord, write_study
+from bsscale.records.study_record import Cost, StudyRecord
 from bsscale.schedules.options import FixedConfig, OneCycleConfig, ScheduleConfig
+from bsscale.study.arms import given_options, make_schedule
 from bsscale.study.plan import StudyPlan, spent_samples
 from bsscale.study.presets import range_test_of_study, read_suggestion
 from bsscale.study.registration import open_study
 from bsscale.study.rules import budget_samples
 from bsscale.study.runs import Runs
+from bsscale.study.seal import Seal
 from bsscale.study.tuning import Search, Trial, search
 from bsscale.study.work import Jobs, Work, write_work
 from bsscale.terminal.numbers import metric_number
@@ -123,16 +128,10 @@ class _Study:
                 lock.release()
 
     def _carry_out(self) -> StudyRecord:
-        self.file = open_study(
-            self.directory,
-            self.config,
-            self.arms,
-            self.plan.stacks(),
-            shlex.join(_command()),
-            self.dataset.key,
-        )
-        self.specs.study = self.file.hash
-        self.runs = Runs(self.directory, self.dataset, self.workers, self.jobs, self.file.hash)
+        command = shlex.join(_command())
+        self.file = open_study(self.directory, self.plan.registered(), command)
+        self.seal = Seal(self.directory, self.file, self.specs)
+        self.runs = Runs(self.directory, self.dataset, self.workers, self.jobs, self.seal)
         self.plan.budget_samples, self.plan.seeds = self.file.budget_samples, len(self.file.seeds)
         self.before_s = self.file.cost.wall_s
         self.before_samples = spent_samples(self.directory)
@@ -140,7 +139,8 @@ class _Study:
         try:
             self.base_lr = self._tune_base_lr()
             self.target, self.budget = self._fix_target()
-            schedules, rates = self._configure()
+            self._settle_one_gpu()
+            schedules, rates = self._settle_arms(*self._configure())
             records = self._run_arms(schedules, rates)
         finally:
             self._save()
@@ -193,10 +193,11 @@ class _Study:
                 "look at their logs, or give target=VALUE and base_lr=RATE",
             )
         target = self.config.target
+        self.margin: float | None = None
         if target is None:
             margin = self.task.margin
             margin = metric.default_margin(best, label) if margin is None else margin
-            target = metric.target(best, margin)
+            target, self.margin = metric.target(best, margin), margin
         chance = metric.chance(label)
         if chance is not None and metric.reaches(chance, target):
             raise ConfigError(
@@ -228,6 +229,51 @@ class _Study:
         }
         return schedules, rates
 
+    def _settle_one_gpu(self) -> None:
+        """Settle what follows from the runs at 1 GPU; what an earlier start has settled holds."""
+        self._refuse_failed()
+        settled = self.seal.settle(
+            {
+                **self._tunings(),
+                "base_lr": self.base_lr,
+                "target": self.target,
+                "margin": self.margin,
+                "budget_samples": self.budget,
+            }
+        )
+        self.base_lr, self.target = settled["base_lr"], settled["target"]
+        self.budget = self.plan.budget_samples = settled["budget_samples"]
+
+    def _settle_arms(
+        self, schedules: Mapping[str, ScheduleConfig], rates: Mapping[str, float]
+    ) -> tuple[dict[str, ScheduleConfig], dict[str, float]]:
+        """Settle the schedule and the rate of every arm; what was settled before holds."""
+        self._refuse_failed()
+        wanted = {
+            f"arm {name}": {"schedule": plain(given_options(schedule)), "base_lr": rates[name]}
+            for name, schedule in schedules.items()
+        }
+        settled = self.seal.settle({**self._tunings(), **wanted})
+        made = dict(schedules)
+        for name in schedules:
+            options = settled[f"arm {name}"]["schedule"]
+            if options != wanted[f"arm {name}"]["schedule"]:
+                made[name] = make_schedule(options)
+        return made, {name: settled[f"arm {name}"]["base_lr"] for name in schedules}
+
+    def _refuse_failed(self) -> None:
+        """Raise RecordsError where a decision would follow from some of its runs only."""
+        if self.runs.failed:
+            raise RecordsError(
+                f"{len(self.runs.failed)} of the runs that decide the rates and the target failed: "
+                f"{'; '.join(self.runs.failed)}",
+                "look at their logs; the same command trains them again, and goes on from there",
+            )
+
+    def _tunings(self) -> dict[str, str]:
+        """What the searches have found, as the chain has it."""
+        return {f"tuning {t.name}": digest(msgspec.to_builtins(t)) for t in self.file.tunings}
+
     def _run_arms(
         self, schedules: Mapping[str, ScheduleConfig], rates: Mapping[str, float]
     ) -> list[RunRecord | None]:
@@ -250,7 +296,10 @@ class _Study:
         ]
         self._step(5, f"{len(self.arms)} arms x {len(seeds)} seeds")
         records = self.runs.train(specs)
-        self.file.deviations = [f"not trained: {failure}" for failure in self.runs.failed]
+        self.file.deviations = [
+            *(f"not trained: {failure}" for failure in self.runs.failed),
+            *self.seal.deviations,
+        ]
         return records
 
     def _report(self, records: Sequence[RunRecord | None]) -> None:
@@ -353,7 +402,7 @@ class _Study:
                     self.config, self.dataset, self.directory, gpus, self.logs, self.workers
                 )
             else:
-                work = Work(self.file.hash, [], range_test_gpus=gpus)
+                work = Work(self.file.hash, [], gpus, self.file.head)
                 self.jobs.carry_out(write_work(self.directory, work), [0])
         found = read_suggestion(self.config, self.directory, gpus)
         if found is None:
@@ -391,7 +440,7 @@ class _Study:
     def _save(self) -> None:
         wall_s = self.before_s + time.monotonic() - self.started
         self.file.cost = Cost(spent_samples(self.directory), wall_s)
-        write_study(self.directory, self.file)
+        self.seal.write()
 
 
 def _command() -> list[str]:

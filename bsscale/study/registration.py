@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from bsscale.config import Config
-from bsscale.config.objectives import build_objective
 from bsscale.errors import ConfigError, FormatVersionError, RecordsError
-from bsscale.files.replace import plain
-from bsscale.objectives import Metric
+from bsscale.records.chain import digest, extended, now, shown_hash
 from bsscale.records.identity import differences
+from bsscale.records.registered_runs import RUNS, finished_runs
 from bsscale.records.schema import FORMAT_VERSION
-from bsscale.records.secrets import without_secrets
 from bsscale.records.study_record import (
     Amendment,
     Registered,
@@ -25,79 +20,63 @@ from bsscale.records.study_record import (
     read_study,
     write_study,
 )
-from bsscale.study.arms import Arm
-from bsscale.study.options import StudyOptions
+from bsscale.study.seal import refuse_changed
 
 __all__ = ["check_registration", "open_study"]
 
-TARGET_RULE = (
-    "median best validation {metric} of {seeds} runs at 1 GPU and the tuned rate, one pass each, "
-    "{sign} {margin}"
-)
-BUDGET_RULE = (
-    "{factor:g} times the median samples to the target of those runs, at least the longest "
-    "schedule, in whole evaluation intervals; the same for every arm"
-)
 _OTHER = "give another task.directory"
 
 
-def open_study(
-    directory: Path,
-    config: Config,
-    arms: list[Arm],
-    stacks: list[dict[str, Any]],
-    command: str,
-    data_key: str | None = None,
-) -> StudyRecord:
+def open_study(directory: Path, wanted: Registered, command: str) -> StudyRecord:
     """Register a study, or continue the one in the directory.
 
     Parameters
     ----------
     directory
         The study's directory.
-    config
+    wanted
         The wanted study.
-    arms
-        Its arms.
-    stacks
-        Which runs share a stack.
     command
         What was typed.
-    data_key
-        Identity of the data.
 
     Raises
     ------
     ConfigError
         If the directory holds a study of something else, or of other data.
     RecordsError
-        If it holds a study that cannot be read, or is not continued.
+        If it holds a study that cannot be read, is not continued, or was changed; or runs without
+        a study.
     """
-    wanted = _to_register(config, arms, stacks, data_key)
-    if not (directory / "study.json").exists():
-        text = json.dumps(_given(wanted), sort_keys=True, separators=(",", ":"))
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        study = StudyRecord(name=directory.name, hash=digest, registered=wanted)
-    else:
+    if (directory / "study.json").exists():
         study = _registered_before(directory)
         _amend(directory, study, wanted)
+    else:
+        _refuse_runs(directory)
+        whole = digest(wanted.as_written())
+        study = StudyRecord(name=directory.name, hash=shown_hash(whole), registered=wanted)
+        study.chain.append(extended(study.chain, "registered", {"sha256": whole}))
     if command not in study.commands:
         study.commands.append(command)
     write_study(directory, study)
     return study
 
 
-def check_registration(
-    directory: Path,
-    config: Config,
-    arms: list[Arm],
-    stacks: list[dict[str, Any]],
-    data_key: str | None,
-) -> None:
+def check_registration(directory: Path, wanted: Registered) -> None:
     """Raise what `open_study` would raise; nothing is written."""
     if (directory / "study.json").exists():
-        wanted = _to_register(config, arms, stacks, data_key)
         _amend(directory, _registered_before(directory), wanted)
+    else:
+        _refuse_runs(directory)
+
+
+def _refuse_runs(directory: Path) -> None:
+    """Raise RecordsError for runs that ended before there was a registration."""
+    if found := list(finished_runs(directory)):
+        raise RecordsError(
+            f"{directory} holds {len(found)} runs and no study.json, so that they ended before "
+            "this registration",
+            f"restore its study.json, or {_OTHER}",
+        )
 
 
 def _registered_before(directory: Path) -> StudyRecord:
@@ -105,83 +84,47 @@ def _registered_before(directory: Path) -> StudyRecord:
         study = read_study(directory)
     except RecordsError as error:
         raise type(error)(error.fact, _OTHER) from error
-    if study.format_version != FORMAT_VERSION:
+    if study.format_version != FORMAT_VERSION or not study.chain:
+        what = (
+            f"of format version {study.format_version}"
+            if study.format_version != FORMAT_VERSION
+            else "without a chain of hashes, of an earlier bsscale or changed since"
+        )
         raise FormatVersionError(
-            f"{directory} holds a study of format version {study.format_version}, which is read "
-            "but not continued",
-            _OTHER,
+            f"{directory} holds a study {what}, which is read but not continued", _OTHER
+        )
+    refuse_changed(directory, study)
+    if digest(study.registered.as_written()) != study.chain[0].content.get("sha256"):
+        raise FormatVersionError(
+            f"{directory} holds a study that registers what this bsscale does not know",
+            f"continue it with the bsscale that began it, or {_OTHER}",
         )
     return study
 
 
-def _to_register(
-    config: Config, arms: list[Arm], stacks: list[dict[str, Any]], data_key: str | None
-) -> Registered:
-    task = config.task
-    assert isinstance(task, StudyOptions) and config.gpus is not None
-    metric = build_objective(config.objective).metric(config.metric)
-    settings = {
-        "dataset": config.dataset,
-        "model": config.model,
-        "objective": config.objective,
-        "optimizer": asdict(config.optimizer),
-        "micro_batch": config.micro_batch,
-        "grad_accum": config.grad_accum,
-        "eval_interval_samples": config.eval_interval_samples,
-        "precision": config.precision,
-        "clip_grad_norm": config.clip_grad_norm,
-    }
-    return Registered(
-        gpus=config.gpus,
-        settings=plain(without_secrets(settings)),
-        arms=tuple(arm.registered() for arm in arms),
-        seeds=tuple(range(task.first_seed, task.first_seed + task.seeds)),
-        tuning_seeds=tuple(task.tuning_seed_list()),
-        target_seeds=tuple(task.target_seed_list()),
-        trials=task.trials,
-        rates=(task.lowest_lr, task.highest_lr),
-        base_lr=config.base_lr,
-        target=config.target,
-        target_rule=_target_rule(task, metric) if config.target is None else "given",
-        budget_rule=BUDGET_RULE.format(factor=task.budget_factor)
-        if config.budget_samples is None
-        else f"given: {config.budget_samples} samples",
-        range_test_seeds=task.range_test_seeds,
-        sampler_seed=task.sampler_seed,
-        stacks=stacks,
-        metric=metric.name,
-        direction=metric.direction,
-        data_key=data_key,
-    )
-
-
-def _target_rule(task: StudyOptions, metric: Metric) -> str:
-    margin = metric.margin if task.margin is None else task.margin
-    return TARGET_RULE.format(
-        metric=metric.title,
-        seeds=task.target_seeds,
-        sign="minus" if metric.direction == "max" else "plus",
-        margin="2% of its distance to the value at chance" if margin is None else margin,
-    )
-
-
 def _amend(directory: Path, study: StudyRecord, wanted: Registered) -> None:
     """Take up new arms and seeds; refuse any other change."""
-    then, now = (
+    then, now_ = (
         {
             key: value
             for key, value in _settled(registered).items()
-            if key not in ("arms", "seeds", "stacks")
+            # (a primary arm that is not given follows from the arms at the registration)
+            if key not in ("arms", "seeds", "stacks", "primary")
         }
         for registered in (study.registered, wanted)
     )
-    changed = [f"{key} was {a} and is now {b}" for key, a, b in differences(then, now)]
+    changed = [f"{key} was {a} and is now {b}" for key, a, b in differences(then, now_)]
     known = {arm.name: arm for arm in study.arms}
+    names = [arm.name for arm in wanted.arms]
     changed += [
         f"arm {arm.name} was {_shown(known[arm.name])} and is now {_shown(arm)}"
         for arm in wanted.arms
         if arm.name in known and known[arm.name] != arm
     ]
+    changed += [f"arm {name} was {_shown(arm)} and is gone" for name, arm in known.items()
+                if name not in names]  # fmt: skip
+    if gone := [str(seed) for seed in study.seeds if seed not in wanted.seeds]:
+        changed.append(f"the seeds {', '.join(gone)} are gone")
     if changed:
         raise ConfigError(
             f"{directory} holds another study: {'; '.join(changed)}",
@@ -191,23 +134,19 @@ def _amend(directory: Path, study: StudyRecord, wanted: Registered) -> None:
     arms_added = tuple(arm for arm in wanted.arms if arm.name not in known)
     seeds_added = tuple(seed for seed in wanted.seeds if seed not in study.seeds)
     if arms_added or seeds_added:
-        study.amendments.append(Amendment(arms_added, seeds_added))
+        seen = sum(
+            path.relative_to(directory).parts[0] == RUNS for path in finished_runs(directory)
+        )
+        amendment = Amendment(arms_added, seeds_added, now(), seen)
+        content = {"sha256": digest(msgspec.to_builtins(amendment))}
+        study.chain.append(extended(study.chain, "amended", content))
+        study.amendments.append(amendment)
 
 
-def _settled(registered: Registered) -> dict[str, Any]:
+def _settled(registered: Registered) -> Mapping[str, Any]:
     """Everything that is registered, in plain containers."""
     return {
         key: msgspec.to_builtins(getattr(registered, key)) for key in registered.__struct_fields__
-    }
-
-
-def _given(registered: Registered) -> dict[str, Any]:
-    """The same without what has its default value, so that a hash outlives new fields."""
-    default = {each.name: each.default for each in msgspec.structs.fields(Registered)}
-    return {
-        key: value
-        for key, value in _settled(registered).items()
-        if default[key] is msgspec.NODEFAULT or value != default[key]
     }
 
 

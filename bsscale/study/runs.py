@@ -12,6 +12,7 @@ from bsscale.errors import RecordsError, WorkerError
 from bsscale.planning.stacks import Stack, make_stacks
 from bsscale.records.run_record import RunRecord, read_run
 from bsscale.records.writer import clear_away
+from bsscale.study.seal import Seal
 from bsscale.study.work import Jobs, Work, describe, write_work
 from bsscale.training.recorded_run import INTERRUPTED
 from bsscale.training.resume import find_start
@@ -39,8 +40,8 @@ class Runs:
         What trains them on this machine.
     jobs
         What starts jobs that train them elsewhere; None: `workers` does.
-    study
-        Hash of the study, for jobs.
+    seal
+        Takes in the runs that have ended; None: in a job, which leaves that to the study.
 
     Attributes
     ----------
@@ -54,11 +55,11 @@ class Runs:
         dataset: Dataset,
         workers: Workers,
         jobs: Jobs | None = None,
-        study: str | None = None,
+        seal: Seal | None = None,
     ) -> None:
         self._directory = directory
         self._dataset, self._workers = dataset, workers
-        self._jobs, self._study = jobs, study
+        self._jobs, self._seal = jobs, seal
         self.failed: list[str] = []
         # How often each run has failed in this start.
         self._failures: Counter[Path] = Counter()
@@ -76,7 +77,11 @@ class Runs:
             self._train_by_jobs(self._jobs, specs, stacks)
         else:
             self.train_here(specs)
-        return [self._record(spec) for spec in specs]
+        records = [self._record(spec) for spec in specs]
+        if self._seal is not None:
+            ended = zip(specs, records, strict=True)
+            self._seal.trained(spec.directory for spec, record in ended if record is not None)
+        return records
 
     def train_here(self, specs: Sequence[RunSpec]) -> None:
         """Train what is not finished, on this machine."""
@@ -102,7 +107,9 @@ class Runs:
             ]
             if not due:
                 break
-            work = Work(self._study, [describe(spec, self._directory) for spec in specs])
+            study, head = specs[0].study, specs[0].study_head
+            described = [describe(spec, self._directory) for spec in specs]
+            work = Work(study, described, study_head=head)
             jobs.carry_out(write_work(self._directory, work), due)
 
     def _finished(self, spec: RunSpec) -> bool:

@@ -37,8 +37,9 @@ class Specs:
         Of the machine that trains.
     counts
         Of the model and the data.
-    study
-        Hash of the registered study; None before the registration.
+    study, study_head
+        Hash of the registered study, and of the last entry of its chain; None before the
+        registration.
     """
 
     config: Config
@@ -49,6 +50,7 @@ class Specs:
     devices: Devices
     counts: Counts | None = None
     study: str | None = None
+    study_head: str | None = None
 
     def run(
         self,
@@ -105,6 +107,7 @@ class Specs:
             group=str(self.directory),
             logging=_log_file(self.logs, self.directory / where),
             study=self.study,
+            study_head=self.study_head,
         )
 
     @property

@@ -41,8 +41,8 @@ class Work:
 
     Attributes
     ----------
-    study
-        Hash of the study that it belongs to.
+    study, study_head
+        Hash of the study that it belongs to, and of the last entry of its chain.
     runs
         Runs, as the arguments of `Specs.run`; a part is one of their stacks.
     range_test_gpus
@@ -52,6 +52,7 @@ class Work:
     study: str | None
     runs: list[dict[str, Any]]
     range_test_gpus: int | None = None
+    study_head: str | None = None
 
     def specs(self, specs: Specs, tracker: TrackerOptions) -> list[RunSpec]:
         """Its runs again."""

@@ -216,6 +216,10 @@ class _Mirrored:
         rows = [_flat(arm) for arm in data["arms"]]
         self._log_table("arms", rows, step=max(0, len(by_samples) - 1))
         self._run.summary.update({arm["arm"]: arm for arm in data["arms"]})
+        # W&B keeps what the chain of a study ended with, where nobody can write it again.
+        for study in data.get("studies", []):
+            ends = {key: study[key] for key in ("name", "hash", "head")}
+            self._run.summary.update({f"registered {study['hash']}": ends})
 
     def _gather(self) -> None:
         """Link the compared runs beside the comparison: ``wandb leet`` shows one directory."""

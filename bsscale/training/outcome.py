@@ -9,6 +9,7 @@ from typing import Any
 from bsscale.data import Dataset
 from bsscale.errors import RecordsError
 from bsscale.objectives.target import Crossing
+from bsscale.records.checkpoints import read_began
 from bsscale.records.environment import describe_environment
 from bsscale.records.evaluation import read_evals
 from bsscale.records.identity import arm_hash
@@ -85,6 +86,7 @@ def record_of(
         **{
             **fields,
             "arm_hash": arm_hash(resolved),
+            "began": read_began(spec.directory),
             "metric": plan.metric.name,
             "direction": plan.direction,
             "samples_to_target_interval": None if crossing is None else crossing.interval,

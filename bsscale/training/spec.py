@@ -28,8 +28,8 @@ class RunSpec:
         What groups it with other runs in W&B: a multirun's directory; None for a single run.
     logging
         A logging configuration for a process that this one starts; None: logging is not configured.
-    study
-        Hash of the study that the run belongs to.
+    study, study_head
+        Hash of the study that the run belongs to, and of the last entry of its chain.
     """
 
     plan: Plan
@@ -38,3 +38,4 @@ class RunSpec:
     group: str | None = None
     logging: Mapping[str, Any] | None = None
     study: str | None = None
+    study_head: str | None = None

@@ -1,0 +1,213 @@
+"""The runs of a study, compared with what its study.json registers and settles."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bsscale.errors import RecordsError
+from bsscale.records.chain import shown_hash
+from bsscale.records.identity import differences
+from bsscale.records.run_record import RunRecord, read_run
+from bsscale.records.study_record import RegisteredArm, StudyRecord
+
+__all__ = [
+    "RUNS",
+    "finished_runs",
+    "missing_runs",
+    "repeated_runs",
+    "run_digest",
+    "run_faults",
+    "target_faults",
+]
+
+# Where a study keeps the runs of its arms, and all its runs.
+RUNS = "runs"
+_FOLDERS = (RUNS, "target", "tuning")
+# How far the clocks of the hosts that train may be apart.
+_SKEW = timedelta(seconds=60)
+
+
+def finished_runs(directory: Path) -> Iterator[Path]:
+    """The directories of a study's runs that have a run.json, by their names."""
+    for folder in _FOLDERS:
+        yield from sorted(path.parent for path in (directory / folder).rglob("run.json"))
+
+
+def run_digest(directory: Path) -> str:
+    """SHA-256 of a run's records: run.json, then evals.jsonl."""
+    made = hashlib.sha256()
+    for name in ("run.json", "evals.jsonl"):
+        path = directory / name
+        content = path.read_bytes() if path.exists() else b""
+        made.update(f"{name} {len(content)}\n".encode() + content)
+    return made.hexdigest()
+
+
+def missing_runs(directory: Path, study: StudyRecord) -> list[str]:
+    """The runs that the chain has and the directory has not, by their paths in it."""
+    return [path for path in study.trained if not (directory / path / "run.json").exists()]
+
+
+def repeated_runs(study: StudyRecord) -> list[str]:
+    """The runs that were trained again because their records were gone, by their paths."""
+    times: dict[str, int] = {}
+    for entry in study.chain:
+        for path in entry.content if entry.kind == "trained" else ():
+            times[path] = times.get(path, 0) + 1
+    return [path for path, count in times.items() if count > 1]
+
+
+def target_faults(directory: Path, study: StudyRecord) -> list[str]:
+    """Whether the settled target follows from the runs that fixed it, a clause if it does not."""
+    margin, target = study.settled.get("margin"), study.settled.get("target")
+    if not isinstance(margin, int | float) or not isinstance(target, int | float):
+        return []  # it was given, or is not settled yet
+    best = []
+    for name in study.trained:
+        try:
+            value = read_run(directory / name).best_value if name.startswith("target/") else None
+        except RecordsError:  # (gone, or changed: said elsewhere)
+            return []
+        if value is not None:
+            best.append(value)
+    if not best:
+        return []
+    found = study.registered.criterion.target(best, margin)
+    if found == target:
+        return []
+    return [f"the target {target} was settled, and the runs that fix it give {found}"]
+
+
+def run_faults(directory: Path, study: StudyRecord) -> dict[str, str]:
+    """What in a run does not agree with the study, a clause for each such run.
+
+    Parameters
+    ----------
+    directory
+        The study's.
+    study
+        What is registered and settled; its chain is whole.
+
+    Returns
+    -------
+    By the path of the run in the directory. Runs that failed or cannot be read are not among them,
+    unless the chain has them.
+    """
+    sealed, faults = study.trained, {}
+    for path in finished_runs(directory):
+        name = path.relative_to(directory).as_posix()
+        fault = None
+        try:
+            record = read_run(path)
+            digest = run_digest(path)
+        except (RecordsError, OSError) as error:
+            if name in sealed:
+                fact = error.fact if isinstance(error, RecordsError) else str(error)
+                faults[name] = f"its records were changed after it had ended: {fact}"
+            continue
+        if name in sealed and digest != sealed[name]:
+            fault = "its records were changed after it had ended"
+        elif record.status != "failed":
+            fault = _fault(name, record, study)
+        if fault is not None:
+            faults[name] = fault
+    return faults
+
+
+def _fault(name: str, record: RunRecord, study: StudyRecord) -> str | None:
+    """The first thing that is not as registered."""
+    if record.study != study.hash:
+        return f"it is a run of {f'study {record.study}' if record.study else 'no study'}"
+    position = next((k for k, e in enumerate(study.chain) if e.hash == record.study_head), None)
+    if position is None:
+        head = "no entry" if record.study_head is None else shown_hash(record.study_head)
+        return (
+            f"it was trained under {head} of the chain, which is not in study.json: that is an "
+            "older copy, or was written again"
+        )
+    registered_at = study.chain[0].time
+    if record.began is not None and _before(record.began, registered_at):
+        return f"it began at {record.began}, before the registration at {registered_at}"
+    if name.split("/")[0] == RUNS:
+        if name != (own := f"{RUNS}/{record.arm}/seed-{record.seed}"):
+            return f"its record is that of {own}"
+        since = _registered_since(record, study)
+        if since is None:
+            return "its arm or its seed is not registered"
+        if position < since:
+            return f"it was trained before its arm and seed were added at {study.chain[since].time}"
+    found = differences(*_expected_and_found(name, record, study))
+    listed = "; ".join(f"{key} is {now}, and {then} is registered" for key, then, now in found)
+    return f"its configuration is another one: {listed}" if found else None
+
+
+def _before(time: str, other: str) -> bool:
+    try:
+        return datetime.fromisoformat(time) < datetime.fromisoformat(other) - _SKEW
+    except (TypeError, ValueError):  # (no time, or one without its zone)
+        return True
+
+
+def _registered_since(record: RunRecord, study: StudyRecord) -> int | None:
+    """The number of the entry since which a run's arm and its seed are registered."""
+    arms = {arm.name: 0 for arm in study.registered.arms}
+    seeds = dict.fromkeys(study.registered.seeds, 0)
+    entries = [number for number, entry in enumerate(study.chain) if entry.kind == "amended"]
+    for number, amendment in zip(entries, study.amendments, strict=False):
+        for arm in amendment.arms_added:
+            arms.setdefault(arm.name, number)
+        for seed in amendment.seeds_added:
+            seeds.setdefault(seed, number)
+    if record.arm not in arms or record.seed not in seeds:
+        return None
+    return max(arms[record.arm], seeds[record.seed])
+
+
+def _expected_and_found(
+    name: str, record: RunRecord, study: StudyRecord
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a run should have been, and what it was, as far as that is registered or settled."""
+    registered, config = study.registered, record.config
+    expected = {**registered.settings, "data_key": registered.data_key}
+    found = _same_keys(expected, {**config, "data_key": record.data_key})
+    if "device" in expected:
+        device = str(record.environment.get("device"))
+        found["device"] = "cpu" if device.startswith("cpu") else "cuda"
+    if name.split("/")[0] == RUNS:
+        arm = next(each for each in study.arms if each.name == record.arm)
+        of_arm = _of_arm(arm, study)
+        expected |= of_arm
+        found |= _same_keys(
+            of_arm,
+            {**msgspec.to_builtins(record), "schedule": config.get("schedule")},
+        )
+    return expected, found
+
+
+def _of_arm(arm: RegisteredArm, study: StudyRecord) -> dict[str, Any]:
+    """What the runs of an arm have in common, as in their records."""
+    settled = study.settled
+    configured = settled.get(f"arm {arm.name}")
+    return {
+        "gpus": arm.gpus,
+        "target": settled.get("target"),
+        "budget_samples": settled.get("budget_samples"),
+        **(configured if isinstance(configured, Mapping) else {}),
+    }
+
+
+def _same_keys(wanted: Mapping[str, Any], data: Any) -> dict[str, Any]:
+    """Those of the data that `wanted` has too; likewise within a schedule or an executor."""
+    data = data if isinstance(data, Mapping) else {}
+    return {
+        key: _same_keys(value, data.get(key))
+        if isinstance(value, Mapping) and key in ("schedule", "executor")
+        else data.get(key)
+        for key, value in wanted.items()
+    }
