@@ -9,9 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bsscale.files.replace import replace_text
 from bsscale.records.identity import arm_hash, arm_label
 from bsscale.records.run_record import RunRecord, write_run
 from bsscale.report.comparison import Comparison
+from bsscale.report.figures import save
 from bsscale.report.summarize import compare
 from bsscale.report.tables import arms_table
 from tests.test_records import RUN
@@ -84,3 +86,19 @@ def test_the_hash_ignores_seed_and_tracker_and_nothing_else() -> None:
     same = {**config, "seed": 5, "tracker": {"name": "wandb"}}
     assert arm_hash(config) == arm_hash(same)
     assert arm_hash(config) != arm_hash({**config, "target": 0.8})
+
+
+def test_a_figure_and_a_page_are_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    class Broken:
+        """A chart that stops halfway."""
+
+        def save(self, path: str, **_: object) -> None:
+            Path(path).write_text("half")
+            raise OSError("the disk is full")
+
+    (tmp_path / "a.png").write_text("whole")
+    with pytest.raises(OSError, match="the disk is full"):
+        save(Broken(), tmp_path / "a")  # type: ignore[arg-type]
+    with pytest.raises(UnicodeEncodeError):
+        replace_text(tmp_path / "a.png", "half\ud800")
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.png", "whole")]

@@ -106,11 +106,12 @@ def save(chart: alt.TopLevelMixin, stem: Path) -> list[Path]:
     stem
         The path without its ending.
     """
-    paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
-    for path, scale_factor in zip(paths, (2, 1), strict=True):
-        with replaced(path) as new:
-            chart.save(str(new), format=path.suffix[1:], scale_factor=scale_factor)
-    return paths
+    png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
+    with replaced(png) as new:
+        chart.save(str(new), format="png", scale_factor=2)
+    with replaced(svg) as new:
+        chart.save(str(new), format="svg")
+    return [png, svg]
 
 
 def schedule_chart(points: Points) -> alt.VConcatChart:
