@@ -128,7 +128,7 @@ def _write(contents: Contents, found: Sources, comparison: Comparison, out: Path
     files = [out / f"report.{ending}" for ending in ("html", "md", "csv", "json")]
     replace_text(files[0], render_page(contents))
     replace_text(files[1], _markdown(contents))
-    replace_text(files[2], tables.arms_csv(comparison))
+    replace_text(files[2], arms_csv(comparison))
     write_json(files[3], _data(contents, found, comparison))
     for figure in contents.figures:
         chart = figure.chart.properties(width=PAPER_WIDTH, background="white")
