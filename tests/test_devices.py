@@ -117,9 +117,12 @@ def test_each_rank_has_a_device_among_those_that_it_sees(
     assert (plan.executor, plan.device, plan.processes) == ("ddp", "cuda", 8)
 
 
-@pytest.mark.parametrize("visible", [2, 3])
-def test_more_ranks_than_devices_are_refused(visible: int) -> None:
-    rank = World(8, 5, 1, 4, "srun")
+@pytest.mark.parametrize(
+    ("visible", "source"),
+    [(2, "srun"), (3, "srun"), (3, "torchrun"), (1, "torchrun")],  # (torchrun hides no devices)
+)
+def test_more_ranks_than_devices_are_refused(visible: int, source: str) -> None:
+    rank = World(8, 5, 1, 4, source)
     with pytest.raises(ConfigError, match=f"4 processes on a host with {visible} CUDA devices"):
         make_plan(small_config(gpus=8, executor=AUTO), 20_000, Devices(visible, rank))
 

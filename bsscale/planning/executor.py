@@ -98,8 +98,9 @@ def _check_world(config: Config, gpus: int, device: str, devices: Devices, world
             f"leave gpus out (it is {world.size} then), give a multiple of {world.size}, or start "
             f"{fitting} processes",
         )
-    # (a process that sees one device sees its own: srun --gpus-per-task=1)
-    if device == "cuda" and 1 < devices.cuda < world.local_size:
+    # A process of srun --gpus-per-task=1 sees one device, its own. torchrun hides none.
+    fewest = 0 if world.source == "torchrun" else 1
+    if device == "cuda" and fewest < devices.cuda < world.local_size:
         raise ConfigError(
             f"{world.local_size} processes on a host with {devices.cuda} CUDA devices",
             f"start {devices.cuda} on this host, or give executor.device=cpu",
