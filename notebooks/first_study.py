@@ -33,7 +33,6 @@ import altair as alt
 import polars as pl
 
 from bsscale.objectives import Criterion
-from bsscale.report.figures import colors
 
 work = Path(tempfile.mkdtemp(prefix="bsscale-"))
 os.environ.pop("FORCE_COLOR", None)  # Jupyter sets it: output would be full of escapes
@@ -88,7 +87,7 @@ arms = [arm["arm"] for arm in report["arms"]]
 color = alt.Color(
     "arm",
     title=None,
-    scale=alt.Scale(domain=arms, range=colors(arms)),
+    scale=alt.Scale(domain=arms, range=[report["styles"][arm]["color"] for arm in arms]),
     legend=alt.Legend(symbolType="stroke", symbolOpacity=1),
 )
 curves = pl.concat(

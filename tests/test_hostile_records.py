@@ -145,7 +145,9 @@ def test_a_report_of_damaged_records(
 def test_charts_of_damaged_records(
     reported: Path, monkeypatch: pytest.MonkeyPatch, file: str, how: Any
 ) -> None:
-    monkeypatch.setattr(bsscale.report.write.drawing, "save", lambda *_: [])
+    monkeypatch.setattr(bsscale.report.write, "svg", lambda chart: f"<svg>{len(chart.to_json())}")
+    monkeypatch.setattr(bsscale.report.write, "save", lambda *_: [])
+    monkeypatch.setattr(bsscale.report.page, "themed", lambda *_: "")
     report_of_damaged(reported, file, how)
 
 

@@ -24,7 +24,8 @@ from bsscale.records.run_record import RunRecord, read_run
 from bsscale.records.study_record import StudyRecord
 from bsscale.report.charts import figures
 from bsscale.report.charts.curves import convergence_figures
-from bsscale.report.figures import range_test_layers
+from bsscale.report.charts.range_test import limits_of
+from bsscale.report.drawing import NARROW
 from bsscale.report.read import find
 from bsscale.report.sentences import headline
 from bsscale.report.summarize import summarize
@@ -169,23 +170,21 @@ def test_the_report_has_the_lowest_loss_of_every_arm(done: Done) -> None:
         assert curve[-1]["median"] < curve[0]["median"]
         assert curve[-1]["low"] <= curve[-1]["median"] <= curve[-1]["high"]
     figures = {path.stem for path in (done.directory / "report" / "figures").iterdir()}
-    assert {"convergence", "tuning", f"range_test_{done.metric}"} <= figures
-    assert "range_test_loss" not in figures
+    assert {"convergence", "tuning", "tuning_samples", "range_test"} <= figures
     page = (done.directory / "report" / "report.md").read_text()
-    assert f"best {done.title} |" in page and f"Validation {done.title} over samples" in page
+    assert f"best {done.title} |" in page and f"validation {done.title}, the median over" in page
     assert f"{done.title} {done.record.target:.4g}" in report["verdict"]
 
 
 def test_the_axis_of_the_curves_is_cut_off_above(done: Done) -> None:
     [shown] = convergence_figures(summarize(find([done.directory])))
-    spec = shown.chart.to_dict()
-    scales = [layer["encoding"]["y"].get("scale", {}) for layer in spec["layer"]]
-    [cut] = {scale["domainMax"] for scale in scales if "domainMax" in scale}
+    curves, _ = shown.draw(NARROW).to_dict()["vconcat"]
+    scales = [layer["encoding"]["y"].get("scale", {}) for layer in curves["layer"]]
+    [(_, cut)] = {tuple(scale["domain"]) for scale in scales if "domain" in scale}
     report = json.loads((done.directory / "report" / "report.json").read_text())
     ends = [curve[-1]["high"] for curve in report["curves"].values()]
     starts = [curve[0]["median"] for curve in report["curves"].values()]
     assert max(ends) < cut < max(starts)
-    assert not any("domainMin" in scale for scale in scales)
 
 
 def words_of(path: Path) -> str:
@@ -231,11 +230,11 @@ def test_studies_of_several_metrics_have_a_curve_and_a_tuning_each(
     made = {each.name: each for each in figures(comparison, found.studies, ())}
     for title, name in ((done.title, done.metric), ("AUC", "auc")):
         curve = made[f"convergence_{name}"]
-        assert curve.title == f"Model convergence: {title}"
-        assert curve.caption.startswith(f"Validation {title} over samples")
-        tuned = made[f"tuning_{name}"]
-        assert tuned.title == f"Tuning of the learning rate: best {title}"
-        assert f"best {title}" in tuned.table.header
+        assert curve.title == f"{title} and learning rate over samples"
+        assert f"validation {title}, the median over" in curve.caption
+    # The searches that had a target were chosen by the samples to it, whatever the metric.
+    assert made["tuning"].title == f"Tuning of the learning rate, chosen by best {done.title}"
+    assert len(made["tuning_samples"].keys) == 3
     assert set(made[f"convergence_{done.metric}"].keys).isdisjoint(made["convergence_auc"].keys)
     # Each arm is compared within its own study.
     baselines = {arm.study: arm.baseline for arm in comparison.arms}
@@ -243,28 +242,26 @@ def test_studies_of_several_metrics_have_a_curve_and_a_tuning_each(
 
 
 @pytest.mark.parametrize(
-    ("criterion", "values", "expected"),
+    ("criterion", "values", "bad_end"),
     [
         # From 0 at the start to 0.5: shown down to twice that below the start.
-        (Criterion("r2", "max"), (0.0, 0.5, -3.0, -1e30), {"domainMin": -1.0}),
-        (Criterion("auc", "max"), (0.5, 0.75, 0.5, 0.45), {}),
+        (Criterion("r2", "max"), (0.0, 0.5, -3.0, -1e30), -1.0),
+        (Criterion("auc", "max"), (0.5, 0.75, 0.5, 0.45), 0.45),
         # Up to three times the lowest, and at least up to the start.
-        (Criterion("mae", "min"), (0.8, 0.4, 1.1, 1e30), {"domainMax": 1.2}),
-        (Criterion("mae", "min"), (2.0, 0.4, 1.1, 1e30), {"domainMax": 2.0}),
-        (Criterion("mae", "min"), (0.8, 0.4, 0.6, None), {"domainMax": 0.8}),
+        (Criterion("mae", "min"), (0.8, 0.4, 1.1, 1e30), 1.2),
+        (Criterion("mae", "min"), (2.0, 0.4, 1.1, 1e30), 2.0),
+        (Criterion("mae", "min"), (0.8, 0.4, 0.6), 0.8),
     ],
 )
 def test_a_curve_that_diverges_does_not_flatten_a_range_test(
-    criterion: Criterion, values: tuple[float | None, ...], expected: dict[str, float]
+    criterion: Criterion, values: tuple[float, ...], bad_end: float
 ) -> None:
-    rows = [
-        {"seed": "0", "lr": 10.0**n, "loss": 0.5, "value": value} for n, value in enumerate(values)
-    ]
-    title, chart = range_test_layers(rows, {}, criterion, "mse")[criterion.name]
-    y = chart.to_dict()["layer"][0]["encoding"]["y"]
-    assert title == criterion.title and y["title"] == f"validation {criterion.title}"
-    shown = {key: value for key, value in y["scale"].items() if key.startswith("domain")}
-    assert shown == pytest.approx(expected)
+    line = [(10.0**n, value) for n, value in enumerate(values)]
+    low, high = limits_of({"0": line}, criterion.sign)
+    bad, good = (low, high) if criterion.direction == "max" else (high, low)
+    assert bad == pytest.approx(bad_end)
+    best = criterion.best(values)
+    assert best is not None and 0 < criterion.sign * (good - best) < 0.2
 
 
 @pytest.mark.parametrize(

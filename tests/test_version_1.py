@@ -1,7 +1,7 @@
 """Records of format version 1 are read, and reported with the numbers that they had.
 
 tests/golden/version_1 holds the records and the reports of the last version that wrote them, and
-says how they were made.
+says how they were made. The sentences of report.md are those of the version that writes it.
 """
 
 from __future__ import annotations
@@ -96,12 +96,6 @@ def test_every_word_is_the_same(name: str, reports: dict[str, Path]) -> None:
         if isinstance(value, str) and place[-1] not in NEW_RULES
     }
     assert {place: found.get(place) for place in words} == words
-    text = (VERSION_1 / "expected" / name / "report.md").read_text()
-    # It wrote the name of the metric as a sentence begins. (Verdicts stand before the first "##";
-    # a report may say more.)
-    text = text.replace("Best auc over", "Best AUC over").partition("\n## ")[2]
-    lines = (reports[name] / "report.md").read_text().splitlines()
-    assert [line for line in text.splitlines()[1:] if line not in lines] == []
 
 
 @pytest.mark.parametrize("name", REPORTS)

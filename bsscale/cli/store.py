@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -10,6 +9,7 @@ from omegaconf import OmegaConf
 
 from bsscale import config
 from bsscale.cli.tasks import TASKS
+from bsscale.config.shipped import CONFIG_DIRECTORY
 from bsscale.optimizers import OPTIMIZERS, CustomConfig
 from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig
 from bsscale.schedules.options.scaling import SCALINGS
@@ -17,10 +17,6 @@ from bsscale.tracking.options import WandbOptions
 
 __all__ = ["CONFIG_DIRECTORY", "SWEEPS_DIRECTORY", "choices", "register_schemas"]
 
-# In a wheel the YAML files lie inside the package, in a checkout beside it.
-_PACKAGE = Path(__file__).parent.parent
-_PACKAGED = _PACKAGE / "conf"
-CONFIG_DIRECTORY = _PACKAGED if _PACKAGED.is_dir() else _PACKAGE.parent / "conf"
 SWEEPS_DIRECTORY = CONFIG_DIRECTORY.with_name("sweeps")
 
 SCHEMAS: dict[str, Any] = {

@@ -13,7 +13,7 @@ from bsscale.schedules import Schedule
 from bsscale.schedules.options import ScheduleContext
 from bsscale.schedules.scaling_rule import GroupRule, ScalingRule, power
 
-__all__ = ["scaled_schedule_and_groups"]
+__all__ = ["scaled_context", "scaled_schedule_and_groups"]
 
 
 def scaled_schedule_and_groups(
@@ -45,11 +45,7 @@ def scaled_schedule_and_groups(
     if rule == ScalingRule():
         return options.build(context), (ParameterGroup("all", config.optimizer),)
     ratio = float(context.gpus)
-    scaled = replace(
-        context,
-        lr_factor=rule.dense.lr_factor(ratio) if rule.dense.lr else None,
-        warmup_factor=power(ratio, rule.warmup) if rule.warmup else None,
-    )
+    scaled = scaled_context(rule, context)
     schedule = options.build(scaled)
     _check_schedule(config, rule, schedule, scaled)
     if rule.embeddings is None:
@@ -60,6 +56,24 @@ def scaled_schedule_and_groups(
         rule.lr_ratios(ratio)[1],
     )
     return schedule, (ParameterGroup("dense", _scaled(config, rule.dense, ratio)), embeddings)
+
+
+def scaled_context(rule: ScalingRule, context: ScheduleContext) -> ScheduleContext:
+    """The numbers that a schedule is built from, after a scaling rule.
+
+    Parameters
+    ----------
+    rule
+        The run's; the empty rule changes nothing.
+    context
+        The numbers of the run, before the rule is applied.
+    """
+    ratio = float(context.gpus)
+    return replace(
+        context,
+        lr_factor=rule.dense.lr_factor(ratio) if rule.dense.lr else None,
+        warmup_factor=power(ratio, rule.warmup) if rule.warmup else None,
+    )
 
 
 def _check_schedule(

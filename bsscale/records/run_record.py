@@ -62,6 +62,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     budget_samples: Count
     eval_interval_samples: Count
     steps: Count
+    samples_per_pass: Count | None = None
     gpus: Count
     micro_batch: Count
     grad_accum: Count

@@ -1,29 +1,35 @@
-const config = JSON.parse(document.getElementById("config").textContent);
-const views = {};
-
-for (const place of document.querySelectorAll(".chart")) {
-  const name = place.dataset.name;
-  const spec = JSON.parse(document.getElementById("spec-" + name).textContent);
-  vegaEmbed(place, spec, { renderer: "svg", actions: false, config }).then(
-    (result) => {
-      place.dataset.drawn = "true";
-      views[name] = result.view;
-    },
-    (error) => {
-      console.error(error);
-      place.textContent = "This figure could not be drawn; its data are in the table below.";
-    },
-  );
+// The page is whole without this. A name in a key brings out its arm; chosen again, all are back.
+for (const name of document.querySelectorAll(".keys span[data-arm]")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.setAttribute("aria-pressed", "false");
+  button.dataset.arm = name.dataset.arm;
+  button.append(...name.childNodes);
+  name.replaceWith(button);
 }
 
-// A name in a key brings out its arm; chosen again, all arms are back.
 document.addEventListener("click", (event) => {
   const button = event.target.closest(".keys button");
-  const view = button && views[button.dataset.for];
-  if (!view) return;
-  const chosen = button.getAttribute("aria-pressed") === "true" ? "" : button.dataset.arm;
+  if (!button) return;
+  const chosen = button.getAttribute("aria-pressed") === "true" ? null : button.dataset.arm;
   for (const other of button.closest(".keys").querySelectorAll("button")) {
     other.setAttribute("aria-pressed", String(other.dataset.arm === chosen));
   }
-  view.signal("chosen", chosen).runAsync();
+  for (const mark of button.closest("figure").querySelectorAll("svg [data-arm]")) {
+    mark.classList.toggle("faint", chosen !== null && mark.dataset.arm !== chosen);
+  }
+});
+
+for (const button of document.querySelectorAll("button.copy")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    const text = document.getElementById(button.dataset.copies).textContent;
+    await navigator.clipboard.writeText(text);
+    button.textContent = "copied";
+  });
+}
+
+// What is folded is printed.
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details:not(.data)")) folded.open = true;
 });

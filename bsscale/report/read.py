@@ -76,6 +76,8 @@ class FoundRangeTest:
         For each seed, its evaluations.
     criterion, loss
         What it was judged by, and the name of the metric that is the validation loss.
+    gpus
+        At how many it was made; None where that is not recorded.
     """
 
     directory: Path
@@ -85,6 +87,7 @@ class FoundRangeTest:
     curves: Mapping[str, Sequence[EvalPoint]]
     criterion: Criterion
     loss: str
+    gpus: int | None = None
 
 
 @dataclass
@@ -290,6 +293,7 @@ def _add_range_test(directory: Path, found: Sources) -> None:
             curves,
             _criterion(data),
             loss if isinstance(loss, str) else "log_loss",
+            gpus if isinstance(gpus := _mapping(data.get("training")).get("gpus"), int) else None,
         )
     )
     _add_commands(directory, found, None)

@@ -13,7 +13,8 @@ import numpy as np
 from bsscale.errors import RecordsError
 from bsscale.files.replace import write_json
 from bsscale.planning.plan import Plan
-from bsscale.report.figures import draw_lines, save, schedule_chart
+from bsscale.report.drawing import save, svg
+from bsscale.report.figures import draw_lines, schedule_chart
 
 __all__ = ["overlay", "show_schedule"]
 
@@ -85,5 +86,5 @@ def _draw(points: Sequence[dict[str, Any]], stem: Path) -> None:
                 y.append(point[key])
         if curves:
             log.info("%s", draw_lines(title, curves))
-    for path in save(schedule_chart(points), stem):
+    for path in save(svg(schedule_chart(points)), stem):
         log.info("figure  %s", path)

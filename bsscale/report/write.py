@@ -13,11 +13,12 @@ import msgspec
 from bsscale.errors import RecordsError
 from bsscale.files.replace import replace_text, write_json
 from bsscale.records.directories import unwritable_error
-from bsscale.report import figures as drawing
 from bsscale.report import tables
 from bsscale.report.charts import figures
+from bsscale.report.charts.figure import styles_of
 from bsscale.report.comparison import Comparison
 from bsscale.report.contents import Contents
+from bsscale.report.drawing import NARROW, WIDE, save, svg
 from bsscale.report.limits import limits
 from bsscale.report.page import render_page
 from bsscale.report.plan import plan_followed, plan_table, warnings
@@ -32,7 +33,6 @@ __all__ = ["Report", "write_report"]
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 2
-PAPER_WIDTH = 560
 
 
 @dataclass(frozen=True)
@@ -126,13 +126,16 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
 
 def _write(contents: Contents, found: Sources, comparison: Comparison, out: Path) -> list[Path]:
     files = [out / f"report.{ending}" for ending in ("html", "md", "csv", "json")]
-    replace_text(files[0], render_page(contents))
+    drawings = {
+        figure.name: (svg(figure.draw(WIDE)), svg(figure.draw(NARROW)) if figure.on_page else "")
+        for figure in contents.figures
+    }
+    replace_text(files[0], render_page(contents, drawings))
     replace_text(files[1], _markdown(contents))
     replace_text(files[2], arms_csv(comparison))
     write_json(files[3], _data(contents, found, comparison))
     for figure in contents.figures:
-        chart = figure.chart.properties(width=PAPER_WIDTH, background="white")
-        files += drawing.save(chart, out / "figures" / figure.name)
+        files += save(drawings[figure.name][0], out / "figures" / figure.name)
     return files
 
 
@@ -142,6 +145,10 @@ def _data(contents: Contents, found: Sources, comparison: Comparison) -> dict[st
         "verdict": contents.verdict,
         "limits": list(contents.limits),
         **comparison.as_dict(),
+        "styles": {
+            arm.arm: style.as_dict()
+            for arm, style in zip(comparison.arms, styles_of(comparison.arms).values(), strict=True)
+        },
         "studies": [
             {
                 "name": study.record.name,

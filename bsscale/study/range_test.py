@@ -27,7 +27,9 @@ from bsscale.planning.plan import Plan, make_plan
 from bsscale.records.evaluation import EvalPoint, read_evals
 from bsscale.records.identity import differences
 from bsscale.records.schema import FORMAT_VERSION, read_object, version_of
-from bsscale.report.figures import draw_lines, range_test_chart, save
+from bsscale.report.charts.range_test import suggestion_chart
+from bsscale.report.drawing import save, svg
+from bsscale.report.figures import draw_lines
 from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
 from bsscale.stats.range_test import (
     PEAK_OF_EDGE,
@@ -337,8 +339,8 @@ def _report(
         log.info("to tune base_lr  base_lr=%s", ",".join(f"{rate:g}" for rate in grid))
     log.info("as overrides  schedule=onecycle gpus=%d %s", gpus, suggestion.overrides())
     log.info("as a preset  schedule=onecycle gpus=%d schedule.preset=%s", gpus, preset)
-    chart = range_test_chart(curves, suggestion, criterion, plan.objective.loss)
-    for path in save(chart, directory / "range_test"):
+    chart = suggestion_chart(curves, suggestion, criterion, plan.objective.loss)
+    for path in save(svg(chart), directory / "range_test"):
         log.info("figure  %s", path)
     # The last file: a study takes a range test for made once it is there.
     write_json(directory / "range_test.json", data)

@@ -1,19 +1,19 @@
-"""The figures of a report: each one specification, with its data as a table and its text."""
+"""The figures of a report: each drawn at any width, with its data as a table and its text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bsscale.report.charts.curves import (
-    convergence_figures,
-    learning_rate_figure,
-    momentum_figure,
-)
+from bsscale.report.charts.cost import cost_figure
+from bsscale.report.charts.curves import convergence_figures
 from bsscale.report.charts.figure import Figure
+from bsscale.report.charts.gpus import gpus_figure
+from bsscale.report.charts.range_test import range_test_figure
+from bsscale.report.charts.rates import momentum_figure
 from bsscale.report.charts.samples import samples_to_target_figure
 from bsscale.report.charts.stairs import stairs_figure
 from bsscale.report.charts.targets import easier_targets_figure
-from bsscale.report.charts.tuning import range_test_figures, tuning_figures
+from bsscale.report.charts.tuning import tuning_figures
 from bsscale.report.comparison import Comparison
 from bsscale.report.read import FoundRangeTest, FoundStudy
 
@@ -28,11 +28,14 @@ def figures(
         samples_to_target_figure(comparison),
         easier_targets_figure(comparison),
         *convergence_figures(comparison),
-        learning_rate_figure(comparison),
-        momentum_figure(comparison),
+        gpus_figure(comparison),
         stairs_figure(comparison),
+        momentum_figure(comparison),
+        *tuning_figures(comparison, studies),
     ]
-    made += tuning_figures(studies)
-    for position, test in enumerate(range_tests):
-        made += range_test_figures(test, f"-{position + 1}" if len(range_tests) > 1 else "")
+    made += [
+        range_test_figure(test, f"-{position + 1}" if len(range_tests) > 1 else "")
+        for position, test in enumerate(range_tests)
+    ]
+    made.append(cost_figure(comparison, studies))
     return [figure for figure in made if figure is not None]

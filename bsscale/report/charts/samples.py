@@ -3,105 +3,38 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from bsscale.report.charts.figure import (
-    SHAPES,
     Figure,
-    arm_encodings,
+    arm_color,
+    arm_mark,
     digits,
+    inline,
     sample_axis,
+    styles_of,
 )
-from bsscale.report.comparison import Comparison
-from bsscale.report.figures import GREY, inline
-from bsscale.report.tables import (
-    samples,
-    seeds_table,
-)
+from bsscale.report.comparison import ArmSummary, Comparison
+from bsscale.report.drawing import Size
+from bsscale.report.palette import DIVERGED, NOT_REACHED, Styles
+from bsscale.report.tables import samples, seeds_table
 
-if TYPE_CHECKING:
-    pass
+__all__ = ["STATES", "samples_to_target_figure"]
 
-__all__ = ["samples_to_target_figure"]
-
-ROW_HEIGHT = 60
+ROW_HEIGHT = 46
+# How a run that did not reach its target is drawn.
+STATES = {"not reached": NOT_REACHED, "diverged": DIVERGED}
 
 
 def samples_to_target_figure(comparison: Comparison) -> Figure | None:
     """A point a seed, and each arm's median with its interval."""
-    import altair as alt
-
     arms = [arm for arm in comparison.arms if arm.seeds]
     if not arms:
         return None
-    names = [arm.short for arm in arms]
-    numbers = [r.samples for arm in arms for r in arm.seeds if math.isfinite(r.samples)]
-    cut_off = max(run.record.samples_seen for arm in arms for run in arm.runs)
-    highest = max(numbers, default=cut_off) or 1
-    any_censored = any(math.isinf(result.samples) for arm in arms for result in arm.seeds)
-    edge = 1.08 * highest if any_censored else highest
-    points, spans, medians = [], [], []
-    for arm in arms:
-        for place, result in enumerate(arm.seeds):
-            missed = math.isinf(result.samples)
-            # Seeds lie above one another, so that equal ones are both seen.
-            offset = (place % 5 - 2) * 4
-            points.append(
-                {
-                    "arm": arm.short,
-                    "samples": edge if missed else digits(result.samples),
-                    "shown": "not reached" if missed else f"{result.samples:,.0f}",
-                    "seed": result.seed,
-                    "offset": offset,
-                    "state": "diverged" if result.status == "diverged"
-                    else "not reached" if missed else "reached",
-                }
-            )  # fmt: skip
-        assert arm.samples_to_target is not None and arm.survival is not None
-        if math.isfinite(arm.samples_to_target.median):
-            medians.append({"arm": arm.short, "samples": arm.samples_to_target.median})
-        # With fewer than six seeds, the median's interval has no ends.
-        if arm.survival.low > 0 or math.isfinite(arm.survival.high):
-            low, high = arm.survival.low, min(arm.survival.high, edge)
-            spans.append(
-                {
-                    "arm": arm.short,
-                    "low": min(low, edge),
-                    "high": high,
-                    "interval": f"{samples(arm.survival.low)} to {samples(arm.survival.high)}",
-                }
-            )
-    x = sample_axis(
-        title="samples to the target", scale=alt.Scale(domain=[0, edge * 1.02], nice=False)
-    )
-    y = alt.Y("arm:N", sort=names, title=None, axis=None, scale=alt.Scale(domain=names))
-    color = arm_encodings(names, dashed=False)["color"]
-    color.legend = None
-    rows = alt.Chart(inline([{"arm": name} for name in names]))
-    titles = rows.mark_text(align="left", baseline="bottom", dy=-15, limit=330, fontSize=12).encode(
-        x=alt.value(0), y=y, text="arm:N"
-    )
-    interval = alt.Chart(inline(spans)).mark_rule(strokeWidth=7, opacity=0.35).encode(
-        x=alt.X("low:Q"), x2="high:Q", y=y, color=color, tooltip=["arm:N", "interval:N"]
-    )  # fmt: skip
-    median = alt.Chart(inline(medians)).mark_tick(thickness=3, size=22, opacity=1).encode(
-        x=x, y=y, color=color, tooltip=["arm:N", alt.Tooltip("samples:Q", format=",.0f")]
-    )  # fmt: skip
-    seeds = alt.Chart(inline(points)).mark_point(size=45, filled=True, opacity=0.85).encode(
-        x=x,
-        y=y,
-        yOffset=alt.YOffset("offset:Q", scale=alt.Scale(domain=[-30, 30], range=[0, ROW_HEIGHT])),
-        color=color,
-        shape=alt.Shape(
-            "state:N",
-            scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())),
-            legend=alt.Legend(orient="bottom", columns=1, title=None, symbolFillColor=GREY),
-        ),
-        tooltip=["arm:N", "seed:Q", "state:N", alt.Tooltip("shown:N", title="samples")],
-    )  # fmt: skip
-    chart = alt.layer(interval, median, seeds, titles).properties(
-        height=ROW_HEIGHT * len(names) + 10
-    )
+    found = styles_of(comparison.arms)
+    keys = {arm.short: found[arm.short] for arm in arms}
     said = "; ".join(
         f"{arm.short}: median {samples(arm.samples_to_target.median)}, "
         f"{arm.counts['reached']} of {arm.trained} reached"
@@ -110,11 +43,88 @@ def samples_to_target_figure(comparison: Comparison) -> Figure | None:
     )
     return Figure(
         "samples_to_target",
-        "Samples to the target",
-        "A point a seed; the thin bar is the median, the wide one its 95% interval (Kaplan-Meier; "
-        "open to an edge, or not drawn, where the seeds do not bound it). Runs that did not reach "
-        "the target lie at the right edge: they need more than is shown.",
+        "Samples to the target, seed by seed",
+        "A mark a seed; the thin bar is the median, the wide one its 95% interval (Kaplan-Meier; "
+        "open to an edge, or not drawn, where the seeds do not bound it). A run that did not reach "
+        "the target lies at the right edge, because it needs more than is shown: a triangle has "
+        "spent its budget, a cross has diverged.",
         f"Samples to the target by arm. {said}.",
-        chart,
+        partial(_draw, arms, keys),
         seeds_table(comparison),
     )
+
+
+def goal(arms: Sequence[ArmSummary]) -> str:
+    """The target in words, as a title of an axis names it."""
+    goals = {f"{arm.criterion.title} {arm.target:.4g}" for arm in arms if arm.target is not None}
+    return goals.pop() if len(goals) == 1 else "the target"
+
+
+def _draw(arms: Sequence[ArmSummary], keys: Styles, size: Size) -> Any:
+    import altair as alt
+
+    numbers = [r.samples for arm in arms for r in arm.seeds if math.isfinite(r.samples)]
+    cut_off = max(run.record.samples_seen for arm in arms for run in arm.runs)
+    highest = max(numbers, default=cut_off) or 1
+    missed = any(math.isinf(result.samples) for arm in arms for result in arm.seeds)
+    edge = 1.08 * highest if missed else highest
+    points, spans, medians = [], [], []
+    for arm in arms:
+        points += _points(arm, edge)
+        assert arm.samples_to_target is not None and arm.survival is not None
+        if math.isfinite(arm.samples_to_target.median):
+            median = arm.samples_to_target.median
+            medians.append({"arm": arm.short, "samples": median, "said": f"{arm.short}\nmedian "
+                            f"{samples(median)} samples"})  # fmt: skip
+        # With fewer than six seeds, the median's interval has no ends.
+        if arm.survival.low > 0 or math.isfinite(arm.survival.high):
+            low, high = min(arm.survival.low, edge), min(arm.survival.high, edge)
+            spans.append({"arm": arm.short, "low": low, "high": high})
+    names = [arm.short for arm in arms]
+    x = sample_axis(
+        title=f"training samples to {goal(arms)} (fewer is better)",
+        scale=alt.Scale(domain=[0, edge * 1.02], nice=False),
+    )
+    y = alt.Y("arm:N", sort=names, title=None, axis=None, scale=alt.Scale(domain=names))
+    titles = (
+        alt.Chart(inline([{"arm": name} for name in names]))
+        .mark_text(align="left", baseline="bottom", dy=-9)
+        .encode(x=alt.value(0), y=y, text="arm:N")
+    )
+    interval = alt.Chart(inline(spans)).mark_rule(strokeWidth=7, opacity=0.35).encode(
+        x=alt.X("low:Q"), x2="high:Q", y=y, color=arm_color(keys)
+    )  # fmt: skip
+    median = alt.Chart(inline(medians)).mark_tick(thickness=3, size=22, opacity=1).encode(
+        x=x, y=y, color=arm_color(keys), description="said:N"
+    )  # fmt: skip
+    shapes = arm_mark(keys, STATES)
+    seeds = alt.Chart(inline(points)).mark_point(size=45, filled=True, opacity=0.85).encode(
+        x=x,
+        y=y,
+        yOffset=alt.YOffset("offset:Q", scale=alt.Scale(domain=[-23, 23], range=[0, ROW_HEIGHT])),
+        color=arm_color(keys),
+        shape=shapes,
+        description="said:N",
+    )  # fmt: skip
+    return alt.layer(interval, median, seeds, titles).properties(
+        width=size.plot, height=ROW_HEIGHT * len(names) + 10
+    )
+
+
+def _points(arm: ArmSummary, edge: float) -> list[dict[str, Any]]:
+    points = []
+    for place, result in enumerate(arm.seeds):
+        missed = math.isinf(result.samples)
+        state = "diverged" if result.status == "diverged" else "not reached" if missed else None
+        shown = state if missed else f"{result.samples:,.0f} samples"
+        points.append(
+            {
+                "arm": arm.short,
+                "samples": edge if missed else digits(result.samples),
+                "shape": arm.short if not missed else state,
+                # Seeds lie above one another, so that equal ones are both seen.
+                "offset": (place % 5 - 2) * 3 + 4,
+                "said": f"{arm.short}\nseed {result.seed}: {shown}",
+            }
+        )
+    return points

@@ -3,106 +3,136 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from bsscale.report.charts.figure import (
     Figure,
-    arm_encodings,
-    chosen_arm,
+    arm_color,
+    arm_mark,
+    count_axis,
     digits,
+    inline,
+    names_at_right,
+    styles_of,
+    text_width,
 )
-from bsscale.report.comparison import Comparison
-from bsscale.report.figures import GREY, inline
-from bsscale.report.tables import (
-    Table,
-    samples,
-)
-
-if TYPE_CHECKING:
-    pass
+from bsscale.report.charts.samples import STATES, goal
+from bsscale.report.comparison import ArmSummary, Comparison
+from bsscale.report.drawing import Size
+from bsscale.report.palette import MUTED, Styles
+from bsscale.report.tables import Table, samples
 
 __all__ = ["stairs_figure"]
 
 STAIRS = "cycle_first_stair_count"
+HEIGHT = 260
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """An arm with its number of stairs, and its label without it."""
+
+    stairs: int
+    rest: str
+    arm: ArmSummary
+
+    @property
+    def median(self) -> float:
+        """Of its samples to the target."""
+        assert self.arm.samples_to_target is not None
+        return self.arm.samples_to_target.median
 
 
 def stairs_figure(comparison: Comparison) -> Figure | None:
     """Samples to the target by stair count; None where the count was not swept."""
-    import altair as alt
-
     counted = []
     for arm in comparison.arms:
         schedule = arm.record.config.get("schedule")
         count = schedule.get(STAIRS) if isinstance(schedule, dict) else None
         if isinstance(count, int) and not isinstance(count, bool) and arm.seeds:
             words = [word for word in arm.short.split() if STAIRS not in word]
-            counted.append((count, " ".join(words) or arm.record.schedule, arm))
-    counts = sorted({count for count, _, _ in counted})
-    if len(counts) < 2:
+            counted.append(_Counted(count, " ".join(words) or arm.record.schedule, arm))
+    if len({each.stairs for each in counted}) < 2:
         return None
-    names = list(dict.fromkeys(rest for _, rest, _ in counted))
-    finite = [r.samples for _, _, arm in counted for r in arm.seeds if math.isfinite(r.samples)]
-    edge = 1.08 * max(finite, default=1.0)
-    points, medians, table = [], [], []
-    for count, rest, arm in sorted(counted, key=lambda each: each[0]):
-        assert arm.samples_to_target is not None
-        median = arm.samples_to_target.median
-        if math.isfinite(median):
-            medians.append({"arm": rest, "stairs": str(count), "samples": median})
-        reached = f"{arm.counts['reached']}/{arm.trained}"
-        table.append([str(count), rest, samples(median), reached])
-        for result in arm.seeds:
-            missed = math.isinf(result.samples)
-            points.append(
-                {
-                    "arm": rest,
-                    "stairs": str(count),
-                    "samples": edge if missed else digits(result.samples),
-                    "state": "not reached" if missed else "reached",
-                    "seed": result.seed,
-                }
-            )
-    encodings = arm_encodings(names)
-    x = alt.X(
-        "stairs:O",
-        sort=[str(count) for count in counts],
-        title="stairs of the rise (0: continuous)",
-        axis=alt.Axis(labelAngle=0),
-    )
-    y = alt.Y("samples:Q", title="samples to the target", axis=alt.Axis(format="~s"))
-    # Side by side, or the points of several lines hide each other.
-    beside = alt.XOffset("arm:N", scale=alt.Scale(domain=names, paddingOuter=0.3))
-    dots = (
-        alt.Chart(inline(points))
-        .mark_point(size=30, filled=True, opacity=0.7)
-        .encode(
-            x=x,
-            xOffset=beside,
-            y=y,
-            color=encodings["color"],
-            shape=alt.Shape(
-                "state:N",
-                scale=alt.Scale(domain=["reached", "not reached"], range=["circle", "triangle-up"]),
-                legend=alt.Legend(orient="bottom", columns=1, title=None, symbolFillColor=GREY),
-            ),
-            tooltip=["arm:N", "stairs:O", "seed:Q", "state:N"],
-        )
-    )
-    chosen, faint = chosen_arm()
-    line = (
-        alt.Chart(inline(medians))
-        .mark_line(strokeWidth=2)
-        .encode(x=x, xOffset=beside, y=y, opacity=faint, **encodings)
-        .add_params(chosen)
-    )
-    said = "; ".join(f"{row[0]} stairs, {row[1]}: {row[2]}" for row in table)
+    counted.sort(key=lambda each: each.stairs)
+    found = styles_of(comparison.arms)
+    keys = {each.arm.short: found[each.arm.short] for each in counted}
+    rows = [
+        [str(each.stairs), each.rest, samples(each.median),
+         f"{each.arm.counts['reached']}/{each.arm.trained}"]
+        for each in counted
+    ]  # fmt: skip
+    said = "; ".join(f"{row[0]} stairs, {row[1]}: {row[2]}" for row in rows)
     return Figure(
         "stairs",
         "Samples to the target by stair count",
-        "A point a seed, the line through the medians. Runs that did not reach the target lie at "
-        "the upper edge.",
-        f"Median samples to the target by cycle_first_stair_count. {said}.",
-        alt.layer(line, dots).properties(height=260),
-        Table("By stair count", ("stairs", "arm", "median samples to target", "reached"), table),
-        tuple(names),
+        "A mark a seed, in the colours of the arms; a line joins the medians of arms that differ "
+        "in nothing else. A triangle at the upper edge did not reach the target, a cross diverged.",
+        f"Median samples to the target by {STAIRS}. {said}.",
+        partial(_draw, counted, keys),
+        Table("By stair count", ("stairs", "arm", "median samples to target", "reached"), rows),
+        keys,
     )
+
+
+def _draw(counted: list[_Counted], keys: Styles, size: Size) -> Any:
+    import altair as alt
+
+    finite = [r.samples for each in counted for r in each.arm.seeds if math.isfinite(r.samples)]
+    highest = max(finite, default=1.0)
+    edge = 1.06 * highest
+    points = [
+        {
+            "arm": each.arm.short,
+            "rest": each.rest,
+            "stairs": str(each.stairs),
+            "samples": digits(result.samples) if math.isfinite(result.samples) else edge,
+            "shape": each.arm.short if math.isfinite(result.samples)
+            else "diverged" if result.status == "diverged" else "not reached",
+            "said": f"{each.arm.short}\nseed {result.seed}",
+        }
+        for each in counted
+        for result in each.arm.seeds
+    ]  # fmt: skip
+    medians = [
+        {"rest": each.rest, "stairs": str(each.stairs), "samples": each.median}
+        for each in counted
+        if math.isfinite(each.median)
+    ]
+    rests = list(dict.fromkeys(each.rest for each in counted))
+    x = alt.X(
+        "stairs:O",
+        sort=[str(n) for n in dict.fromkeys(each.stairs for each in counted)],
+        title="stairs of the rise (0: continuous)",
+        axis=alt.Axis(labelAngle=0),
+    )
+    low = 0.9 * min(finite, default=0.0)
+    limits = (low, 1.02 * edge)
+    y = alt.Y(
+        "samples:Q",
+        title=f"samples to {goal([each.arm for each in counted])} (fewer is better)",
+        axis=count_axis(),
+        scale=alt.Scale(domain=list(limits), nice=False, zero=False),
+    )
+    # Side by side, or the points of several lines hide each other.
+    beside = alt.XOffset("rest:N", scale=alt.Scale(domain=rests, paddingOuter=0.3))
+    line = (
+        alt.Chart(inline(medians))
+        .mark_line(strokeWidth=1.5, color=MUTED)
+        .encode(x=x, xOffset=beside, y=y, detail="rest:N")
+    )
+    shapes = arm_mark(keys, STATES)
+    dots = (
+        alt.Chart(inline(points))
+        .mark_point(size=34, filled=True, opacity=0.8)
+        .encode(x=x, xOffset=beside, y=y, color=arm_color(keys), shape=shapes, description="said:N")
+    )
+    layers: list[Any] = [line, dots]
+    width = size.plot
+    if size.wide and len(rests) > 1:
+        last = {each.rest: each.median for each in counted if math.isfinite(each.median)}
+        width -= round(max(map(text_width, last), default=0.0))
+        layers += names_at_right(last, limits, HEIGHT, width)
+    return alt.layer(*layers).properties(width=width, height=HEIGHT)

@@ -1,166 +1,247 @@
-"""Searches for a learning rate, and range tests."""
+"""Searches for a learning rate, each drawn by what its choice was made by."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from bsscale.objectives import Criterion
-from bsscale.records.study_record import TuningRecord
+from bsscale.records.study_record import StudyRecord, TrialRecord, TuningRecord
 from bsscale.report.charts.figure import (
     Figure,
-    arm_encodings,
-    chosen_arm,
-    shown_points,
+    arm_color,
+    arm_dash,
+    arm_mark,
+    count_axis,
+    inline,
+    names_at_right,
+    styles_of,
+    text_width,
 )
-from bsscale.report.figures import GREY, inline, range_test_layers
-from bsscale.report.read import FoundRangeTest, FoundStudy
+from bsscale.report.comparison import ArmSummary, Comparison
+from bsscale.report.drawing import Size
+from bsscale.report.palette import DASHES, INK, MARKS, NOT_REACHED, Style
+from bsscale.report.read import FoundStudy
 from bsscale.report.tables import (
     Table,
     best_value,
-    range_test_table,
+    number,
+    samples,
     tuning_note,
     tuning_table,
 )
 
-if TYPE_CHECKING:
-    pass
+__all__ = ["tuning_figures"]
 
-__all__ = ["range_test_figures", "tuning_figures"]
-
-
-def tuning_figures(studies: Sequence[FoundStudy]) -> list[Figure | None]:
-    """The results of each search for a learning rate: the metric, and samples to the target."""
-    tunings = [
-        Tuning(
-            f"{study.record.name}: {tuning.name}" if len(studies) > 1 else tuning.name,
-            tuning,
-            study.record.registered.criterion,
-        )
-        for study in studies
-        for tuning in study.record.tunings
-        if tuning.trials
-    ]
-    criteria = list(dict.fromkeys(each.criterion for each in tunings))
-    best = [
-        _tuning(
-            [each for each in tunings if each.criterion == criterion],
-            f"tuning_{criterion.name}" if len(criteria) > 1 else "tuning",
-            best_value([criterion]),
-            lambda trial: trial.best_value,
-        )
-        for criterion in criteria
-    ]
-    samples = _tuning(
-        tunings, "tuning_samples", "samples to the target", lambda trial: trial.samples_to_target
-    )
-    return [*best, samples]
+HEIGHT = 240
 
 
-class Tuning(NamedTuple):
-    """One search, its name in the report, and what it was judged by."""
+@dataclass(frozen=True)
+class Search:
+    """One search for a rate.
+
+    Attributes
+    ----------
+    label
+        Its name in the report.
+    record
+        What it saw.
+    criterion
+        What its runs were judged by.
+    style
+        That of the arm that it was for.
+    arm
+        That arm; None where the report does not have it.
+    """
 
     label: str
     record: TuningRecord
     criterion: Criterion
+    style: Style
+    arm: ArmSummary | None
+
+    @property
+    def by_samples(self) -> bool:
+        """Whether the rate was chosen by the samples to a target, and not by the metric."""
+        return any(trial.samples_to_target is not None for trial in self.record.trials)
+
+    def value(self, trial: TrialRecord) -> float | None:
+        """What the choice was made by; None where a trial has none."""
+        return trial.samples_to_target if self.by_samples else trial.best_value
 
 
-def _tuning(
-    tunings: Sequence[Tuning],
-    name: str,
-    quantity: str,
-    value_of: Callable[[Any], float | None],
-) -> Figure | None:
-    import altair as alt
+def tuning_figures(comparison: Comparison, studies: Sequence[FoundStudy]) -> list[Figure]:
+    """A figure for the searches that chose by a metric, and one for those that chose by samples."""
+    found = styles_of(comparison.arms)
+    searches: list[Search] = []
+    for study in studies:
+        for tuning in study.record.tunings:
+            if not any(trial.lr > 0 for trial in tuning.trials):
+                continue
+            label = f"{study.record.name}: {tuning.name}" if len(studies) > 1 else tuning.name
+            arm = _arm_of(tuning, study, comparison)
+            place = len(searches)  # (of a search whose arm is not here)
+            own = Style(INK, DASHES[place % len(DASHES)], MARKS[place % len(MARKS)])
+            style = own if arm is None else found[arm.short]
+            criterion = study.record.registered.criterion
+            searches.append(Search(label, tuning, criterion, style, arm))
+    groups: dict[tuple[str, str], list[Search]] = {}
+    for search in searches:
+        metric = "" if search.by_samples else search.criterion.name
+        groups.setdefault(("samples" if search.by_samples else "metric", metric), []).append(search)
+    several = sum(kind == "metric" for kind, _ in groups) > 1
+    return [
+        _tuning(group, f"tuning_{metric}" if several else "tuning")
+        if kind == "metric"
+        else _tuning(group, "tuning_samples")
+        for (kind, metric), group in groups.items()
+    ]
 
-    rows, names, shown = [], [], []
-    for label, tuning, criterion in tunings:
-        own = [
-            (trial.lr, value) for trial in tuning.trials if (value := value_of(trial)) is not None
-        ]
-        if own:
-            names.append(label)
-            shown.append(Tuning(label, tuning, criterion))
-        for lr, value in own:
-            at_edge = f"best, at the {tuning.edge} edge" if tuning.edge else "best"
-            state = at_edge if lr == tuning.best else "tried"
-            rows.append({"arm": label, "lr": lr, "value": value, "state": state})
-    if not rows:
-        return None
-    states = ["tried", *sorted({str(row["state"]) for row in rows} - {"tried"})]
-    marks = {"tried": "circle", "best": "diamond"}
-    base = alt.Chart(inline(rows)).encode(
-        x=alt.X(
-            "lr:Q",
-            title="learning rate",
-            scale=alt.Scale(type="log", nice=False, padding=12),
-            axis=alt.Axis(format="~g", labelOverlap=True, tickCount=5),
-        ),
-        y=alt.Y(
-            "value:Q",
-            title=quantity,
-            scale=alt.Scale(zero=False),
-            axis=alt.Axis(format="~s" if name == "tuning_samples" else "~g"),
-        ),
-    )
-    points = base.mark_point(filled=True, size=90, opacity=1).encode(
-        color=arm_encodings(names)["color"],
-        shape=alt.Shape(
-            "state:N",
-            scale=alt.Scale(domain=states, range=[marks.get(s, "triangle-up") for s in states]),
-            legend=alt.Legend(orient="bottom", columns=1, title=None, symbolFillColor=GREY),
-        ),
-        tooltip=["arm:N", alt.Tooltip("lr:Q"), alt.Tooltip("value:Q", title=quantity), "state:N"],
-    )
-    chosen, faint = chosen_arm()
-    line = base.mark_line(strokeWidth=1.5).encode(opacity=faint, **arm_encodings(names))
-    chart = alt.layer(line.add_params(chosen), points)
-    notes = " ".join(tuning_note(each.record) for each in shown)
+
+def _arm_of(tuning: TuningRecord, study: FoundStudy, comparison: Comparison) -> ArmSummary | None:
+    """The arm that was trained at a tuned rate: the baseline, or one whose own rate was tuned."""
+    name = _name_of(tuning, study.record)
+    for arm in comparison.arms:
+        if arm.runs[0].study is study and arm.record.arm == name:
+            return arm
+    return None
+
+
+def _name_of(tuning: TuningRecord, record: StudyRecord) -> str | None:
+    if tuning.gpus == 1:
+        return record.baseline
+    tuned = [
+        arm.name
+        for arm in record.arms
+        if arm.name == tuning.name or (arm.rate == "tuned" and arm.gpus == tuning.gpus)
+    ]
+    return tuned[0] if tuned else None
+
+
+def _tuning(searches: Sequence[Search], name: str) -> Figure:
+    criteria = list(dict.fromkeys(each.criterion for each in searches))
+    by_samples = searches[0].by_samples
+    quantity = "samples to the target" if by_samples else best_value(criteria)
+    notes = " ".join(f"{tuning_note(each.record)}{_again(each)}" for each in searches)
+    missed = any(each.value(trial) is None for each in searches for trial in each.record.trials)
+    if missed:
+        notes += (
+            " A triangle is a rate that did not reach the target, or diverged."
+            if by_samples
+            else " A triangle is a rate whose runs have no value of the metric."
+        )
     table = [
         [each.label, *row]
-        for each in shown
+        for each in searches
         for row in tuning_table(each.record, each.criterion).rows
     ]
-    criteria = list(dict.fromkeys(each.criterion for each in shown))
     header = ("tuning", "learning rate", best_value(criteria), "samples to target", "seeds")
     return Figure(
         name,
-        f"Tuning of the learning rate: {quantity}",
-        notes,
+        f"Tuning of the learning rate, chosen by {quantity}",
+        f"{notes} The largest mark is the rate that was chosen.",
         f"{quantity[0].upper()}{quantity[1:]} over the learning rates that were tried. {notes}",
-        chart.properties(height=260),
+        partial(_draw, searches, quantity),
         Table("Tuning", header, table),
-        tuple(names),
+        {each.label: each.style for each in searches} if len(searches) > 1 else {},
     )
 
 
-def range_test_figures(test: FoundRangeTest, suffix: str) -> list[Figure | None]:
-    """Loss and metric over the learning rate, with one line for each seed."""
+def _again(search: Search) -> str:
+    """Why the number of the chosen rate and that of its arm differ."""
+    arm, best = search.arm, _best(search.record)
+    if not search.by_samples or best is None or best.samples_to_target is None:
+        return ""
+    if arm is None or arm.samples_to_target is None or arm.record.base_lr != best.lr:
+        return ""
+    seeds = "1 seed" if best.seeds == 1 else f"{best.seeds} seeds"
+    return (
+        f" There it needed {samples(best.samples_to_target)} samples on {seeds}; on the "
+        f"{len(arm.seeds)} seeds of {arm.short} the median is "
+        f"{samples(arm.samples_to_target.median)}. The best of {len(search.record.trials)} rates "
+        "on few seeds is in part the luckiest, so only the second number counts."
+    )
+
+
+def _best(tuning: TuningRecord) -> TrialRecord | None:
+    return next((trial for trial in tuning.trials if trial.lr == tuning.best), None)
+
+
+def _draw(searches: Sequence[Search], quantity: str, size: Size) -> Any:
+    import altair as alt
+
+    by_samples, criterion = searches[0].by_samples, searches[0].criterion
+    known = [
+        value for each in searches for trial in each.record.trials
+        if (value := each.value(trial)) is not None
+    ]  # fmt: skip
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    bad_is_high = by_samples or criterion.sign < 0
+    if by_samples and high > 4 * low > 0:  # (the choice lies among the best, not the worst)
+        high = max(4 * low, 2 * sorted(known)[len(known) // 2])
+    room = 0.12 * (high - low or abs(high) or 1.0)
+    edge = high + room if bad_is_high else low - room
+    limits = (low - room, high + 1.3 * room) if bad_is_high else (low - 1.3 * room, high + room)
     rows = [
-        {
-            "seed": seed,
-            "lr": point.lr,
-            "loss": point.metrics.get(test.loss),
-            "value": point.metrics.get(test.criterion.name),
-        }
-        for seed, points in test.curves.items()
-        for point in shown_points(points, len(test.curves))
-        if point.lr is not None and point.lr > 0
+        _row(each, trial, edge, limits, bad_is_high)
+        for each in searches
+        for trial in each.record.trials
+        if trial.lr > 0
     ]
-    if not rows:
-        return []
-    table = range_test_table(test)
-    marked = ", ".join(f"{name} {value:.3g}" for name, value in test.marks.items())
-    layers = range_test_layers(rows, test.marks, test.criterion, test.loss)
-    return [
-        Figure(
-            f"range_test_{name}{suffix}",
-            f"Range test: {title}",
-            f"Validation {title} while the learning rate grows, a line a seed. "
-            f"The suggestion: {test.reason or 'none'}.",
-            f"Validation {title} over the learning rate of a range test. {marked}.",
-            chart.properties(height=240),
-            table,
-        )
-        for name, (title, chart) in layers.items()
-    ]
+    keys = {each.label: each.style for each in searches}
+    direction = "fewer" if by_samples else "higher" if criterion.sign > 0 else "lower"
+    base = alt.Chart(inline(rows)).encode(
+        x=alt.X(
+            "lr:Q",
+            title="learning rate (logarithmic)",
+            scale=alt.Scale(type="log", nice=False, padding=12),
+            axis=alt.Axis(format="~g", labelOverlap=True, tickCount=5, grid=False),
+        ),
+        y=alt.Y(
+            "value:Q",
+            title=f"{quantity} ({direction} is better)",
+            scale=alt.Scale(domain=list(limits), zero=False, nice=False),
+            axis=count_axis() if by_samples else alt.Axis(format="~g", tickCount=5),
+        ),
+        color=arm_color(keys),
+    )
+    line = (
+        base.transform_filter("datum.state !== 'not reached'")
+        .mark_line(strokeWidth=1.5, clip=True)
+        .encode(strokeDash=arm_dash(keys))
+    )
+    shapes = arm_mark(keys, {"not reached": NOT_REACHED})
+    points = base.mark_point(filled=True, opacity=1).encode(
+        shape=shapes,
+        size=alt.Size("size:Q", scale=None, legend=None),
+        description="said:N",
+    )
+    layers: list[Any] = [line, points]
+    width = size.plot
+    if size.wide and len(searches) > 1:
+        ends = {str(row["arm"]): float(row["value"]) for row in rows}  # (the last of each)
+        width -= round(max(map(text_width, ends)))
+        layers += names_at_right(ends, limits, HEIGHT, width, keys)
+    return alt.layer(*layers).properties(width=width, height=HEIGHT)
+
+
+def _row(
+    search: Search, trial: TrialRecord, edge: float, limits: tuple[float, float], high: bool
+) -> dict[str, Any]:
+    value, best = search.value(trial), trial.lr == search.record.best
+    outside = value is not None and high and value > limits[1]
+    shown = "not reached" if value is None else (
+        f"{value:,.0f} samples" if search.by_samples else number(value)
+    )  # fmt: skip
+    return {
+        "arm": search.label,
+        "lr": trial.lr,
+        "value": edge if value is None or outside or not math.isfinite(value) else value,
+        "state": "not reached" if value is None else "chosen" if best else "tried",
+        "shape": "not reached" if value is None else search.label,
+        "size": 220 if best else 70,
+        "said": f"{search.label}\nlearning rate {trial.lr:.4g}: {shown}",
+    }
