@@ -42,8 +42,10 @@ __all__ = [
     "launch",
 ]
 
-# A rank that waits this long for another one gives up. Peers notice a dead process at once by
-# its closed connection; this bounds the wait for one that hangs.
+# A rank that waits this long for another one gives up. Over gloo, peers notice a dead process at
+# once by its closed connection, and this bounds the wait for one that hangs. Over NCCL they wait
+# this long, and then its watchdog ends them by signal 6: `launch` and torchrun's agent end them
+# before, srun does so with --kill-on-bad-exit.
 COLLECTIVE_TIMEOUT_S = 300
 # How long the surviving ranks may take to report before they are ended.
 SETTLE_S = 5.0
