@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig
 
+from bsscale.cli.hydra_internals import loader_of_many
 from bsscale.cli.jobs import typed_config
 from bsscale.cli.launchers.register import register_launchers
 from bsscale.cli.store import CONFIG_DIRECTORY, register_schemas
@@ -20,11 +24,19 @@ __all__ = ["composed", "expanded", "hydra", "typed"]
 
 @pytest.fixture
 def hydra() -> Iterator[None]:
-    """Hydra as the command line sets it up."""
+    """Hydra as the command line sets it up; it composes as for the jobs of a sweep."""
     register_schemas()
     register_launchers()
     with initialize_config_dir(str(CONFIG_DIRECTORY), version_base="1.3"):
+        running = GlobalHydra.instance().hydra
+        assert running is not None
+        running.config_loader = _loader()
         yield
+
+
+@cache
+def _loader() -> ConfigLoader:
+    return loader_of_many(GlobalHydra.instance().config_loader())
 
 
 def composed(*overrides: str) -> DictConfig:

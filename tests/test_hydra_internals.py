@@ -14,8 +14,8 @@ PRIVATE = {
     "bsscale/cli/hydra_internals.py": {
         # A study's launcher has the callbacks that Hydra gives to the launcher of a sweep.
         "hydra._internal.callbacks.Callbacks",
-        # The sweeper would compose every job once more, which our launchers have done.
-        "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
+        # Hydra's loader copies all that it knows for each job of a sweep; ours derives from it.
+        "hydra._internal.config_loader_impl",
         # bsscale reads the flags of the command line before Hydra does, and reports the errors
         # that Hydra would report.
         "hydra._internal.utils",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -122,20 +123,26 @@ def _check_typed(group: str, node: DictConfig) -> None:
 
 def _check_made(group: str, node: DictConfig) -> None:
     name, target = node.get("name"), node.get("_target_")
-    shipped = {
-        choice: OmegaConf.load(CONFIG_DIRECTORY / group / f"{choice}.yaml")
-        for choice in sorted(choices()[group] - {"custom"})
-    }
-    for choice, file in shipped.items():
-        assert isinstance(file, DictConfig)
-        if target == file.get("_target_") and name != choice:
+    for choice, own_target in _shipped_targets(group).items():
+        if target == own_target and name != choice:
             raise _wrong_name(group, name, choice)
-        if name == choice and target != file.get("_target_"):
+        if name == choice and target != own_target:
             raise ConfigError(
                 f"{group}._target_={target} under the name {name}, which is another {group}",
                 f"write {group}=custom {group}._target_={target}, or give {group}.name=YOURS in a "
                 "file of your own",
             )
+
+
+@cache
+def _shipped_targets(group: str) -> dict[str, Any]:
+    """What the files of a group that ships name, by the names of the files."""
+    targets = {}
+    for choice in sorted(choices()[group] - {"custom"}):
+        file = OmegaConf.load(CONFIG_DIRECTORY / group / f"{choice}.yaml")
+        assert isinstance(file, DictConfig)
+        targets[choice] = file.get("_target_")
+    return targets
 
 
 def _wrong_name(group: str, name: Any, own: str) -> ConfigError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,25 @@ def describe_environment(device: str) -> dict[str, Any]:
     device
         cpu or cuda.
     """
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": dict(_versions()),
+        "device": _device_name(device),
+        "git_commit": _git_commit(),
+    }
+
+
+# What a process has imported does not change any more.
+@cache
+def _versions() -> dict[str, str | None]:
     packages: dict[str, str | None] = {}
     for name in _PACKAGES:
         try:
             packages[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             packages[name] = None
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": packages,
-        "device": _device_name(device),
-        "git_commit": _git_commit(),
-    }
+    return packages
 
 
 def _device_name(device: str) -> str:
@@ -44,6 +51,7 @@ def _device_name(device: str) -> str:
     return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
 
 
+@cache
 def _git_commit() -> str | None:
     """The commit of the checkout that bsscale runs from; None if it is installed elsewhere."""
     root = Path(__file__).parents[2]

@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from bsscale.cli.composed import check_composed
 from bsscale.cli.explain import explained
+from bsscale.cli.hydra_internals import loader_of_many
 from bsscale.cli.jobs import Job, cached_dataset_loader, preserve_hydra_directory
 from bsscale.cli.saved import SavedSweep
 from bsscale.cli.tasks import TASKS, Task
@@ -155,7 +156,7 @@ class CheckedLauncher(Launcher):
 
     def _checked(self, job_overrides: Sequence[Sequence[str]], first: int) -> Sequence[CheckedJob]:
         """Compose and check all jobs; raises what the first impossible one would raise."""
-        load = cached_dataset_loader()
+        load, composer = cached_dataset_loader(), loader_of_many(self.context.config_loader)
         jobs = []
         all_mine = [filter_overrides(overrides) for overrides in job_overrides]
         shared = set.intersection(*map(set, all_mine)) if all_mine else set()
@@ -163,7 +164,7 @@ class CheckedLauncher(Launcher):
             mine = all_mine[number - first]
             described = " ".join(each for each in mine if each not in shared)
             try:
-                cfg = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+                cfg = composer.load_sweep_config(self.config, list(overrides))
                 check_composed(cfg, cfg.hydra)
                 _number(cfg, number, number)
                 task = TASKS[cfg.task.name]
