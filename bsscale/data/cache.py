@@ -15,7 +15,7 @@ import numpy as np
 from bsscale.data.checks import check_dataset
 from bsscale.data.dataset import ArrayStream, ColumnFacts, Dataset, Samples, Schema
 from bsscale.errors import BsscaleError
-from bsscale.files.checked import Arrays, DamagedError, read_checked, unfinished, write_checked
+from bsscale.files.checked import Arrays, DamagedError, map_checked, unfinished, write_checked
 
 __all__ = ["PREPARATION_VERSION", "cache_directory", "cached", "content_key"]
 
@@ -70,6 +70,8 @@ def content_key(sources: Sequence[Path], parameters: Mapping[str, Any]) -> str:
 def cached(name: str, key: str, prepare: Callable[[], Dataset]) -> Dataset:
     """The data set under `key`: read from the cache, or prepared now and put there.
 
+    Its arrays are pages of the file in the cache, which all processes share.
+
     Of many processes that ask at once, one prepares and the others wait for it. A file that is
     damaged in any way is prepared again, and where the cache cannot be written the data set is
     prepared for this process alone; each gives one warning in the log.
@@ -111,9 +113,11 @@ def cached(name: str, key: str, prepare: Callable[[], Dataset]) -> Dataset:
         check_dataset(dataset)
         try:
             _write(path, key, dataset)
-        except OSError as error:
+            # (pages of the file, which other processes share)
+            return _read(path, key) or dataset
+        except (OSError, DamagedError) as error:
             _log.warning("No cache for dataset %s: %s", name, error)
-        return dataset
+            return dataset
 
 
 def _write(path: Path, key: str, dataset: Dataset) -> None:
@@ -147,7 +151,7 @@ def _read(path: Path, key: str) -> Dataset | None:
         There is something, but not the data set that was written under `key`.
     """
     try:
-        arrays, text = read_checked(path)
+        arrays, text = map_checked(path)
     except FileNotFoundError:
         return None
     try:

@@ -145,6 +145,9 @@ class ArrayStream:
     samples: Samples
     _order: dict[int, SampleOrder] = field(default_factory=dict, repr=False, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"samples": self.samples, "_order": {}}  # (another process has runs of its own)
+
     @property
     def samples_per_pass(self) -> int:
         return len(self.samples)

@@ -15,11 +15,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bsscale.files.mapped import MappedFile
 from bsscale.files.replace import start_file
 
-__all__ = ["Arrays", "DamagedError", "read_checked", "unfinished", "write_checked"]
+__all__ = [
+    "Arrays", "DamagedError", "map_checked", "read_checked", "unfinished", "write_checked"
+]  # fmt: skip
 
 Arrays = dict[str, npt.NDArray[Any]]
+
+# NumPy's names of the types in a file: those that `write_checked` may have written.
+_TYPES = {
+    **{"F64": "f8", "F32": "f4", "F16": "f2", "BOOL": "?"},
+    **{f"{kind}{8 * size}": f"{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
+}
 
 
 class DamagedError(Exception):
@@ -80,12 +89,29 @@ def read_checked(path: Path) -> tuple[Arrays, str]:
     DamagedError
         There is something, but not what `write_checked` wrote.
     """
+    arrays, text = map_checked(path)
+    return {name: array.copy() for name, array in arrays.items()}, text
+
+
+def map_checked(path: Path) -> tuple[Arrays, str]:
+    """As `read_checked`, with arrays that are pages of the file (`MappedFile`).
+
+    The file is open as long as they are. They were checked when it was mapped; it must be replaced
+    only, as `write_checked` does, and never be changed.
+    """
     import safetensors
 
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays: Arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        mapped = MappedFile(path)
+        with safetensors.safe_open(path, framework="numpy") as header:
+            metadata = header.metadata() or {}
+            parts = [(name, header.get_slice(name)) for name in header.offset_keys()]
+        # (safetensors has made sure that they are all that follows the header, without a gap)
+        start, arrays = 8 + int.from_bytes(mapped[:8], "little"), Arrays()
+        for name, part in parts:
+            dtype = np.dtype(_TYPES[part.get_dtype()]).newbyteorder("<")
+            arrays[name] = mapped.array(start, dtype, tuple(part.get_shape()))
+            start += arrays[name].nbytes
         if _checksum(arrays, metadata["text"]) != metadata["sha256"]:
             raise ValueError("its checksum does not fit its content")
     except FileNotFoundError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from bsscale.data import Dataset
+from bsscale.files.mapped import places_in_file
 
 __all__ = ["SharedDataset", "open_shared", "share"]
 
@@ -32,7 +33,8 @@ class SharedDataset:
     places
         Where each array begins in the file, and its bytes.
     file
-        The file. It has no name, so that it is gone when its last process is, however it ends.
+        The file: that of the cache, if the arrays are its pages. Else one without a name, so that
+        it is gone when its last process is, however it ends.
     """
 
     pickled: bytes
@@ -51,8 +53,10 @@ def share(dataset: Dataset) -> SharedDataset | None:
         pickled = pickle.dumps(dataset, protocol=5, buffer_callback=buffers.append)
     except Exception:  # (whatever a user's own stream raises)
         return None
+    raw = [buffer.raw() for buffer in buffers]
     try:
-        return SharedDataset(pickled, *_written(buffers))
+        places, file = places_in_file(raw) or _written(raw)
+        return SharedDataset(pickled, tuple(places), file)
     except OSError as error:
         log.warning(
             "warning: the data cannot be shared in %s, and each worker loads them: %s",
@@ -62,23 +66,20 @@ def share(dataset: Dataset) -> SharedDataset | None:
         return None
 
 
-def _written(
-    buffers: Sequence[pickle.PickleBuffer],
-) -> tuple[tuple[tuple[int, int], ...], IO[bytes]]:
+def _written(buffers: Sequence[memoryview]) -> tuple[list[tuple[int, int]], IO[bytes]]:
     """Places of buffers in a new file, and the file."""
     file = tempfile.TemporaryFile(prefix="bsscale-data-")  # noqa: SIM115 (it outlives this call)
     try:
         places = []
         for buffer in buffers:
-            raw = buffer.raw()
             file.write(bytes(-file.tell() % _ALIGNMENT))
-            places.append((file.tell(), raw.nbytes))
-            file.write(raw)
+            places.append((file.tell(), buffer.nbytes))
+            file.write(buffer)
         file.flush()
     except OSError:
         file.close()
         raise
-    return tuple(places), file
+    return places, file
 
 
 def open_shared(pickled: bytes, places: tuple[tuple[int, int], ...], descriptor: int) -> Dataset:

@@ -61,6 +61,10 @@ class Batches:
             _tensor(samples.label).to(device, dtype),
         )
 
+    def converted(self, dtype: torch.dtype) -> Batches:
+        """The samples with numbers and labels of another type."""
+        return Batches(self.categorical, self.numeric.to(dtype), self.label.to(dtype))
+
     def __getitem__(self, key: int | slice) -> Batches:
         return Batches(self.categorical[key], self.numeric[key], self.label[key])
 
@@ -101,8 +105,11 @@ class Feed:
         self._stream, self._schema = stream, schema
         self._width, self._batch = width, batch
         self._device, self._dtype = device, dtype
+        # On a CPU its tensors are the arrays themselves, in memory that other processes share.
         self._resident = (
-            Batches.of(stream.samples, device, dtype) if isinstance(stream, ArrayStream) else None
+            Batches.of(stream.samples, device, torch.float32)
+            if isinstance(stream, ArrayStream)
+            else None
         )
         self._copying = (
             torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
@@ -150,7 +157,7 @@ class Feed:
             if resident.numeric.shape[1]
             else resident.numeric.new_empty((*rows.shape, 0)),
             resident.label.index_select(0, index).view(rows.shape),
-        )
+        ).converted(self._dtype)
 
     def read_inputs(self, positions: Positions, updates: int) -> list[Tensor]:
         """As `inputs`, without anything that was prepared in advance."""
