@@ -22,7 +22,10 @@ from torch import Tensor, nn
 
 from bsscale.config import ExecutorOptions
 from bsscale.data import Dataset, load_dataset
+from bsscale.data.cache import cached
+from bsscale.engines.stacked.compiling import one_compiles
 from bsscale.errors import ConfigError, WorkerError
+from bsscale.files.locks import hold
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import Plan, make_plan
 from bsscale.planning.stacks import Piece, cut, make_stacks, predicted_s
@@ -394,6 +397,38 @@ def test_arrays_of_shared_data_are_equal_and_private_where_written() -> None:
     copies[0].validation.label[:] = 7.0
     assert (copies[1].validation.label == dataset.validation.label).all()
     shared.file.close()
+
+
+def test_workers_map_the_file_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BSSCALE_CACHE_DIR", str(tmp_path))
+    prepared = Dataset.from_arrays(*_arrays())
+    dataset = cached("shared", "0" * 32, lambda: prepared)
+    dataset.train.read(0, 0, 5)  # (its order is no part of the data)
+    [path] = tmp_path.glob("*.safetensors")
+    content = path.read_bytes()
+    shared = share(dataset)
+    assert shared is not None
+    assert os.fstat(shared.file.fileno()).st_ino == path.stat().st_ino
+    path.unlink()
+    [theirs] = [open_shared(shared.pickled, shared.places, os.dup(shared.file.fileno()))]
+    assert theirs.key == replace(theirs, prepared_key=None).key == prepared.key
+    theirs.train.read(0, 0, 5).label[:] = theirs.validation.label[:] = 7.0
+    assert (dataset.validation.label == prepared.validation.label).all()
+    assert os.pread(shared.file.fileno(), len(content), 0) == content
+    shared.file.close()
+
+
+def test_one_process_compiles_and_the_others_wait_until_it_has(tmp_path: Path) -> None:
+    with one_compiles(str(tmp_path), "a step"):
+        [lock] = tmp_path.glob("*.lock")
+        with pytest.raises(ConfigError, match="busy"):
+            hold(lock, ConfigError("busy", "wait"))
+        with one_compiles(str(tmp_path), "another step"):
+            pass
+    with one_compiles(str(tmp_path), "a step"):  # it is in torch's cache: nobody has to wait
+        free = hold(lock, ConfigError("busy", "wait"))
+    assert free is not None
+    free.release()
 
 
 def _arrays() -> tuple[Any, ...]:
