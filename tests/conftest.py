@@ -29,6 +29,18 @@ def hermetic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session_cache: Pat
         monkeypatch.delenv(name, raising=False)
 
 
+def command() -> list[str]:
+    """What starts bsscale; warnings are errors, unless BSSCALE_TEST_WARNINGS says otherwise."""
+    warnings = os.environ.get("BSSCALE_TEST_WARNINGS", "error")
+    return [sys.executable, "-W", warnings, "-m", "bsscale"]
+
+
+def python_path() -> str:
+    """PYTHONPATH of a process that finds this tree, and whatever this process finds."""
+    root = Path(__file__).parent.parent
+    return os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+
+
 @dataclass(frozen=True)
 class Finished:
     """A command that has run: exit code and what it printed."""
@@ -61,12 +73,10 @@ def bsscale(tmp_path: Path) -> Callable[..., Finished]:
     """Run ``python -m bsscale`` as a user would, in an empty directory."""
 
     def call(*arguments: str, cwd: Path = tmp_path, **environment: str) -> Finished:
-        root = Path(__file__).parent.parent
-        path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-m", "bsscale", *arguments],
+            [*command(), *arguments],
             cwd=cwd,
-            env={**os.environ, "PYTHONPATH": path, **environment},
+            env={**os.environ, "PYTHONPATH": python_path(), **environment},
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

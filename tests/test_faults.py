@@ -23,7 +23,7 @@ import pytest
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import read_run
 from bsscale.training.processes import end_with_parent
-from tests.conftest import SMALL, Finished
+from tests.conftest import SMALL, Finished, command, python_path
 from tests.test_resume import assert_same
 
 Bsscale = Callable[..., Finished]
@@ -46,15 +46,10 @@ DDP = [*LONG, "budget_passes=12", "schedule.decay_step_size=1000", "executor=ddp
 RUNS = {"virtual": LONG, "ddp": DDP}
 
 
-def python_path() -> str:
-    """This checkout before what the caller's packages need, which may lie on PYTHONPATH alone."""
-    return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-
-
 def start(directory: Path, *arguments: str) -> subprocess.Popen[str]:
     """The command in a process group of its own, as a terminal starts it."""
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "bsscale", *arguments, "hydra.run.dir=run"],
+        [*command(), *arguments, "hydra.run.dir=run"],
         cwd=directory,
         env={**os.environ, "PYTHONPATH": python_path()},
         stdout=subprocess.PIPE,
