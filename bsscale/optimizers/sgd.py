@@ -75,7 +75,8 @@ class SGDConfig(OptimizerConfig):
         self, value: Tensor, gradient: Tensor, state: Sequence[Tensor], c: Sequence[Tensor]
     ) -> None:
         direction = gradient
-        added = bool(state) and state[0] is gradient  # (the velocity is up to date)
+        # The velocity is up to date. (torch.compile of 2.11 does not know bool() of a list.)
+        added = len(state) > 0 and state[0] is gradient
         if self.weight_decay and not added:
             gradient.add_(value, alpha=self.weight_decay)
         if state and not added:
