@@ -69,11 +69,10 @@ MUTATIONS = [
         ("own if arm == self.primary else", "together[arm] if arm == self.primary else"),
         ("bonferroni = outside / len(arms)", "bonferroni = outside"),
         ("fewest_seeds(1 - bonferroni)", "fewest_seeds(confidence)"),
-        ("math.floor(outside * RESAMPLES)", "math.floor(outside * RESAMPLES) - 1"),
+        ("math.floor(outside * RESAMPLES)", "math.floor(outside * RESAMPLES / 2)"),
         ("2 * rank / (RESAMPLES + 1)", "rank / (RESAMPLES + 1)"),
         ("lows.shape[1] + 1 - _ranks", "lows.shape[1] - _ranks"),
         ("np.minimum(from_below, from_above).min", "np.minimum(from_below, from_above).max"),
-        ("np.arange(1.0, values.shape[-1] + 1)", "np.arange(0.0, values.shape[-1])"),
     ),
     *group(
         "stats/looks", "stats_family.py",

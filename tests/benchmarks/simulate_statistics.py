@@ -17,7 +17,10 @@ open
     the share of intervals that have no end on one side;
 
 then the same for the median of one arm by Kaplan-Meier. The numbers follow from --studies and
---sigma alone. This is what it prints by default:
+--sigma alone. Then come the errors of the rules around the intervals (`simulate_protocol`):
+families of arms, looks, equivalence, the fastest arm, divergence and planning; --tables chooses.
+This is what it prints of the intervals by default, and of the rest with --studies 250 (looks,
+equivalence and planning: 150):
 
     Ratio of medians (paired_ratio), 1000 studies a row
      n  censored  correlation  true ratio  covered   apart  width   open
@@ -66,6 +69,46 @@ then the same for the median of one arm by Kaplan-Meier. The numbers follow from
     10       30%          0.0         1.0    93.5%    6.5%    inf  62.2%
     20        0%          0.0         1.0    97.1%    2.9%   1.30   0.0%
     20       30%          0.0         1.0    97.3%    2.7%    inf  57.2%
+
+    Families of 7 arms: any told apart at a true 1.0, each at 1.3
+     n  censored  correlation  own: any  verdicts: any  own: power  verdicts: power
+     9        0%          0.0      8.4%           2.4%       44.9%            22.5%
+     9        0%          0.7      4.8%           2.0%       80.7%            66.7%
+     9       30%          0.0      8.0%           3.2%       42.7%            20.1%
+     9       30%          0.7      6.8%           2.4%       77.9%            56.4%
+    10        0%          0.0     12.8%           3.6%       57.9%            29.6%
+    10        0%          0.7      6.8%           2.8%       88.2%            73.6%
+    10       30%          0.0      8.8%           1.6%       56.0%            24.3%
+    10       30%          0.7      3.6%           1.6%       85.9%            61.0%
+    20        0%          0.0     13.6%           2.4%       86.5%            62.1%
+    20        0%          0.7      4.8%           0.8%       99.7%            96.5%
+    20       30%          0.0      9.2%           4.0%       89.8%            68.7%
+    20       30%          0.7      6.4%           1.2%       99.8%            96.1%
+
+    Looks: any arm told apart at a true 1.0 when the study stops
+    looks               arms  wrong
+    10, 15, 20             1   2.0%
+    10, 15, 20             7   1.3%
+    10, 15, 20, 25, 30     1   3.3%
+    10, 15, 20, 25, 30     7   1.3%
+
+    As fast within 10%, at a true 1.0 (spread 0.1); planned for 80%: 39 seeds
+     n  alone  one of 7
+     6   0.7%      0.7%
+    10   2.7%      0.0%
+    20  26.0%      2.0%
+    50  92.0%     68.7%
+
+    "Diverges" said at a true rate of 0.3, 0.5, 0.8 (exact); before: half of the runs
+     n  at 0.3  before   at 0.5   at 0.8
+     6    1.1%   25.6%    10.9%    65.5%
+    10    1.1%   15.0%    17.2%    87.9%
+    20    1.7%    4.8%    41.2%    99.7%
+
+    Planned seeds from 10 seeds (quartiles), and from 2,001
+    question                 spread  quartiles        from 2,001
+    told apart at 1.3           0.2    11   17   31             18
+    as fast within 10%          0.1    28   38   49             39
 """
 
 from __future__ import annotations
@@ -81,6 +124,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from bsscale.stats import kaplan_meier, paired_ratio
+from tests.benchmarks import simulate_protocol
 
 
 @dataclass(frozen=True)
@@ -100,6 +144,7 @@ class Outcome:
     open: float
 
 
+TABLES = ["coverage", "families", "looks", "equivalence", "winners", "divergence", "planning"]
 SEEDS = (6, 10, 20)
 CENSORED = (0.0, 0.3)
 CORRELATIONS = (0.0, 0.7)
@@ -182,11 +227,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--studies", type=int, default=1000, help="simulated studies a row")
     parser.add_argument("--sigma", type=float, default=0.2, help="standard deviation of the logs")
+    parser.add_argument(
+        "--tables", nargs="+", choices=TABLES, default=TABLES, help="which to print; all by default"
+    )
     options = parser.parse_args()
-    cells = grid(options.sigma)
-    print_table("Ratio of medians (paired_ratio)", cells, simulate_ratio, options.studies)
+    studies = options.studies
+    for name in options.tables:
+        match name:
+            case "coverage":
+                coverage(studies, options.sigma)
+            case "families":
+                simulate_protocol.families(studies)
+            case "looks":
+                simulate_protocol.looks(studies)
+            case "equivalence":
+                simulate_protocol.equivalence(studies)
+            case "winners":
+                simulate_protocol.winners(studies)
+            case "divergence":
+                simulate_protocol.divergence()
+            case "planning":
+                simulate_protocol.planning(studies)
+
+
+def coverage(studies: int, sigma: float) -> None:
+    """Coverage of the intervals of one ratio and of one median."""
+    cells = grid(sigma)
+    print_table("Ratio of medians (paired_ratio)", cells, simulate_ratio, studies)
     one_arm = [cell for cell in cells if cell.correlation == 0 and cell.ratio == 1]
-    print_table("Median of one arm (kaplan_meier)", one_arm, simulate_median, options.studies)
+    print_table("Median of one arm (kaplan_meier)", one_arm, simulate_median, studies)
 
 
 if __name__ == "__main__":
