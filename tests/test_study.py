@@ -213,6 +213,8 @@ def test_a_run_that_cannot_be_read_is_never_deleted(
         ("gpus=1", "compares 1 GPU with itself"),
         ("task.trials=2", "task.trials=2"),
         ("task.seeds=0", "task.seeds=0"),
+        ("task.seeds=many", "task.seeds=many is no number"),
+        ("task.looks=[2,3]", "task.looks=[2, 3] has no effect with task.seeds=2"),
         ("task.first_seed=999999", "meets the seeds"),
         ("+task.arms.fixed.role=baseline", "2 baselines"),
         ("+task.arms.fixed.rate=best", "task.arms.fixed.rate=best"),

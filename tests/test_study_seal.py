@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -19,15 +19,18 @@ from bsscale.errors import BsscaleError, ConfigError, RecordsError
 from bsscale.records import chain
 from bsscale.records.chain import Entry, chain_faults, digest, extended
 from bsscale.records.identity import NOT_IN_ARM
-from bsscale.records.study_record import StudyRecord, read_study
+from bsscale.records.run_record import RunRecord
+from bsscale.records.study_record import RegisteredArm, StudyRecord, read_study
 from bsscale.report.plan import plan_followed, warnings
 from bsscale.report.read import Sources, find
+from bsscale.study.looks import make_look
 from bsscale.study.options import StudyOptions
 from bsscale.study.protocol import study
 from bsscale.study.registered import FREE, OF_ARMS, to_register
 from bsscale.study.registration import open_study
 from tests.composing import composed, hydra
 from tests.helpers import SMALL_STUDY, SYNTHETIC
+from tests.test_records import RUN
 
 __all__ = ["hydra"]  # (a fixture)
 
@@ -39,8 +42,12 @@ WORDS = (
     "budget_samples=4096",
     "~task.arms.onecycle",
 )
+ROLES: tuple[tuple[str, Literal["baseline", "arm"]], ...] = (
+    ("one_gpu", "baseline"),
+    ("arm", "arm"),
+)
 DATA = {**SYNTHETIC, "samples_per_pass": 4096, "validation_samples": 1000, "test_samples": 500}
-RUN = "runs/fixed/seed-1"
+FIXED = "runs/fixed/seed-1"
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +173,7 @@ def swap(one: str, other: str) -> Callable[[Path], None]:
 
 
 def in_run(change: Callable[[Any], None]) -> Callable[[Path], None]:
-    return lambda copy: changed(copy / RUN / "run.json", change)
+    return lambda copy: changed(copy / FIXED / "run.json", change)
 
 
 def forge(change: Callable[[Any], None]) -> Callable[[Path], None]:
@@ -175,13 +182,13 @@ def forge(change: Callable[[Any], None]) -> Callable[[Path], None]:
     def forged(copy: Path) -> None:
         from bsscale.records.registered_runs import run_digest
 
-        changed(copy / RUN / "run.json", change)
+        changed(copy / FIXED / "run.json", change)
 
         def again(data: Any) -> None:
             previous = ""
             for entry in data["chain"]:
-                if RUN in entry["content"]:
-                    entry["content"][RUN] = run_digest(copy / RUN)
+                if FIXED in entry["content"]:
+                    entry["content"][FIXED] = run_digest(copy / FIXED)
                 entry["previous"] = previous
                 del entry["hash"]
                 previous = entry["hash"] = digest(entry)
@@ -227,20 +234,20 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "the clock of an entry": (clock_back, "is earlier than the one before it"),
     "another seed's record": (
-        swap("runs/fixed/seed-0", RUN),
-        f"{RUN}: its records were changed after it had ended",
+        swap("runs/fixed/seed-0", FIXED),
+        f"{FIXED}: its records were changed after it had ended",
     ),
     "another arm's record": (
-        swap("runs/one_gpu/seed-1", RUN),
-        f"{RUN}: its records were changed after it had ended",
+        swap("runs/one_gpu/seed-1", FIXED),
+        f"{FIXED}: its records were changed after it had ended",
     ),
     "a result": (
         in_run(lambda r: r.update(samples_to_target=1.0)),
-        f"{RUN}: its records were changed after it had ended",
+        f"{FIXED}: its records were changed after it had ended",
     ),
     "a curve": (
-        lambda copy: (copy / RUN / "evals.jsonl").write_text(""),  # type: ignore[dict-item]
-        f"{RUN}: its records were changed after it had ended",
+        lambda copy: (copy / FIXED / "evals.jsonl").write_text(""),  # type: ignore[dict-item]
+        f"{FIXED}: its records were changed after it had ended",
     ),
     # Where the chain was computed again, it is the run that does not fit.
     "another study's run": (forge(lambda r: r.update(study="abc")), "it is a run of study abc"),
@@ -275,8 +282,8 @@ def test_a_change_is_refused_by_a_restart_and_named_by_a_report(
     text = said(found)
     assert fact in text and "Do not rely on this" in text
     assert not text.startswith("The registered plan was followed")
-    if RUN in fact or "run" in what:  # a run that does not fit is not counted
-        assert RUN not in {run.directory.relative_to(copy).as_posix() for run in found.runs}
+    if FIXED in fact or "run" in what:  # a run that does not fit is not counted
+        assert FIXED not in {run.directory.relative_to(copy).as_posix() for run in found.runs}
     before = {path: path.read_bytes() for path in copy.rglob("*.json*")}
     with pytest.raises(BsscaleError) as caught:
         start(copy, config, dataset)
@@ -324,12 +331,12 @@ def test_two_registrations_do_not_merge(
 def test_a_run_that_is_gone_is_trained_again_and_that_is_said(
     copy: Path, config: Config, dataset: Dataset
 ) -> None:
-    shutil.rmtree(copy / RUN)
+    shutil.rmtree(copy / FIXED)
     text = said(find([copy]))
-    assert f"Gone: the records of {RUN}" in text and "Missing: fixed, seed 1." in text
+    assert f"Gone: the records of {FIXED}" in text and "Missing: fixed, seed 1." in text
     start(copy, config, dataset)
     text = said(find([copy]))
-    assert f"Deviation: {RUN} was trained again, because its records were gone." in text
+    assert f"Deviation: {FIXED} was trained again, because its records were gone." in text
     assert "Do not rely" not in text and "Missing" not in text
 
 
@@ -389,6 +396,66 @@ def test_the_hash_of_an_entry_has_a_golden_value() -> None:
     assert digest(covered) == hashlib.sha256(text.encode()).hexdigest()
     assert chain_faults({"chain": "x"}) == ["study.json has no chain"]
     assert chain_faults({"chain": [3]}) == ["entry 1 of the chain is 3"]
+
+
+def test_a_study_stops_at_a_registered_look(
+    copy: Path, tmp_path: Path, config: Config, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes on while an arm is undecided, and a later start neither looks again nor goes on."""
+    looked = []
+
+    def look(study_: StudyRecord, records: Sequence[RunRecord], seeds: int) -> dict[str, Any]:
+        looked.append(sorted({(record.arm, record.seed) for record in records}))
+        made = make_look(study_, records, seeds)
+        undecided = ["fixed"] if seeds == 1 else []
+        return {**made, "undecided": undecided, "next_seeds": 2 if seeds == 1 else None}
+
+    monkeypatch.setattr("bsscale.study.protocol.make_look", look)
+    directory = tmp_path / "auto"
+    record = start(directory, config, dataset, seeds="auto", looks=[1, 2, 3])
+    assert record.registered.looks == (1, 2, 3) and record.registered.seeds == (0, 1, 2)
+    assert [len(runs) for runs in looked] == [3, 6]
+    assert record.seeds_due == (0, 1) and not list(directory.glob("runs/*/seed-2"))
+    text = said(find([directory]))
+    assert text.startswith("The registered plan was followed: 3 arms x 2 seeds")
+    assert "Look at 1 seeds: undecided are fixed; it goes on to 2 seeds." in text
+    assert "Look at 2 seeds: every arm is decided; the study stops." in text
+    again = start(directory, config, dataset, seeds="auto", looks=[1, 2, 3])
+    assert again.chain == record.chain
+    with pytest.raises(ConfigError, match="looks was"):
+        start(directory, config, dataset, seeds="auto", looks=[1, 2])
+    with pytest.raises(ConfigError, match="looks was"):
+        start(copy, config, dataset, seeds="auto", looks=[1, 2])
+
+
+@pytest.mark.parametrize(("slower", "undecided"), [(2.0, []), (1.0, ["arm"])])
+def test_a_look_decides_by_the_rule_of_the_statistics(
+    slower: float, undecided: list[str], config: Config
+) -> None:
+    registered = to_register(config, [], [], "key")
+    registered = msgspec.structs.replace(
+        registered, seeds=tuple(range(20)), looks=(10, 15, 20),
+        arms=tuple(
+            RegisteredArm(
+                name=name, role=role, gpus=1, rate="base_lr", preset=False, schedule={}
+            )
+            for name, role in ROLES
+        ),
+    )  # fmt: skip
+    study_ = StudyRecord(name="s", hash="h", registered=registered)
+    records = [
+        msgspec.structs.replace(
+            RUN, arm=arm, seed=seed, samples_to_target=factor * (1000 + 100 * ((seed * shift) % 10))
+        )
+        for arm, factor, shift in (("one_gpu", 1.0, 3), ("arm", slower, 7))
+        for seed in range(10)
+    ]
+    assert make_look(study_, records, 10) == {
+        "seeds": 10,
+        "arms": ["arm"],
+        "undecided": undecided,
+        "next_seeds": 15 if undecided else None,
+    }
 
 
 def test_every_option_is_registered_or_free(config: Config) -> None:

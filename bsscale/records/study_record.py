@@ -57,6 +57,12 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
         Of older studies; `options` has them since.
     stacks
         Which runs share a training step.
+    primary
+        The arm that the study is about.
+    looks
+        The numbers of seeds after which it may stop; the last is the most. Empty: all are trained.
+    comparison
+        The rules of the verdicts.
     """
 
     gpus: int
@@ -76,6 +82,7 @@ class Registered(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, Any] = {}
     primary: str | None = None
     looks: tuple[int, ...] = ()
+    comparison: dict[str, Any] = {}
     metric: str = "auc"
     direction: Literal["max", "min"] = "max"
     sampler_seed: int = 0
@@ -208,6 +215,22 @@ class StudyRecord(msgspec.Struct, kw_only=True):
     def baseline(self) -> str | None:
         """The name of the arm that the others are compared with."""
         return next((arm.name for arm in self.arms if arm.role == "baseline"), None)
+
+    @property
+    def looked(self) -> list[dict[str, Any]]:
+        """The looks that were made: see `bsscale.study.looks.make_look`."""
+        return [entry.content for entry in self.chain if entry.kind == "looked"]
+
+    @property
+    def seeds_due(self) -> tuple[int, ...]:
+        """The seeds to train on, as far as the looks have decided."""
+        if not self.registered.looks:
+            return self.seeds
+        count: object = self.registered.looks[0]
+        if self.looked:
+            last = self.looked[-1]
+            count = last.get("next_seeds") or last.get("seeds")
+        return self.seeds[:count] if isinstance(count, int) else self.seeds
 
     @property
     def head(self) -> str | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from bsscale.records.registered_runs import repeated_runs
 from bsscale.records.study_record import Amendment, Registered
 from bsscale.report.read import FoundRun, FoundStudy
 from bsscale.report.tables import Table
 
-__all__ = ["plan_followed", "plan_table", "warnings"]
+__all__ = ["describe_look", "plan_followed", "plan_table", "warnings"]
 
 # Of a list in a sentence.
 _LONGEST_LIST = 6
@@ -50,7 +51,8 @@ def plan_followed(study: FoundStudy, runs: Iterable[FoundRun]) -> list[str]:
     record = study.record
     done = {(run.record.arm, run.record.seed) for run in runs}
     names = [arm.name for arm in record.arms]
-    missing = {arm: [s for s in record.seeds if (arm, s) not in done] for arm in names}
+    due = record.seeds_due
+    missing = {arm: [s for s in due if (arm, s) not in done] for arm in names}
     more = sorted({arm for arm, _ in done} - set(names)) if names else []
     extra = sorted({seed for _, seed in done} - set(record.seeds)) if record.seeds else []
     said = [f"Changed: {fault}." for fault in study.faults]
@@ -70,11 +72,20 @@ def plan_followed(study: FoundStudy, runs: Iterable[FoundRun]) -> list[str]:
         said.append(f"Not registered: the arm{'s' if len(more) > 1 else ''} {', '.join(more)}.")
     if extra:
         said.append(f"Not registered: seeds {', '.join(map(str, extra))}.")
-    planned = f"{len(record.arms)} arms x {len(record.seeds)} seeds"
+    planned = f"{len(record.arms)} arms x {len(due)} seeds"
     first = f"The registered plan was followed: {planned}, nothing missing, nothing added."
     if said:
         first = f"The registered plan was changed or not completed ({planned} in all)."
-    return [first, *said, *_environments(runs), _seal(study)]
+    looks = [describe_look(look) for look in record.looked]
+    return [first, *said, *looks, *_environments(runs), _seal(study)]
+
+
+def describe_look(look: Mapping[str, Any]) -> str:
+    """A look of a study at the runs of its arms, in a sentence."""
+    undecided, next_seeds = look.get("undecided"), look.get("next_seeds")
+    says = f"undecided are {_shown(undecided)}" if undecided else "every arm is decided"
+    goes = "the study stops" if next_seeds is None else f"it goes on to {next_seeds} seeds"
+    return f"Look at {look.get('seeds')} seeds: {says}; {goes}."
 
 
 def _amended(amendment: Amendment) -> str:

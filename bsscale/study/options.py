@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from bsscale.config import TaskOptions
@@ -11,6 +12,9 @@ from bsscale.errors import ConfigError
 from bsscale.schedules.options import RangeTestConfig
 
 __all__ = ["RangeTestOptions", "StudyArm", "StudyOptions"]
+
+
+DEFAULT_LOOKS = (10, 15, 20)
 
 
 @dataclass
@@ -46,7 +50,8 @@ class StudyOptions(TaskOptions):
     name: str = "study"
     arms: dict[str, Any] = field(default_factory=dict)
     directory: str | None = None
-    seeds: int = 10
+    seeds: int | str = 10
+    looks: list[int] | None = None
     first_seed: int = 0
     trials: int = 12
     lowest_lr: float | None = None
@@ -61,9 +66,15 @@ class StudyOptions(TaskOptions):
     work: str | None = None
     part: int = 0
 
+    def look_list(self) -> list[int]:
+        """The numbers of seeds after which the study may stop; the last is the most."""
+        if isinstance(self.seeds, int):
+            return [self.seeds]
+        return list(DEFAULT_LOOKS) if self.looks is None else list(self.looks)
+
     def seed_list(self) -> list[int]:
-        """Of the report."""
-        return list(range(self.first_seed, self.first_seed + self.seeds))
+        """Of the report: the most that there may be."""
+        return list(range(self.first_seed, self.first_seed + self.look_list()[-1]))
 
     def range_test_seed_list(self) -> list[int]:
         """Far from the seeds of reports."""
@@ -79,7 +90,8 @@ class StudyOptions(TaskOptions):
 
     def check(self) -> None:
         """Raise ConfigError for values with which no study is possible."""
-        for key in ("seeds", "tuning_seeds", "target_seeds", "range_test_seeds"):
+        self._check_looks()
+        for key in ("tuning_seeds", "target_seeds", "range_test_seeds"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"task.{key}={getattr(self, key)} is below 1", "give 1 or more")
         if self.trials < 3:
@@ -88,9 +100,10 @@ class StudyOptions(TaskOptions):
                 "least 3 trials",
                 "give task.trials=8 or more",
             )
-        if not 0 <= self.first_seed <= 1_000_000 - self.seeds:
+        most = self.look_list()[-1]
+        if not 0 <= self.first_seed <= 1_000_000 - most:
             raise ConfigError(
-                f"task.first_seed={self.first_seed} with {self.seeds} seeds meets the seeds of "
+                f"task.first_seed={self.first_seed} with {most} seeds meets the seeds of "
                 "range tests and searches",
                 "give report seeds below 1,000,000",
             )
@@ -110,4 +123,22 @@ class StudyOptions(TaskOptions):
             raise ConfigError(
                 f"task.budget_factor={self.budget_factor} is not a number of 1 or more",
                 "give a finite budget factor of at least 1",
+            )
+
+    def _check_looks(self) -> None:
+        """Raise ConfigError for numbers of seeds with which no study is possible."""
+        if not isinstance(self.seeds, int) and self.seeds != "auto":
+            raise ConfigError(f"task.seeds={self.seeds} is no number", "give a number, or auto")
+        if self.seeds != "auto" and self.looks is not None:
+            raise ConfigError(
+                f"task.looks={self.looks} has no effect with task.seeds={self.seeds}",
+                "leave it out, or give task.seeds=auto",
+            )
+        looks = self.look_list()
+        rising = all(a < b for a, b in pairwise(looks))
+        if not looks or looks[0] < 1 or not rising:
+            given = f"task.looks={self.looks}" if self.seeds == "auto" else f"task.seeds={looks[0]}"
+            raise ConfigError(
+                f"{given} is {'below 1' if looks and looks[0] < 1 else 'not a rising list'}",
+                "give 1 or more; looks rise, for instance task.looks=[10,15,20]",
             )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class StudyPlan:
                 f"scaling: {config.scaling.name}}}'",
             )
         self.arms = make_arms(self.task, config.gpus)
-        self.budget_samples, self.seeds = config.budget_samples, self.task.seeds
+        self.budget_samples, self.seeds = config.budget_samples, self.task.look_list()[-1]
         self.directory = Path(self.task.directory or self._default_directory()).absolute()
         passes, key = dataset.train.samples_per_pass, dataset.key
         counts = count(config.model, dataset)
@@ -177,19 +178,19 @@ class StudyPlan:
         """The plan, with one fact on each line; `here`: workers of this machine train."""
         workers = None
         if here:
-            plans = [run.plan for run in self.first_runs()] * self.task.seeds
+            plans = [run.plan for run in self.first_runs()] * self.task.look_list()[0]
             workers = describe_workers(self.config.workers, plans, self.specs.devices)
         task = self.task
         rows = [
             ("study", str(self.directory)),
             ("arms", ", ".join(f"{arm.name} ({arm.role}, gpus={arm.gpus})" for arm in self.arms)),
-            ("seeds", f"{task.seeds}, from {task.first_seed}"),
+            ("seeds", f"{_or_more(task.look_list())}, from {task.first_seed}"),
             (
                 "searches",
                 ", ".join(f"{task.trials} rates at gpus={n}" for n in self._searches()) or "none",
             ),
             ("range tests", ", ".join(f"gpus={n}" for n in self._range_tests()) or "none"),
-            ("runs", f"{len(self.arms) * task.seeds} of the arms"),
+            ("runs", f"{len(self.arms) * task.look_list()[-1]} of the arms"),
             *([] if workers is None else [("workers", workers)]),
             ("cost", f"at most {self.most_samples_from(2):,.0f} samples in all"),
         ]
@@ -207,19 +208,22 @@ class StudyPlan:
 
     def stacks(self) -> list[dict[str, Any]]:
         """The stacks of the runs; they do not depend on rates and budgets."""
-        labels, runs = [], []
-        for arm in self.arms:
-            for seed in self.task.seed_list():
-                spec = self.specs.run(
+        made = []
+        for first, last in pairwise((0, *self.task.look_list())):
+            runs = {
+                f"{arm.name} seed {seed}": self.specs.run(
                     Path("-"), arm.name, FixedConfig(), gpus=arm.gpus, rate=1.0, seed=seed,
                     target=None, budget=self.specs.one_pass, scaling=_without_warmup(arm.scaling),
-                )  # fmt: skip
-                labels.append(f"{arm.name} seed {seed}")
-                runs.append(spec.plan)
-        return [
-            {"width": stack.width, "runs": [labels[number] for number in stack.members]}
-            for stack in make_stacks(runs)
-        ]
+                ).plan
+                for arm in self.arms
+                for seed in self.task.seed_list()[first:last]
+            }  # fmt: skip
+            labels = list(runs)
+            made += [
+                {"width": stack.width, "runs": [labels[number] for number in stack.members]}
+                for stack in make_stacks(list(runs.values()))
+            ]
+        return made
 
     def most_samples_from(self, number: int) -> int:
         """The most samples that this step and the later ones train on."""
@@ -243,6 +247,11 @@ class StudyPlan:
         if "/" in name or name.startswith("."):
             raise ConfigError(f"no directory can be named after {name}", "give task.directory=PATH")
         return f"studies/{name}-gpus{self.config.gpus}"
+
+
+def _or_more(looks: Sequence[int]) -> str:
+    first, *more = map(str, looks)
+    return first + (f" (then {', '.join(more)}, until every arm is decided)" if more else "")
 
 
 def _without_warmup(scaling: ScalingConfig) -> ScalingConfig:

@@ -18,6 +18,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ from bsscale.records.chain import digest
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import Cost, StudyRecord
+from bsscale.report.plan import describe_look
 from bsscale.schedules.options import FixedConfig, OneCycleConfig, ScheduleConfig
 from bsscale.study.arms import given_options, make_schedule
+from bsscale.study.looks import make_look
 from bsscale.study.plan import StudyPlan, spent_samples
 from bsscale.study.presets import range_test_of_study, read_suggestion
 from bsscale.study.registration import open_study
@@ -277,30 +280,43 @@ class _Study:
     def _run_arms(
         self, schedules: Mapping[str, ScheduleConfig], rates: Mapping[str, float]
     ) -> list[RunRecord | None]:
-        seeds = self.file.seeds
-        specs = [
-            self.specs.run(
-                Path("runs") / arm.name / f"seed-{seed}",
-                arm.name,
-                schedules[arm.name],
-                gpus=arm.gpus,
-                rate=rates[arm.name],
-                seed=seed,
-                target=self.target,
-                budget=self.budget,
-                scaling=arm.scaling,
-                tracker=self.config.tracker,
-            )
-            for arm in self.arms
-            for seed in seeds
-        ]
-        self._step(5, f"{len(self.arms)} arms x {len(seeds)} seeds")
-        records = self.runs.train(specs)
+        seeds, looks = self.file.seeds, self.file.registered.looks
+        records: list[RunRecord | None] = []
+        for first, last in pairwise((0, *(looks or [len(seeds)]))):
+            self._step(5, f"{len(self.arms)} arms x {last} seeds")
+            specs = [
+                self.specs.run(
+                    Path("runs") / arm.name / f"seed-{seed}",
+                    arm.name,
+                    schedules[arm.name],
+                    gpus=arm.gpus,
+                    rate=rates[arm.name],
+                    seed=seed,
+                    target=self.target,
+                    budget=self.budget,
+                    scaling=arm.scaling,
+                    tracker=self.config.tracker,
+                )
+                for arm in self.arms
+                for seed in seeds[first:last]
+            ]
+            records += self.runs.train(specs)
+            if looks and self._stops(records, last):
+                break
         self.file.deviations = [
             *(f"not trained: {failure}" for failure in self.runs.failed),
             *self.seal.deviations,
         ]
         return records
+
+    def _stops(self, records: Sequence[RunRecord | None], seeds: int) -> bool:
+        """Look at the runs, by the registered rule: whether the study stops."""
+        trained = [record for record in records if record is not None]
+        if len(trained) < len(records):  # the same command trains the others, and looks then
+            return True
+        look = self.seal.looked(make_look(self.file, trained, seeds))
+        log.info("%s", describe_look(look))
+        return look["next_seeds"] is None
 
     def _report(self, records: Sequence[RunRecord | None]) -> None:
         from bsscale.report.write import write_report

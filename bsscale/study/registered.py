@@ -13,6 +13,8 @@ from bsscale.objectives import Metric
 from bsscale.records.identity import NOT_IN_ARM
 from bsscale.records.secrets import without_secrets
 from bsscale.records.study_record import Registered
+from bsscale.report.ratios import CONFIDENCE
+from bsscale.stats import FAMILY_RULE, LOOKS_RULE
 from bsscale.study.arms import Arm, primary_arm
 from bsscale.study.options import StudyOptions
 
@@ -42,7 +44,7 @@ OF_ARMS = (
     "executor",
 )
 # Options of the study that are registered apart, or free.
-FREE = ("name", "directory", "work", "part", "arms", "seeds", "first_seed")
+FREE = ("name", "directory", "work", "part", "arms", "seeds", "looks", "first_seed")
 
 
 def to_register(
@@ -79,6 +81,7 @@ def to_register(
         if key not in NOT_IN_ARM and key not in OF_ARMS
     }
     settings |= {"device": device, "executor": {"compile": config.executor.compile}}
+    looks = task.look_list() if task.seeds == "auto" else ()
     options = {key: value for key, value in asdict(task).items() if key not in FREE}
     return Registered(
         gpus=config.gpus,
@@ -98,6 +101,12 @@ def to_register(
         else f"given: {config.budget_samples} samples",
         stacks=stacks,
         primary=primary_arm(task, arms),
+        looks=tuple(looks),
+        comparison={
+            "confidence": CONFIDENCE,
+            "family": FAMILY_RULE,
+            **({"looks": LOOKS_RULE} if looks else {}),
+        },
         metric=metric.name,
         direction=metric.direction,
         data_key=data_key,

@@ -72,6 +72,20 @@ class Seal:
                 found[name] = digest
         self.add("trained", found)
 
+    def looked(self, look: dict[str, Any]) -> dict[str, Any]:
+        """Add a look, unless it was made: the first one at the same arms and seeds holds."""
+        same = (look["seeds"], look["arms"])
+        for made in self._study.looked:
+            if (made.get("seeds"), made.get("arms")) == same:
+                if made != look:
+                    self.deviations.append(
+                        f"the look at {look['seeds']} seeds left {made.get('undecided')} open, and "
+                        f"the records now leave {look['undecided']}"
+                    )
+                return made
+        self.add("looked", look)
+        return look
+
     def add(self, kind: Kind, content: Mapping[str, Any]) -> None:
         """Extend the chain by an entry, if it has a content, and write study.json."""
         if content:
