@@ -18,7 +18,11 @@ alone
 At a confidence of 95%, one of 20 studies is expected among the first, and at most one among the
 others. A killed command goes on where it was. This is what it prints by default:
 
-    ...
+    target 0.7701, missed by 101 of 800 runs
+    told apart, of 20 studies of 10 seeds:
+      primary   0
+      others    0
+      alone     1
 """
 
 from __future__ import annotations
