@@ -103,6 +103,11 @@ def test_what_cannot_be_resolved_or_does_nothing(override: str, fact: str) -> No
     ("override", "fact", "remedy"),
     [
         ("optimizer.lr=99", "there is no option optimizer.lr", "did you mean base_lr?"),
+        (
+            "schedule.cycle_max_lr=2",
+            "schedule=fixed has no option cycle_max_lr",
+            "write schedule=onecycle schedule.cycle_max_lr=VALUE",
+        ),
         ("model.hiden=3", "there is no option model.hiden", "model=dlrm --help"),
         ("gpus=abc", "gpus=abc is not a whole number", "give gpus as a whole number"),
         ("base_lr=true", "base_lr=true is not a number", "give base_lr as a number"),

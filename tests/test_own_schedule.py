@@ -70,7 +70,7 @@ def test_a_schedule_of_ones_own_trains_from_the_command_line(
     )  # fmt: skip
     done = bsscale(*words)
     assert done.code == 0, done.text
-    assert "lr 0 -> 0.2 at step 100" in done.out
+    assert "lr 0, rise to 0.2 (step 100)" in done.out
     record = read_run(tmp_path / "run")
     assert (record.schedule, record.status) == ("custom", "exhausted")
     assert record.config["schedule"]["_target_"] == "own.Triangle"
@@ -117,7 +117,7 @@ def test_every_engine_trains_with_it() -> None:
     assert plan.training["schedule"] == {
         "shape": "Custom", "target": f"{OWN}.Wave", "arguments": {}
     }  # fmt: skip
-    assert "momentum 0.9 -> 0.8 at step 1" in describe_plan(plan, dataset, "arm")
+    assert "momentum 0.9, fall to 0.8 (step 1" in describe_plan(plan, dataset, "arm")
 
 
 def test_deepspeed_has_no_such_schedule() -> None:

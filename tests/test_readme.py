@@ -106,7 +106,7 @@ def test_your_own_data_and_model_as_written(
         "base_lr=0.1", "gpus=8", "budget_passes=1", "tracker=none",
     )  # fmt: skip
     assert done.code == 0, done.text
-    assert "exhausted" in done.out
+    assert "budget spent" in done.out
 
 
 def test_the_python_session() -> None:

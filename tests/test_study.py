@@ -412,4 +412,4 @@ def test_trained_by_jobs_it_ends_with_the_same_numbers(
     # The study's own log goes on after its jobs, in its own words.
     assert "[HYDRA]" not in done.out
     [log] = (tmp_path / "outputs").glob("*/*/bsscale.log")
-    assert "[6/6] the report" in log.read_text()
+    assert "study 6/6  the report" in log.read_text()

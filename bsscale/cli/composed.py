@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bsscale.cli.explain import explained
 from bsscale.cli.store import CONFIG_DIRECTORY, SCHEMAS, choices
-from bsscale.cli.words import MADE, TYPED, choose
+from bsscale.cli.words import MADE, TYPED, choose, no_target
 from bsscale.errors import ConfigError
 
 __all__ = ["check_composed"]
@@ -50,10 +50,7 @@ def check_composed(cfg: DictConfig, hydra: Any = None) -> None:
             )
     for group in (*TYPED, *MADE):
         if "_target_" in cfg[group] and OmegaConf.is_missing(cfg[group], "_target_"):
-            raise ConfigError(
-                f"{group}=custom without {group}._target_ is no {group}",
-                f"give the import path of yours: {group}._target_=MODULE.NAME",
-            )
+            raise no_target(group)
     for key in cfg:
         if key != "hydra":
             _resolve(cfg, str(key))

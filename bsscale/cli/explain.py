@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 
@@ -16,7 +17,8 @@ from omegaconf.errors import (
     ValidationError,
 )
 
-from bsscale.cli.words import HELP, MADE, help_on, suggestion
+from bsscale.cli.store import choices_with
+from bsscale.cli.words import HELP, MADE, help_on, no_target, suggestion
 from bsscale.config import Config
 from bsscale.errors import BsscaleError, ConfigError
 
@@ -52,6 +54,8 @@ def _omegaconf_error(error: OmegaConfBaseException, said: str) -> ConfigError:
     key, message = error.full_key or str(error.key), _first_line(str(error))
     written = said.partition("Error merging override ")[2].strip() or f"{key}={error.value}"
     if isinstance(error, InterpolationResolutionError):
+        if without := re.search(r"mandatory value: (\w+)\._target_", message):
+            return no_target(without[1])
         return ConfigError(
             f"{key} refers to something that cannot be found: {message}",
             "${NAME} names another option and ${oc.env:NAME} an environment variable: name one "
@@ -91,6 +95,12 @@ def _no_option(key: str, error: OmegaConfBaseException) -> ConfigError:
                 f"{guess}if {target} takes an argument of that name, add it: +{key}=VALUE",
             )
     which = f"{group}={chosen}" if chosen else group
+    if others := choices_with(owner, name):
+        return ConfigError(
+            f"{which} has no option {name}",
+            f"{key} is an option of {' and '.join(f'{group}={each}' for each in others)}: write "
+            f"{group}={others[0]} {key}=VALUE, or leave it out",
+        )
     return ConfigError(f"there is no option {key}", guess + help_on(which))
 
 

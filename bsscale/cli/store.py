@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -9,13 +10,13 @@ from omegaconf import OmegaConf
 
 from bsscale import config
 from bsscale.cli.tasks import TASKS
-from bsscale.config.shipped import CONFIG_DIRECTORY
+from bsscale.config.shipped import CONFIG_DIRECTORY, shipped_options
 from bsscale.optimizers import OPTIMIZERS, CustomConfig
 from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig
 from bsscale.schedules.options.scaling import SCALINGS
 from bsscale.tracking.options import WandbOptions
 
-__all__ = ["CONFIG_DIRECTORY", "SWEEPS_DIRECTORY", "choices", "register_schemas"]
+__all__ = ["CONFIG_DIRECTORY", "SWEEPS_DIRECTORY", "choices", "choices_with", "register_schemas"]
 
 SWEEPS_DIRECTORY = CONFIG_DIRECTORY.with_name("sweeps")
 
@@ -59,3 +60,14 @@ def choices() -> dict[str, set[str]]:
         for folder in [*folders, SWEEPS_DIRECTORY]
         if folder.name != "hydra"
     }
+
+
+def choices_with(group: str, option: str) -> list[str]:
+    """The choices of a group that have an option; the user's own have any, and are left out."""
+    found = []
+    for choice in sorted(choices().get(group, set()) - {"custom"}):
+        kind = SCHEMAS.get(f"{group}/{choice}")
+        typed = {field.name for field in fields(kind)} if kind is not None else set()
+        if option in typed | (shipped_options(group, choice) or {}).keys() - {"defaults"}:
+            found.append(choice)
+    return found

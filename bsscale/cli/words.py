@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 
-__all__ = ["HELP", "MADE", "TYPED", "choose", "help_on", "suggestion"]
+from bsscale.errors import ConfigError
+
+__all__ = ["HELP", "MADE", "TYPED", "choose", "help_on", "no_target", "suggestion"]
 
 # Groups that every run has: those with typed options, and those that a `_target_` creates.
 TYPED = ("task", "optimizer", "schedule", "scaling", "executor", "tracker")
@@ -31,6 +33,16 @@ def help_on(part: str) -> str:
 def choose(group: str, known: Collection[str]) -> str:
     """The remedy that names the choices of a group."""
     return f"write {group}=NAME; there are {', '.join(sorted(known))}"
+
+
+def no_target(group: str) -> ConfigError:
+    """The error for a part of the user's own that is not named."""
+    what = {"dataset": "the function that loads the data", "model": "the class of the model"}
+    named = what.get(group, f"the class or function of the {group}")
+    return ConfigError(
+        f"{group}=custom does not name {named}: {group}._target_ is missing",
+        f"give its import path: {group}=custom {group}._target_=MODULE.NAME",
+    )
 
 
 def suggestion(

@@ -15,6 +15,7 @@ from bsscale.planning.memory import describe_memory
 from bsscale.planning.plan import Plan
 from bsscale.schedules import OneCycle
 from bsscale.terminal.numbers import metric_number
+from bsscale.terminal.words import counted
 
 __all__ = ["describe_data_notes", "describe_plan"]
 
@@ -24,7 +25,7 @@ _MANY_COLUMNS = 50
 
 def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
     """The plan of a run, with one fact on each line."""
-    batch = f"{plan.config.micro_batch} x {plan.gpus} gpus"
+    batch = f"{plan.config.micro_batch} x {counted(plan.gpus, 'GPU')}"
     if plan.config.grad_accum > 1:
         batch += f" x {plan.config.grad_accum} accumulated"
     executor = f"{plan.executor} on {plan.device} ({plan.executor_reason})"
@@ -133,22 +134,34 @@ def _describe_objective(plan: Plan) -> str:
 def _describe_rates(plan: Plan) -> str:
     """The learning rate and the momentum at the start, the turning points and the end."""
     steps = np.arange(plan.steps)
-    text = "lr " + _turns(plan.schedule.lr(steps))
+    cycle_end = plan.schedule.end_step if isinstance(plan.schedule, OneCycle) else None
+    text = "lr " + _turns(plan.schedule.lr(steps), cycle_end)
     momentum = plan.schedule.momentum(steps)
-    return text if momentum is None else f"{text}; momentum {_turns(momentum)}"
+    return text if momentum is None else f"{text}; momentum {_turns(momentum, cycle_end)}"
 
 
-def _turns(values: npt.NDArray[np.float64]) -> str:
-    first, last = values[0], values[-1]
+def _turns(values: npt.NDArray[np.float64], cycle_end: int | None) -> str:
+    """Such as "0.2, rise to 2 (step 77), fall to 0.2 (256), then decay to 0.18 (2,047)"."""
+    final = len(values) - 1
+    low, high = sorted((values[0], values[final]))
     top, bottom = int(np.argmax(values)), int(np.argmin(values))
-    parts = [f"{first:.4g}"]
-    if values[top] > max(first, last):
-        parts.append(f"{values[top]:.4g} at step {top:,}")
-    if values[bottom] < min(first, last):
-        parts.append(f"{values[bottom]:.4g} at step {bottom:,}")
-    if len(parts) > 1 or last != first:
-        parts.append(f"{last:.4g} at step {len(values) - 1:,}")
-    return " -> ".join(parts)
+    turns = {top} if values[top] > high else set()
+    turns |= {bottom} if values[bottom] < low else set()
+    if cycle_end is not None and cycle_end < final and turns:
+        turns.add(cycle_end)
+    if turns or values[final] != values[0]:
+        turns.add(final)
+    text, before = f"{values[0]:.4g}", float(values[0])
+    for number, step in enumerate(sorted(turns)):
+        value, at = float(values[step]), f"{'' if number else 'step '}{step:,}"
+        after_cycle = cycle_end is not None and step > cycle_end
+        if value == before:
+            text += ", then the same"
+        else:
+            way = "rise" if value > before else "then decay" if after_cycle else "fall"
+            text += f", {way} to {value:.4g} ({at})"
+        before = value
+    return text
 
 
 def _describe_phases(plan: Plan) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from bsscale.records.schema import read_object
 from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
 from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.study.range_test import range_test
+from bsscale.terminal.words import counted
 from bsscale.workers import Workers
 
 __all__ = ["range_test_of_study", "read_suggestion"]
@@ -66,7 +67,7 @@ def range_test_of_study(
     if read_suggestion(config, study, gpus) is not None:
         return
     directory = _where(config, study, gpus)
-    log.info("range test at %d GPUs", gpus)
+    log.info("range test at %s", counted(gpus, "GPU"))
     directory.mkdir(parents=True, exist_ok=True)  # (what an earlier start has trained is kept)
     assert isinstance(config.task, StudyOptions)
     task = RangeTestOptions(

@@ -451,7 +451,8 @@ class _Study:
         if trained > 0:  # in this start: now the speed is known
             left_s = self.plan.most_samples_from(number) / (trained / elapsed)
             cost += f", at most {left_s / 60:.0f} min left"
-        log.info("\n[%d/6] %s   (%s)", number, text, cost)
+        self.workers.step = f"study {number}/6"
+        log.info("\n%s  %s\n%s", self.workers.step, text, cost)
 
     def _save(self) -> None:
         wall_s = self.before_s + time.monotonic() - self.started

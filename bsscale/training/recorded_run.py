@@ -25,6 +25,7 @@ from bsscale.records.secrets import without_secrets
 from bsscale.records.writer import Records, clear_away
 from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.progress import Display
+from bsscale.terminal.words import status_words
 from bsscale.tracking.tracker import NoTracker, WandbTracker, make_tracker
 from bsscale.training.loop import Observer
 from bsscale.training.outcome import Outcome, first_line, record_failure, record_of
@@ -202,7 +203,7 @@ def log_finished(spec: RunSpec, record: RunRecord) -> RunRecord:
     log.info(
         "%s holds this run, and it has ended (%s): nothing is trained",
         spec.directory,
-        record.status,
+        status_words(record.status, record.target is not None),
     )
     return record
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from bsscale.records.run_record import RunRecord
 from bsscale.terminal.numbers import metric_number
+from bsscale.terminal.words import status_words
 
 __all__ = ["describe_result", "describe_result_briefly"]
 
 
 def describe_result(record: RunRecord, directory: Path) -> str:
     """The result of a run, one fact a line."""
-    reached = "not reached (censored)" if record.target is not None else "-"
+    reached = f"missed: > {record.samples_seen:,} samples" if record.target is not None else "-"
     if record.samples_to_target is not None and record.samples_to_target_interval is not None:
         low, high = record.samples_to_target_interval
         reached = f"{record.samples_to_target:,.0f} samples (between {low:,} and {high:,})"
@@ -24,7 +25,7 @@ def describe_result(record: RunRecord, directory: Path) -> str:
         best += f" (best possible {metric_number(record.best_possible)})"
     speed = "-" if record.samples_per_s is None else f"{record.samples_per_s:,.0f} samples/s"
     rows = [
-        ("status", f"{record.status}: {record.reason}"),
+        ("status", f"{_status(record)}: {record.reason}"),
         ("target", target),
         ("to target", reached),
         (f"best {record.criterion.title}", best),
@@ -38,7 +39,7 @@ def describe_result(record: RunRecord, directory: Path) -> str:
 
 def describe_result_briefly(record: RunRecord) -> str:
     """The result of a run on one line."""
-    result: str = record.status
+    result = _status(record)
     if record.samples_to_target is not None:
         result += f" at {record.samples_to_target:,.0f} samples"
     elif record.status == "diverged":
@@ -47,3 +48,7 @@ def describe_result_briefly(record: RunRecord) -> str:
         f"{record.arm} seed={record.seed}: {result}, best {record.criterion.title} "
         f"{metric_number(record.best_value)}, {record.wall_s:.1f} s"
     )
+
+
+def _status(record: RunRecord) -> str:
+    return status_words(record.status, record.target is not None)

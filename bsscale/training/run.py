@@ -107,6 +107,7 @@ def run_together(
     stack: Stack | None = None,
     finished: Collection[int] = (),
     progress: Display | None = None,
+    step: str = "",
 ) -> list[RunRecord | Exception]:
     """Train the runs of a stack, several at a time, and write the records of each.
 
@@ -123,6 +124,8 @@ def run_together(
         their place in the stack.
     progress
         What shows how far they are, and says how to go on after a signal; None: this function.
+    step
+        What the display of this function begins with.
 
     Returns
     -------
@@ -132,7 +135,7 @@ def run_together(
         [stack] = make_stacks([spec.plan for spec in specs])
     alone = progress is None
     if progress is None:
-        progress = progress_of(specs, finished)
+        progress = progress_of(specs, finished, step)
     all_runs = [RecordedRun(spec, dataset, progress, number) for number, spec in enumerate(specs)]
     runs = [run_ for number, run_ in enumerate(all_runs) if number not in finished]
     for run_ in runs:
@@ -171,13 +174,16 @@ def run_together(
     return [run_.result for run_ in runs if run_.result is not None]
 
 
-def progress_of(specs: Sequence[RunSpec], finished: Collection[int] = ()) -> Progress:
+def progress_of(
+    specs: Sequence[RunSpec], finished: Collection[int] = (), step: str = ""
+) -> Progress:
     """A display of runs; those that are finished have nothing left to do."""
     return Progress(
         [
             (s.arm, 0 if number in finished else s.plan.steps * s.plan.global_batch)
             for number, s in enumerate(specs)
-        ]
+        ],
+        step,
     )
 
 

@@ -44,6 +44,8 @@ class Workers:
     ----------
     devices
         As given.
+    step
+        What the display of the runs begins with, such as "study 4/6"; whoever trains sets it.
 
     Notes
     -----
@@ -54,6 +56,7 @@ class Workers:
         self._wanted, self.devices = wanted, devices
         self._pool: Pool | None = None
         self._count = 1
+        self.step = ""
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +108,11 @@ class Workers:
             for piece in virtual:
                 members = [specs[number] for number in piece.stack.members]
                 trained = run_together(
-                    members, datasets[piece.runs[0]], piece.stack, piece.left_out
+                    members,
+                    datasets[piece.runs[0]],
+                    piece.stack,
+                    piece.left_out,
+                    step=self.step,
                 )
                 results |= dict(zip(piece.runs, trained, strict=True))
         if others and self._pool is not None:  # (idle workers keep memory of their devices)
@@ -145,7 +152,7 @@ class Workers:
             for piece in pieces
         ]
         elsewhere = set(range(len(specs))) - {n for piece in pieces for n in piece.runs}
-        progress = progress_of(specs, {*finished, *elsewhere})
+        progress = progress_of(specs, {*finished, *elsewhere}, self.step)
         try:
             self._pool.train(assignments, progress)
         except (KeyboardInterrupt, SystemExit):
