@@ -92,7 +92,7 @@ for name in "$@"; do
         study) measured study 90 ;;
         tests) tested tests 90 "layers or bf16_trains" "${collected[@]}" ;;
         compiled) tested compiled 130 "compiled and (mlp or small)" -x "${collected[@]}" ;;
-        nccl) tested nccl 80 "nccl and fp32" "${collected[@]}" ;;
+        nccl) tested nccl 120 "nccl and fp32" "${collected[@]}" ;;
         bench)
             phase bench 80 $PYTHON -m tests.benchmarks.bench_training --device "$DEVICE" \
                 --startup-rounds 0 "${bench[@]}" --json "$OUT/bench.json"
