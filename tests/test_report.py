@@ -13,7 +13,7 @@ from bsscale.files.replace import replace_text
 from bsscale.records.identity import arm_hash, arm_label
 from bsscale.records.run_record import RunRecord, write_run
 from bsscale.report.comparison import Comparison
-from bsscale.report.figures import save
+from bsscale.report.drawing import save
 from bsscale.report.summarize import compare
 from bsscale.report.tables import arms_table
 from tests.test_records import RUN
@@ -43,7 +43,9 @@ def test_a_censored_run_is_infinite_and_never_left_out(tmp_path: Path) -> None:
     assert a.samples_to_target is not None and a.samples_to_target.median == 200
     assert (a.ratio_to_best, b.ratio_to_best) == (1.0, float("inf"))
     rows = compared_rows(tmp_path)
-    assert rows[0][4] == "100 - censored" and rows[1][3] == "censored" and rows[1][5] == "-"
+    seen = f"{RUN.samples_seen:,}"
+    assert rows[0][4] == f"100 - > {seen}" and rows[1][4] == f"> {seen}"
+    assert rows[1][3] == "missed in 2 of 2" and rows[1][5] == "-"
 
 
 def compared_rows(folder: Path) -> list[list[str]]:
@@ -88,17 +90,16 @@ def test_the_hash_ignores_seed_and_tracker_and_nothing_else() -> None:
     assert arm_hash(config) != arm_hash({**config, "target": 0.8})
 
 
-def test_a_figure_and_a_page_are_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    class Broken:
-        """A chart that stops halfway."""
+def test_a_figure_and_a_page_are_replaced_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> bytes:
+        raise OSError("the disk is full")
 
-        def save(self, path: str, **_: object) -> None:
-            Path(path).write_text("half")
-            raise OSError("the disk is full")
-
+    monkeypatch.setattr("vl_convert.svg_to_png", full)
     (tmp_path / "a.png").write_text("whole")
     with pytest.raises(OSError, match="the disk is full"):
-        save(Broken(), tmp_path / "a")  # type: ignore[arg-type]
+        save("<svg></svg>", tmp_path / "a")
     with pytest.raises(UnicodeEncodeError):
         replace_text(tmp_path / "a.png", "half\ud800")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.png", "whole")]

@@ -8,8 +8,9 @@ from typing import Any
 from bsscale.report.comparison import Comparison
 from bsscale.report.read import FoundStudy
 from bsscale.report.tables import Table
+from bsscale.terminal.words import counted
 
-__all__ = ["cost", "settings", "versions_table"]
+__all__ = ["cost", "settings", "title_of", "versions_table"]
 
 
 def settings(comparison: Comparison) -> tuple[Table, Table]:
@@ -31,6 +32,23 @@ def settings(comparison: Comparison) -> tuple[Table, Table]:
         Table("What the arms differ in", header, rows),
         Table("What all arms have in common", ("setting", "value"), common),
     )
+
+
+def title_of(comparison: Comparison) -> str:
+    """The data, the model and the numbers of GPUs; empty where the records do not name the data.
+
+    Such as "flights, dlrm, 1 and 8 GPUs". Scripts of the user's own may record neither.
+    """
+    records = [arm.record for arm in comparison.arms]
+    names = [
+        " and ".join(dict.fromkeys(str(name) for name in values if name))
+        for values in ([each.dataset for each in records], [each.model for each in records])
+    ]
+    if not all(names):
+        return ""
+    gpus = sorted({record.gpus for record in records})
+    counts = ", ".join(map(str, gpus[:-1])) + " and " if len(gpus) > 1 else ""
+    return ", ".join([*names, f"{counts}{counted(gpus[-1], 'GPU')}"])
 
 
 _NOT_SETTINGS = ("seed", "tracker", "task", "dry_run")

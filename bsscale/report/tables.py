@@ -15,6 +15,7 @@ from bsscale.report.read import FoundRangeTest
 from bsscale.stats import RatioEstimate, smallest_margin
 from bsscale.terminal.numbers import metric_number as number
 from bsscale.terminal.tables import render_table
+from bsscale.terminal.words import status_words
 
 __all__ = [
     "Table",
@@ -80,8 +81,8 @@ def _arm_row(arm: ArmSummary, mixed: bool, failed: bool) -> list[str]:
         f"{arm.counts.get('reached', 0)}/{n}",
         f"{arm.counts.get('diverged', 0)}/{n}",
         *([str(arm.failed)] if failed else []),
-        "-" if spread is None else samples(spread.median),
-        "-" if spread is None else f"{samples(spread.low)} - {samples(spread.high)}",
+        "-" if spread is None else missed(arm, spread.median),
+        "-" if spread is None else _range(arm, spread.low, spread.high),
         _ratio(arm),
         f"{arm.criterion.title} {best}" if mixed and arm.median_best_value is not None else best,
     ]
@@ -105,13 +106,31 @@ def interval(estimate: RatioEstimate | None) -> str:
     return f"{times(estimate.low)} - {times(estimate.high)}"
 
 
+def missed(arm: ArmSummary, median: float = math.inf) -> str:
+    """A median of samples, or in how many runs the target was missed where that has none."""
+    if math.isfinite(median):
+        return samples(median)
+    return f"missed in {sum(math.isinf(each.samples) for each in arm.seeds)} of {len(arm.seeds)}"
+
+
+def _range(arm: ArmSummary, low: float, high: float) -> str:
+    """From the lowest to the highest; a run that missed the target needs more than it saw."""
+    if math.isfinite(high):
+        return f"{samples(low)} - {samples(high)}"
+    seen = [run.record.samples_seen for run in arm.runs if run.record.status == "exhausted"]
+    most = f"> {max(seen):,}" if seen else "missed"
+    return most if math.isinf(low) else f"{samples(low)} - {most}"
+
+
 def seeds_table(comparison: Comparison) -> Table:
     """Every run that had a target."""
-    rows = [
-        [arm.short, str(result.seed), result.status, samples(result.samples)]
-        for arm in comparison.arms
-        for result in arm.seeds
-    ]
+    rows = []
+    for arm in comparison.arms:
+        seen = {str(run.directory): run.record.samples_seen for run in arm.runs}
+        for result in arm.seeds:
+            more = f"> {seen[result.directory]:,}" if result.status == "exhausted" else "-"
+            needed = samples(result.samples) if math.isfinite(result.samples) else more
+            rows.append([arm.short, str(result.seed), status_words(result.status), needed])
     return Table("Samples to target, seed by seed", ("arm", "seed", "status", "samples"), rows)
 
 
@@ -120,8 +139,12 @@ def intervals_table(comparison: Comparison) -> Table:
     rows = []
     for arm in comparison.arms:
         if arm.survival is not None:
-            interval = f"{samples(arm.survival.low)} - {samples(arm.survival.high)}"
-            rows.append([arm.short, str(len(arm.seeds)), samples(arm.survival.median), interval])
+            low, high = arm.survival.low, arm.survival.high
+            ends = f"{samples(low)} - {samples(high)}" if math.isfinite(high) else "-"
+            if math.isinf(high) and 0 < low < math.inf:
+                ends = f"{samples(low)} or more"
+            median = missed(arm, arm.survival.median)
+            rows.append([arm.short, str(len(arm.seeds)), median, ends])
     header = ("arm", "runs", "median (Kaplan-Meier)", "its 95% interval")
     return Table("Median samples to target and its uncertainty", header, rows)
 
@@ -222,15 +245,15 @@ def range_test_table(test: FoundRangeTest) -> Table:
 
 
 def times(value: float) -> str:
-    """A ratio, or a dash."""
+    """A ratio; a dash where there is none; that the arm missed the target where it is infinite."""
     if math.isnan(value):
         return "-"
-    return f"{value:.2f}" if math.isfinite(value) else "inf"
+    return f"{value:.2f}" if math.isfinite(value) else "missed"
 
 
 def samples(value: float) -> str:
-    """A number of samples, or "censored"."""
-    return f"{value:,.0f}" if math.isfinite(value) else "censored"
+    """A number of samples, or that the target was missed."""
+    return f"{value:,.0f}" if math.isfinite(value) else "missed"
 
 
 def markdown(text: str) -> str:

@@ -24,7 +24,7 @@ from bsscale.report.page import render_page
 from bsscale.report.plan import plan_followed, plan_table, warnings
 from bsscale.report.read import Sources, find
 from bsscale.report.sentences import headline, verdicts
-from bsscale.report.settings import cost, settings, versions_table
+from bsscale.report.settings import cost, settings, title_of, versions_table
 from bsscale.report.spreadsheet import arms_csv
 from bsscale.report.summarize import summarize
 
@@ -95,7 +95,7 @@ def write_report(paths: Sequence[Path], out: Path, baseline: str | None = None) 
 
 def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> Contents:
     names = [study.record.name for study in found.studies] or [
-        path.resolve().name for path in paths
+        title_of(comparison) or " and ".join(path.resolve().name for path in paths)
     ]
     differ, common = settings(comparison)
     return Contents(

@@ -289,12 +289,14 @@ def suggest(
     peak = _round(lowest * PEAK_OF_EDGE * momentum_gain)
     cycle = CYCLE_PASSES * samples_per_pass
     diverged = sum(reading.edge.diverged for reading in readings)
-    edge = f"the lowest edge, {lowest:.3g} ({diverged} of {len(readings)} seeds diverged)"
+    edge = f"the lowest rate at which the loss rose, {lowest:.3g} ({diverged} of "
+    edge += f"{len(readings)} seeds)"
     if diverged == 0:
-        edge = f"the highest rate tried, {lowest:.3g} (no seed diverged: try higher ones)"
-    reason = f"half of {edge}"
+        edge = f"the highest rate tried, {lowest:.3g} (the loss rose on no seed: try higher ones)"
+    reason = f"peak {peak:g}: {edge}, halved for safety"
     if momentum_gain != 1:
-        reason += f", times {momentum_gain:.3g} for the lower momentum at the peak"
+        gain = "doubled" if round(momentum_gain, 6) == 2 else f"times {momentum_gain:.3g}"
+        reason += f", {gain} because momentum is lower there"
     return Suggestion(
         cycle_min_lr=_round(peak * MIN_OF_PEAK),
         cycle_max_lr=peak,

@@ -319,13 +319,14 @@ class _Study:
         return look["next_seeds"] is None
 
     def _report(self, records: Sequence[RunRecord | None]) -> None:
+        from bsscale.report.closing import closing_lines, closing_table
         from bsscale.report.write import write_report
 
         self._step(6, "the report")
         baseline = next(arm.name for arm in self.arms if arm.role == "baseline")
         report = write_report([self.directory], self.directory / "report", baseline)
-        log.info("\n%s\n\n%s\n", report.table, report.verdict)
-        log.info("report  %s", self.directory / "report" / "report.html")
+        log.info("\n%s\n", closing_table(report.comparison))
+        log.info("%s", closing_lines(report.comparison, report.files[0]))
         mirror_comparison(
             self.config.tracker, self.directory, self.directory / "report" / "report.json"
         )
@@ -465,4 +466,4 @@ def _command() -> list[str]:
 
 
 def _samples(value: float) -> str:
-    return f"{value:,.0f}" if math.isfinite(value) else "censored"
+    return f"{value:,.0f}" if math.isfinite(value) else "missed"

@@ -13,8 +13,10 @@ from rich.table import Table
 __all__ = ["render_table"]
 
 
-def render_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as text, no wider than the terminal; as wide as it needs when piped.
+def render_table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None
+) -> str:
+    """A table as text, no wider than `width`, else than the terminal; when piped, as it needs.
 
     If the terminal is too narrow for all columns, each row becomes a block with one line for each
     column.
@@ -31,7 +33,8 @@ def render_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]
         )
     for row in rows:
         table.add_row(*row)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
+    if width is None:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 200
     console = Console(file=io.StringIO(), width=width)
     # (otherwise rich limits the measured width to that of the console)
     unbounded = console.options.update(width=10_000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,8 +76,8 @@ class TrainTask(Task[TaskOptions]):
         """Compare the runs: one table, one comparison.json, one W&B run."""
         from bsscale.cli.tasks.sweeps import job_directories
         from bsscale.files.replace import write_json
+        from bsscale.report.closing import closing_table
         from bsscale.report.summarize import compare
-        from bsscale.report.tables import arms_table
         from bsscale.tracking.tracker import mirror_comparison
 
         comparison = compare(job_directories(sweep))
@@ -84,10 +85,13 @@ class TrainTask(Task[TaskOptions]):
         write_json(path, comparison.as_dict())
         mirror_comparison(tracker, sweep, path)
         if comparison.arms:
-            log.info("\n%s\n", arms_table(comparison).text())
+            log.info("\n%s\n", closing_table(comparison))
         for failure in comparison.failed:
             log.error("failed: %s: %s", failure.directory, failure.reason)
         log.info("comparison  %s", path)
+        if comparison.arms:
+            words = ["task=report", f"task.runs={sweep}", f"task.out={sweep / 'report'}"]
+            log.info("report with  %s", shlex.join(["python", "-m", "bsscale", *words]))
         return not comparison.failed
 
 
