@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bsscale.report.answer import Answer
 from bsscale.report.charts.figure import Figure
+from bsscale.report.screen import Row
 from bsscale.report.tables import Table
 
 __all__ = ["Contents"]
@@ -16,7 +18,12 @@ class Contents:
     """The contents of a report, in order."""
 
     title: str
+    setting: str
+    answers: Sequence[Answer]
+    rows: Sequence[Row]
+    ratio_title: str
     verdict: str
+    warnings: Sequence[str]
     arms: Table
     verdicts: Sequence[tuple[str, str]]
     limits: Sequence[str]

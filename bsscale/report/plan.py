@@ -33,7 +33,8 @@ def _registered(registered: Registered) -> dict[str, str]:
             lines[key.replace("_", " ")] = _shown(value)
     for arm in registered.arms:
         described = ", ".join(f"{key}={_shown(each)}" for key, each in arm.schedule.items())
-        lines[f"arm {arm.name}"] = f"{arm.role}, {arm.gpus} gpus: {described}"
+        word = "GPU" if arm.gpus == 1 else "GPUs"
+        lines[f"arm {arm.name}"] = f"{arm.role}, {arm.gpus} {word}: {described}"
     return lines
 
 

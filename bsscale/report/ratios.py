@@ -106,13 +106,9 @@ def _baseline_of(
             if peer.record.arm == study.record.baseline:
                 return peer
     alone = [peer for peer in together if peer.gpus == 1]
-    if len(alone) == 1:
-        return alone[0]
-    return min(together, key=lambda peer: _median(peer), default=None)
-
-
-def _median(arm: ArmSummary) -> float:
-    return math.inf if arm.samples_to_target is None else arm.samples_to_target.median
+    fixed = [peer for peer in alone if peer.record.schedule == "fixed"]
+    # (Without a run at 1 GPU, the fastest arm would be compared with itself.)
+    return next((only[0] for only in (alone, fixed) if len(only) == 1), None)
 
 
 def _samples(arm: ArmSummary) -> dict[int, float]:

@@ -12,17 +12,23 @@ import numpy as np
 from bsscale.config.files import typed
 from bsscale.errors import BsscaleError
 from bsscale.planning.scaling import scaled_context
+from bsscale.report.comparison import ArmSummary
 from bsscale.report.read import FoundRun
 from bsscale.schedules import Schedule
 from bsscale.schedules.options import SCHEDULES, ScheduleConfig, ScheduleContext
 from bsscale.schedules.options.scaling import make_scaling
 
-__all__ = ["corners", "schedule_of"]
+__all__ = ["corners", "longest_run", "schedule_of"]
 
 # The recorded rates must be those of the schedule that was built, to this relative distance.
 LAST_BITS = 1e-12
 # The most updates that a line is computed at.
 MOST_STEPS = 20_000
+
+
+def longest_run(arm: ArmSummary) -> FoundRun:
+    """The run of an arm that trained for longest: schedules do not depend on the seed."""
+    return max(arm.runs, key=lambda run: run.record.samples_seen)
 
 
 def schedule_of(run: FoundRun) -> Schedule | None:

@@ -46,7 +46,8 @@ def summarize(sources: Sources, baseline: str | None = None) -> Comparison:
         What was read.
     baseline
         Label of the arm that ratios refer to. None: the study's baseline, else the only arm at
-        one GPU, else the best; of the arms with the same target, in the same study.
+        one GPU, else the only one there with a fixed rate, else none; of the arms with the same
+        target, in the same study.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from bsscale.objectives import Criterion
 from bsscale.records.study_record import TuningRecord
 from bsscale.report.comparison import ArmSummary, Comparison
 from bsscale.report.read import FoundRangeTest
-from bsscale.stats import RatioEstimate, smallest_margin
+from bsscale.stats import RatioEstimate, rounded_range, smallest_margin
 from bsscale.terminal.numbers import metric_number as number
 from bsscale.terminal.tables import render_table
 from bsscale.terminal.words import status_words
@@ -50,9 +50,11 @@ def arms_table(comparison: Comparison) -> Table:
     """Arms side by side: what a multirun ends with, and a report begins with."""
     baselines = {arm.baseline for arm in comparison.arms if arm.baseline is not None}
     short = {arm.arm: arm.short for arm in comparison.arms}
+    compared = bool(baselines)
     name = short[baselines.pop()] if len(baselines) == 1 else ""
     reference = name if 0 < len(name) <= 16 else "baseline"
     failed = any(arm.failed for arm in comparison.arms)
+    judged = any(arm.target is not None for arm in comparison.arms)
     header = (
         "arm",
         "reached",
@@ -60,11 +62,16 @@ def arms_table(comparison: Comparison) -> Table:
         *(["failed"] if failed else []),
         "median samples to target",
         "range",
-        f"ratio to {reference}",
-        best_value(comparison.criteria),
+        f"ratio to {reference}" if compared or not judged else "no baseline",
+        # A run stops at its target, so that a slow one has a better last value. Without a target,
+        # all runs are as long.
+        *([] if judged else [best_value(comparison.criteria)]),
     )
     mixed = len(comparison.criteria) > 1
-    rows = [_arm_row(arm, mixed, failed) for arm in comparison.arms]
+    rows = [
+        [*_arm_row(arm, failed), *([] if judged else [_best(arm, mixed)])]
+        for arm in comparison.arms
+    ]
     return Table("Samples to target", header, rows)
 
 
@@ -73,8 +80,12 @@ def best_value(criteria: Sequence[Criterion]) -> str:
     return f"best {criteria[0].title}" if len(criteria) == 1 else "best value"
 
 
-def _arm_row(arm: ArmSummary, mixed: bool, failed: bool) -> list[str]:
+def _best(arm: ArmSummary, mixed: bool) -> str:
     best = number(arm.median_best_value)
+    return f"{arm.criterion.title} {best}" if mixed and arm.median_best_value is not None else best
+
+
+def _arm_row(arm: ArmSummary, failed: bool) -> list[str]:
     spread, n = arm.samples_to_target, arm.trained
     return [
         arm.short,
@@ -84,7 +95,6 @@ def _arm_row(arm: ArmSummary, mixed: bool, failed: bool) -> list[str]:
         "-" if spread is None else missed(arm, spread.median),
         "-" if spread is None else _range(arm, spread.low, spread.high),
         _ratio(arm),
-        f"{arm.criterion.title} {best}" if mixed and arm.median_best_value is not None else best,
     ]
 
 
@@ -101,9 +111,7 @@ def interval(estimate: RatioEstimate | None) -> str:
     """The interval of a ratio, or a dash where there is none."""
     if estimate is None or estimate.confidence is None:
         return "-"
-    if math.isinf(estimate.high):
-        return f"at least {times(estimate.low)}" if estimate.low else "any"
-    return f"{times(estimate.low)} - {times(estimate.high)}"
+    return rounded_range(estimate.low, estimate.high)
 
 
 def missed(arm: ArmSummary, median: float = math.inf) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from bsscale.errors import RecordsError
 from bsscale.files.replace import replace_text, write_json
 from bsscale.records.directories import unwritable_error
 from bsscale.report import tables
+from bsscale.report.answer import answers
 from bsscale.report.charts import figures
 from bsscale.report.charts.figure import styles_of
 from bsscale.report.comparison import Comparison
@@ -23,6 +24,7 @@ from bsscale.report.limits import limits
 from bsscale.report.page import render_page
 from bsscale.report.plan import plan_followed, plan_table, warnings
 from bsscale.report.read import Sources, find
+from bsscale.report.screen import ratio_title, rows, setting
 from bsscale.report.sentences import headline, verdicts
 from bsscale.report.settings import cost, settings, title_of, versions_table
 from bsscale.report.spreadsheet import arms_csv
@@ -68,7 +70,7 @@ def write_report(paths: Sequence[Path], out: Path, baseline: str | None = None) 
         Where to write report.html, report.md, report.csv, report.json and figures/.
     baseline
         Label of the arm that ratios refer to; None: the study's baseline, else the only arm at one
-        GPU, else the best.
+        GPU, else the only one there with a fixed rate, else none: then arms are ranked only.
 
     Raises
     ------
@@ -98,8 +100,18 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
         title_of(comparison) or " and ".join(path.resolve().name for path in paths)
     ]
     differ, common = settings(comparison)
+    found_answers = answers(comparison, found)
+    plans = [
+        (study.record.name, plan_followed(study, found.runs), plan_table(study))
+        for study in found.studies
+    ]
     return Contents(
         title=" and ".join(dict.fromkeys(names)) if len(names) < 4 else f"{len(names)} directories",
+        setting=setting(comparison, found, _followed(plans)),
+        answers=found_answers,
+        rows=rows(comparison),
+        ratio_title=ratio_title(comparison),
+        warnings=warnings(found.studies),
         verdict=" ".join([headline(comparison), *warnings(found.studies)]),
         arms=tables.arms_table(comparison),
         verdicts=verdicts(comparison),
@@ -110,11 +122,8 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
             tables.intervals_table(comparison),
             tables.divergence_table(comparison),
         ],
-        figures=figures(comparison, found.studies, found.range_tests),
-        plans=[
-            (study.record.name, plan_followed(study, found.runs), plan_table(study))
-            for study in found.studies
-        ],
+        figures=figures(comparison, found_answers, found.studies, found.range_tests),
+        plans=plans,
         differ=differ,
         common=common,
         versions=versions_table(comparison),
@@ -122,6 +131,14 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
         left_out=tables.left_out_table(comparison),
         commands=found.commands,
     )
+
+
+def _followed(plans: Sequence[tuple[str, Sequence[str], Any]]) -> str:
+    """Whether what was registered was done, in a few words."""
+    if not plans:
+        return "not registered"
+    kept = all(len(said) == 1 for _, said, _ in plans)
+    return "registered plan followed" if kept else "registered plan changed or not completed"
 
 
 def _write(contents: Contents, found: Sources, comparison: Comparison, out: Path) -> list[Path]:
@@ -143,6 +160,7 @@ def _data(contents: Contents, found: Sources, comparison: Comparison) -> dict[st
     return {
         "format_version": FORMAT_VERSION,
         "verdict": contents.verdict,
+        "answers": [asdict(answer) for answer in contents.answers],
         "limits": list(contents.limits),
         **comparison.as_dict(),
         "styles": {
@@ -181,7 +199,14 @@ def _data(contents: Contents, found: Sources, comparison: Comparison) -> dict[st
 def _markdown(contents: Contents) -> str:
     """report.md: the page without its figures' interaction."""
     say = tables.markdown
-    parts = [f"# {say(contents.title)}", f"**{say(contents.verdict)}**"]
+    parts = [f"# {say(contents.title)}", say(contents.setting)]
+    for answer in contents.answers:
+        parts.append(f"**{say(answer.text)}**")
+        if answer.use is not None:
+            parts.append(_fenced([answer.use.command]))
+        if answer.next is not None:
+            parts += [f"{say(answer.next.says)}:", _fenced(answer.next.commands)]
+    parts.append(say(contents.verdict))
     if contents.arms.rows:
         parts.append(contents.arms.markdown())
     parts += [f"- {say(arm)}: {say(text)}" for arm, text in contents.verdicts]
@@ -208,9 +233,13 @@ def _markdown(contents: Contents) -> str:
             parts += [f"## {say(table.title)}", table.markdown()]
     parts += ["## Cost", say(contents.cost)]
     if contents.commands:
-        fence = "```"
-        lines = [" ".join(each.replace(fence, "").split("\n")) for each in contents.commands]
-        parts += ["## To reproduce it", "\n".join([f"{fence}sh", *lines, fence])]
+        parts += ["## To reproduce it", _fenced(contents.commands)]
     text = "\n\n".join(parts) + "\n"
     # Lists are one block.
     return text.replace("\n\n- ", "\n- ").replace("**\n- ", "**\n\n- ")
+
+
+def _fenced(commands: Sequence[str]) -> str:
+    fence = "```"
+    lines = [" ".join(each.replace(fence, "").split("\n")) for each in commands]
+    return "\n".join([f"{fence}sh", *lines, fence])

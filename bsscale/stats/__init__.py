@@ -13,7 +13,7 @@ from bsscale.stats.planning import required_seeds, seeds_for_equivalence, smalle
 from bsscale.stats.rates import DIVERGES_ABOVE, Rate, rate
 from bsscale.stats.ratios import FEWEST_SEEDS, RatioEstimate, paired_ratio
 from bsscale.stats.survival import KaplanMeier, kaplan_meier
-from bsscale.stats.verdicts import verdict
+from bsscale.stats.verdicts import rounded_range, verdict
 from bsscale.stats.winner import Winner, fastest
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "rate",
     "ratio",
     "required_seeds",
+    "rounded_range",
     "seeds_for_equivalence",
     "smallest_margin",
     "spread",

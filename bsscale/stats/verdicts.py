@@ -8,7 +8,7 @@ from collections.abc import Callable
 from bsscale.stats.rates import Rate, rate
 from bsscale.stats.ratios import FEWEST_SEEDS, RatioEstimate
 
-__all__ = ["verdict"]
+__all__ = ["rounded_range", "verdict"]
 
 
 def verdict(
@@ -98,25 +98,38 @@ def _compared(estimate: RatioEstimate, runs: int, margin: float) -> str:
     if 2 * estimate.arm_reached <= runs or low == math.inf:
         failed = f"did not reach the target in {runs - estimate.arm_reached} of {runs}"
         known = 1 < low < math.inf
-        needs = f": needs {_range(low, high)} times 1 GPU's samples{on_seeds}" if known else ""
+        ends = rounded_range(low, high)
+        needs = f": needs {ends} times 1 GPU's samples{on_seeds}" if known else ""
         return failed + needs
     if high == 0:
         return f"faster than 1 GPU{on_seeds}"
     if low == 0 and high == math.inf:
         return f"not told apart from 1 GPU (any ratio is possible){on_seeds}"
     if estimate.confidence is None:
-        return f"needs {_range(low, high)} times 1 GPU's samples{on_seeds}"
+        return f"needs {rounded_range(low, high)} times 1 GPU's samples{on_seeds}"
     if estimate.within(margin):
-        return f"as fast as 1 GPU ({_range(low, high)})"
+        return f"as fast as 1 GPU ({rounded_range(low, high)})"
     if high < 1:
-        return f"faster than 1 GPU: needs {_range(low, high)} times its samples"
+        return f"faster than 1 GPU: needs {rounded_range(low, high)} times its samples"
     if low > 1:
-        return f"slower than 1 GPU: needs {_range(low, high)} times its samples"
-    return f"not told apart from 1 GPU ({_range(low, high)})"
+        return f"slower than 1 GPU: needs {rounded_range(low, high)} times its samples"
+    return f"not told apart from 1 GPU ({rounded_range(low, high)})"
 
 
-def _range(low: float, high: float) -> str:
-    """Such as "0.70 to 0.90", rounded outwards."""
+def rounded_range(low: float, high: float) -> str:
+    """An interval of a ratio, such as "0.70 to 0.90", rounded outwards.
+
+    Every sentence and every table uses it, so that two of them never show other numbers.
+
+    Parameters
+    ----------
+    low, high
+        From 0 to infinity; these two are open ends.
+    """
+    if low == 0 and high == math.inf:
+        return "any"
+    if low == math.inf:
+        return "no end"
     if high == math.inf:
         return f"at least {_rounded(low, math.floor)}"
     if low == 0:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bsscale.report.answer import Answer
 from bsscale.report.charts.cost import cost_figure
 from bsscale.report.charts.curves import convergence_figures
 from bsscale.report.charts.figure import Figure
+from bsscale.report.charts.forest import forest_figure
 from bsscale.report.charts.gpus import gpus_figure
+from bsscale.report.charts.pairs import pairs_figure
 from bsscale.report.charts.range_test import range_test_figure
 from bsscale.report.charts.rates import momentum_figure
 from bsscale.report.charts.samples import samples_to_target_figure
@@ -21,10 +24,15 @@ __all__ = ["Figure", "figures"]
 
 
 def figures(
-    comparison: Comparison, studies: Sequence[FoundStudy], range_tests: Sequence[FoundRangeTest]
+    comparison: Comparison,
+    answers: Sequence[Answer],
+    studies: Sequence[FoundStudy],
+    range_tests: Sequence[FoundRangeTest],
 ) -> list[Figure]:
     """Every figure that the records have the data for, in the order of the report."""
     made = [
+        forest_figure(comparison),
+        *(pairs_figure(comparison, answer) for answer in answers[:1]),
         samples_to_target_figure(comparison),
         easier_targets_figure(comparison),
         *convergence_figures(comparison),

@@ -25,10 +25,11 @@ from bsscale.report.charts.figure import (
     styles_of,
     text_width,
 )
-from bsscale.report.charts.rates import Line, longest_run, rate_line, rate_panel, span
+from bsscale.report.charts.rates import Line, rate_line, rate_panel, span
 from bsscale.report.comparison import ArmSummary, Comparison, CurvePoint
 from bsscale.report.drawing import Size
 from bsscale.report.palette import MUTED, Styles
+from bsscale.report.rebuilt import longest_run
 from bsscale.report.summarize import QUARTILES_FROM
 from bsscale.report.tables import Table, number
 

@@ -22,11 +22,11 @@ from bsscale.report.comparison import ArmSummary, Comparison
 from bsscale.report.drawing import Size
 from bsscale.report.palette import Styles
 from bsscale.report.read import FoundRun
-from bsscale.report.rebuilt import corners, schedule_of
+from bsscale.report.rebuilt import corners, longest_run, schedule_of
 from bsscale.report.tables import Table
 from bsscale.schedules import Schedule
 
-__all__ = ["Line", "longest_run", "momentum_figure", "rate_line", "rate_panel"]
+__all__ = ["Line", "momentum_figure", "rate_line", "rate_panel"]
 
 Quantity: TypeAlias = Literal["lr", "momentum"]
 _TITLES = {"lr": "learning rate", "momentum": "momentum"}
@@ -46,11 +46,6 @@ class Line:
 
     points: tuple[tuple[float, float], ...]
     exact: bool
-
-
-def longest_run(arm: ArmSummary) -> FoundRun:
-    """The run of an arm that trained for longest: schedules do not depend on the seed."""
-    return max(arm.runs, key=lambda run: run.record.samples_seen)
 
 
 def rate_line(arm: ArmSummary, quantity: Quantity = "lr") -> Line:

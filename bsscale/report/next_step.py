@@ -1,0 +1,122 @@
+"""The next command of somebody whom a report does not answer yet."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bsscale.report.comparison import ArmSummary
+from bsscale.report.read import Sources
+from bsscale.report.use import setting_words
+from bsscale.stats import FEWEST_SEEDS, required_seeds
+
+__all__ = ["NextStep", "add_baseline", "easier", "more_seeds", "study_of"]
+
+BSSCALE = ["python", "-m", "bsscale"]
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """What to do next: why, and the commands, one a line."""
+
+    says: str
+    commands: tuple[str, ...]
+
+
+def more_seeds(one: ArmSummary, other: ArmSummary | None, found: Sources) -> NextStep | None:
+    """As many seeds as would tell two arms apart, if they differ as it seems."""
+    here = len(one.seeds)
+    a, b = (
+        {} if arm is None else {each.seed: each.samples for each in arm.seeds}
+        for arm in (one, other)
+    )
+    needed = required_seeds(a, b) if len(a.keys() & b.keys()) > 2 else None
+    seeds = max(needed or 0, FEWEST_SEEDS if here < FEWEST_SEEDS else 2 * here)
+    words = _words_of(one, found)
+    if words is None:
+        return None
+    if _is_study(words):
+        says = f"Add seeds, {seeds} in all; what is trained is kept"
+        return NextStep(says, (_joined(_with(words, "task.seeds", str(seeds))),))
+    first = min((each.seed for each in one.seeds), default=0)
+    says = f"Train {seeds} seeds"
+    return NextStep(says, (_joined(_with(words, "seed", f"range({first},{first + seeds})")),))
+
+
+def add_baseline(best: ArmSummary, found: Sources) -> NextStep | None:
+    """The same job at 1 GPU, on the same seeds, and the report of both."""
+    record = best.record
+    if record.trainer != "bsscale":
+        return None
+    seeds = ",".join(str(each.seed) for each in best.seeds)
+    words = ["-m", "schedule=fixed", "gpus=1", f"seed={seeds}", *setting_words(record)]
+    if record.target is not None:
+        words.append(f"target={record.target!r}")
+    here = dict.fromkeys(str(run.directory.parent) for run in best.runs)
+    runs = ",".join([*here, "baseline_1gpu"])
+    return NextStep(
+        "Train the baseline at 1 GPU, and write the report of both",
+        (
+            _joined([*words, "hydra.sweep.dir=baseline_1gpu"]),
+            _joined(["task=report", f"task.runs=[{runs}]"]),
+        ),
+    )
+
+
+def easier(arms: Sequence[ArmSummary], found: Sources, *, first: bool) -> NextStep | None:
+    """A target that the arms can reach, or fewer GPUs."""
+    values = [arm.median_best_value for arm in arms if arm.median_best_value is not None]
+    words = _words_of(arms[0], found)
+    if not values or words is None:
+        return None
+    sign = arms[0].criterion.sign
+    value = sign * min(sign * each for each in values) if first else (
+        sign * max(sign * each for each in values)
+    )  # fmt: skip
+    target = f"{value - sign * 0.001 * abs(value):.4g}"
+    changed = _with(words, "target", target)
+    if _is_study(words):
+        gpus = max(2, arms[0].gpus // 2)
+        changed = _with(words, "gpus", str(gpus))
+        directory = next((w for w in words if w.startswith("task.directory=")), None)
+        if directory is not None:
+            changed = _with(changed, "task.directory", f"{directory.partition('=')[2]}-gpus{gpus}")
+        return NextStep(f"Try fewer GPUs, here {gpus}", (_joined(changed),))
+    says = "Give a target that the arms can reach"
+    return NextStep(says, (_joined(changed),))
+
+
+def study_of(arm: ArmSummary) -> NextStep | None:
+    """A study that compares the arm with others."""
+    record = arm.record
+    if record.trainer != "bsscale":
+        return None
+    words = ["task=study", f"gpus={max(record.gpus, 2)}"]
+    words += [word for word in setting_words(record) if not word.startswith("base_lr=")]
+    return NextStep("Compare it with other schedules", (_joined(words),))
+
+
+def _words_of(arm: ArmSummary, found: Sources) -> list[str] | None:
+    """The words of the command that trained an arm; None where it is not recorded."""
+    study = arm.runs[0].study
+    commands = found.commands if study is None else study.record.commands
+    if not commands:
+        return None
+    words = shlex.split(commands[-1] if study is not None else commands[0])
+    return words[3:] if words[:3] == BSSCALE else None
+
+
+def _is_study(words: Sequence[str]) -> bool:
+    return "task=study" in words
+
+
+def _with(words: Sequence[str], key: str, value: str) -> list[str]:
+    """The words of a command with another value of an option."""
+    pattern = re.compile(rf"\+{{0,2}}{re.escape(key)}=")
+    return [*(word for word in words if not pattern.match(word)), f"{key}={value}"]
+
+
+def _joined(words: Sequence[str]) -> str:
+    return shlex.join([*BSSCALE, *words])

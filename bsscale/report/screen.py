@@ -1,0 +1,193 @@
+"""The first screen of the page: the arms in order, each with its ratio drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bsscale.report.answer import ranked
+from bsscale.report.charts.figure import styles_of
+from bsscale.report.charts.rates import rate_line
+from bsscale.report.comparison import ArmSummary, Comparison
+from bsscale.report.palette import Style
+from bsscale.report.read import Sources
+from bsscale.report.tables import interval, samples, times
+
+__all__ = ["Bar", "Row", "ratio_title", "rows", "setting"]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A ratio with its interval, at places from 0 to 100 on a logarithmic axis.
+
+    Attributes
+    ----------
+    one, at
+        Of a ratio of 1, and of the arm's ratio.
+    low, high
+        Of the interval; those of the ratio itself where there is none.
+    open
+        Whether the interval has no upper end.
+    """
+
+    one: float
+    at: float
+    low: float
+    high: float
+    open: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """An arm on the first screen.
+
+    Attributes
+    ----------
+    name, style
+        Its label, and how it is drawn.
+    role
+        baseline, control or arm.
+    rate
+        Its learning rate, from its start over its peak to its end.
+    ratio
+        Its samples over those of the baseline, with the interval; its median where there is none.
+    reached
+        Runs that reached the target, of those that trained.
+    bar
+        The ratio drawn; None where there is none.
+    """
+
+    name: str
+    style: Style
+    role: str
+    rate: str
+    ratio: str
+    reached: str
+    bar: Bar | None
+
+
+def setting(comparison: Comparison, found: Sources, followed: str) -> str:
+    """What was trained, in a line: data, model, optimizer, GPUs, batch, date, registration."""
+    if not comparison.arms:
+        return ""
+    records = [arm.record for arm in comparison.arms]
+    parts = [
+        ", ".join(dict.fromkeys(str(getattr(each, name)) for each in records))
+        for name in ("dataset", "model", "optimizer")
+        if all(getattr(each, name) for each in records)
+    ]
+    gpus = sorted({each.gpus for each in records})
+    batches = sorted({each.global_batch for each in records})
+    counts = ", ".join(map(str, [n for n in gpus if n > 1] or gpus))
+    word = "GPU" if counts == "1" else "GPUs"
+    parts.append(f"{counts} {word} (batch {' → '.join(f'{each:,}' for each in batches)})")
+    parts += [date] if (date := _date(found)) else []
+    return " · ".join([*parts, followed])
+
+
+def _date(found: Sources) -> str:
+    """Of the newest record."""
+    times = []
+    for run in found.runs:
+        try:
+            times.append((run.directory / "run.json").stat().st_mtime)
+        except OSError:
+            continue
+    return f"{datetime.fromtimestamp(max(times), UTC):%Y-%m-%d}" if times else ""
+
+
+def rows(comparison: Comparison) -> list[Row]:
+    """The arms with the fewest samples first, the controls last."""
+    styles = styles_of(comparison.arms)
+    arms = ranked(comparison.arms)
+    arms = [arm for arm in arms if arm.role != "control"] + [
+        arm for arm in arms if arm.role == "control"
+    ]
+    ends = _ends(arms)
+    return [
+        Row(
+            name=arm.short,
+            style=styles[arm.short],
+            role=_role(arm),
+            rate=_rate(arm),
+            ratio=_ratio(arm),
+            reached=_reached(arm),
+            bar=None if ends is None else _bar(arm, ends),
+        )
+        for arm in arms
+    ]
+
+
+def ratio_title(comparison: Comparison) -> str:
+    """What the ratios are: samples over those of the baseline, or medians where there is none."""
+    names = {arm.short for arm in comparison.arms if arm.is_baseline}
+    if not names:
+        return "samples (median)"
+    name = names.pop() if len(names) == 1 else "the baseline"
+    return f"samples, x {name} (95%)"
+
+
+def _role(arm: ArmSummary) -> str:
+    return "baseline" if arm.is_baseline else arm.role or "arm"
+
+
+def _rate(arm: ArmSummary) -> str:
+    values = [value for _, value in rate_line(arm).points]
+    if not values:
+        return "-"
+    shown = [f"{value:.3g}" for value in (values[0], max(values), values[-1])]
+    return " → ".join(
+        each for number, each in enumerate(shown) if number == 0 or each != shown[number - 1]
+    )
+
+
+def _ratio(arm: ArmSummary) -> str:
+    if arm.is_baseline:
+        return "1"
+    estimate = arm.judged or arm.ratio
+    if estimate is None:
+        spread = arm.samples_to_target
+        return "-" if spread is None else samples(spread.median)
+    if math.isnan(estimate.ratio) or math.isinf(estimate.ratio):
+        bounded = estimate.confidence is not None and 0 < estimate.low < math.inf
+        sure = f" ({interval(estimate)})" if bounded else ""
+        return f"not reached{sure}"
+    return times(estimate.ratio) + (
+        f" ({interval(estimate)})" if estimate.confidence is not None else ""
+    )
+
+
+def _reached(arm: ArmSummary) -> str:
+    text = f"{arm.counts['reached']}/{arm.trained}"
+    return f"{text}, {arm.counts['diverged']} diverged" if arm.counts["diverged"] else text
+
+
+def _ends(arms: Sequence[ArmSummary]) -> tuple[float, float] | None:
+    """The ends of the axis of ratios; None where there is no ratio to draw."""
+    known = [
+        value
+        for arm in arms
+        if (estimate := arm.judged or arm.ratio) is not None
+        for value in (estimate.ratio, estimate.low, estimate.high)
+        if 0 < value < math.inf
+    ]
+    return (min(*known, 0.9), max(*known, 1.1)) if known else None
+
+
+def _bar(arm: ArmSummary, ends: tuple[float, float]) -> Bar | None:
+    def place(ratio: float) -> float:
+        low, high = (math.log(each) for each in ends)
+        inside = min(max(ratio, ends[0]), ends[1])
+        return round(4 + 88 * (math.log(inside) - low) / (high - low), 1)
+
+    if arm.is_baseline:
+        return Bar(place(1), place(1), place(1), place(1), open=False)
+    estimate = arm.judged or arm.ratio
+    if estimate is None or math.isnan(estimate.ratio):
+        return None
+    low, high = estimate.low, estimate.high
+    if estimate.confidence is None:
+        low = high = estimate.ratio
+    return Bar(place(1), place(estimate.ratio), place(low), place(high), math.isinf(high))
