@@ -1,9 +1,11 @@
-"""The pictures of docs/dashboards.md, from a multirun that this trains (two minutes).
+"""The pictures of README.md and of docs/dashboards.md.
 
     pip install -c constraints.txt -e '.[dev]'
-    python docs/make_pictures.py
+    python docs/make_pictures.py study DIRECTORY   # of `task=study experiment=quick gpus=8`
+    python docs/make_pictures.py                   # trains a multirun first (two minutes)
 
-Writes docs/figures/leet.svg, what `wandb leet` shows in a terminal (it is run in a
+The first draws README's forest plot, docs/figures/forest.svg, from the records of a study, and prints
+README's sentences and table. The second writes docs/figures/leet.svg, what `wandb leet` shows in a terminal (it is run in a
 pseudo-terminal, its screen is read by pyte and drawn by rich), and docs/figures/report_page.png,
 bsscale's own report in Chromium or Chrome.
 """
@@ -15,6 +17,7 @@ import io
 import itertools
 import os
 import pty
+import re
 import select
 import shutil
 import struct
@@ -35,6 +38,9 @@ COLUMNS, ROWS = 120, 36
 DOWN = "\x1b[B"
 # The comparison, selected at first, off; then a run of each schedule on; and fewer metrics.
 KEYS = [" ", DOWN, " ", *[DOWN] * 6, " ", *[DOWN] * 6, " ", "]", "/", *"auc|loss|lr|momentum", "\r"]
+# What differs from machine to machine and from run to run, and what stands in its place.
+NAMES = ((re.compile(r"\d{8}_\d{6}-[0-9a-f]{6,}"), "DATE_TIME-ID"),
+         (re.compile(r"/\S*/multirun/wandb"), "multirun/wandb"))  # fmt: skip
 # Its answers to what a program asks a terminal: colours, cursor, kind.
 ANSWERS = {
     b"\x1b]10;?": b"\x1b]10;rgb:ffff/ffff/ffff\x07",
@@ -45,6 +51,38 @@ ANSWERS = {
 
 
 def main() -> None:
+    """Draw what the command line asks for."""
+    match sys.argv[1:]:
+        case ["study", directory]:
+            picture_of_study(Path(directory))
+        case []:
+            pictures_of_dashboards()
+        case _:
+            sys.exit(__doc__)
+
+
+def picture_of_study(directory: Path) -> None:
+    """README's forest plot, sentences and table."""
+    from bsscale.report.answer import answers
+    from bsscale.report.charts.forest import forest_figure
+    from bsscale.report.drawing import WIDE, svg, white
+    from bsscale.report.read import find
+    from bsscale.report.summarize import summarize
+    from bsscale.report.tables import arms_table
+
+    found = find([directory])
+    comparison = summarize(found)
+    figure = forest_figure(comparison)
+    if figure is None:
+        sys.exit(f"{directory} holds no study with a baseline")
+    (FIGURES / "forest.svg").write_text(white(svg(figure.draw(WIDE))), encoding="utf-8")
+    for answer in answers(comparison, found):
+        print(f"{answer.text}\n")
+    print(arms_table(comparison).markdown())
+    print(f"\n![{figure.text}](docs/figures/forest.svg)")
+
+
+def pictures_of_dashboards() -> None:
     """Train, and draw both."""
     with tempfile.TemporaryDirectory() as name:
         runs, report = Path(name) / "multirun", Path(name) / "report"
@@ -102,9 +140,12 @@ def draw(screen: pyte.Screen, path: Path) -> None:
         cells = [screen.buffer[row][column] for column in range(COLUMNS)]
         line = Text(no_wrap=True)
         for alike, group in itertools.groupby(cells, style):
-            line.append("".join(cell.data for cell in group), alike)
+            text = "".join(cell.data for cell in group)
+            for pattern, name in NAMES:
+                text = pattern.sub(lambda found: name.ljust(len(found[0])), text)  # noqa: B023
+            line.append(text, alike)
         console.print(line, overflow="crop")
-    console.save_svg(str(path), title="wandb leet multirun/DATE/TIME/wandb")
+    console.save_svg(str(path), title="wandb leet")
 
 
 def style(cell: pyte.screens.Char) -> str:
@@ -130,7 +171,6 @@ def photograph(page: Path, path: Path) -> None:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
         opened = browser.new_page(viewport={"width": 1000, "height": 1000})
         opened.goto(page.as_uri())
-        opened.wait_for_selector("svg.marks, canvas.marks")
         opened.screenshot(path=str(path))
         browser.close()
 

@@ -113,7 +113,8 @@ def test_no_baseline_is_a_ranking_only(tmp_path: Path) -> None:
     assert made.next is not None
     train, report = made.next.commands
     assert "schedule=fixed gpus=1 seed=0,1,2,3,4,5,6,7" in train and "target=0.76" in train
-    assert shlex.split(report)[-1].endswith(",baseline_1gpu]")
+    runs_of = shlex.split(report)[-1]
+    assert runs_of.endswith(",baseline_1gpu]") and all(name in runs_of for name in arms)
 
 
 def test_all_missed(tmp_path: Path) -> None:
@@ -122,6 +123,7 @@ def test_all_missed(tmp_path: Path) -> None:
     made = answer(runs(tmp_path, arms))
     assert (made.kind, made.use) == ("missed", None)
     assert made.headline == "No arm reached AUC 0.76"
+    assert made.next is not None and "target=" in made.next.commands[0]
     assert "onecycle gpus=8 0/8" in made.text and "fixed gpus=1 needs 207,000 samples" in made.text
 
 

@@ -14,7 +14,7 @@ from bsscale.report.palette import GRID, INK, MUTED, PAPER, THEMES
 if TYPE_CHECKING:
     import altair as alt
 
-__all__ = ["NARROW", "WIDE", "Draw", "Size", "save", "svg", "themed"]
+__all__ = ["NARROW", "WIDE", "Draw", "Size", "save", "svg", "themed", "white"]
 
 SVG = "http://www.w3.org/2000/svg"
 # Metrics of Arial: what is measured here is as wide in a reader's browser.
@@ -97,13 +97,18 @@ def save(drawn: str, stem: Path) -> list[Path]:
     """
     import vl_convert
 
-    start = drawn.index(">") + 1
-    on_white = f'{drawn[:start]}<rect width="100%" height="100%" fill="{PAPER}"/>{drawn[start:]}'
+    on_white = white(drawn)
     paths = [stem.with_suffix(".png"), stem.with_suffix(".svg")]
     with replaced(paths[0]) as new:
         new.write_bytes(vl_convert.svg_to_png(on_white, scale=2))
     replace_text(paths[1], on_white)
     return paths
+
+
+def white(drawn: str) -> str:
+    """What `svg` returned, on a white background."""
+    start = drawn.index(">") + 1
+    return f'{drawn[:start]}<rect width="100%" height="100%" fill="{PAPER}"/>{drawn[start:]}'
 
 
 def themed(drawn: str, prefix: str) -> str:

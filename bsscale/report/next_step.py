@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bsscale.report.comparison import ArmSummary
 from bsscale.report.read import Sources
-from bsscale.report.use import setting_words
+from bsscale.report.use import command_of, setting_words
 from bsscale.stats import FEWEST_SEEDS, required_seeds
 
 __all__ = ["NextStep", "add_baseline", "easier", "more_seeds", "study_of"]
@@ -37,6 +37,7 @@ def more_seeds(one: ArmSummary, other: ArmSummary | None, found: Sources) -> Nex
     words = _words_of(one, found)
     if words is None:
         return None
+    words = words if _is_study(words) or "-m" in words else ["-m", *words]
     if _is_study(words):
         says = f"Add seeds, {seeds} in all; what is trained is kept"
         return NextStep(says, (_joined(_with(words, "task.seeds", str(seeds))),))
@@ -45,19 +46,19 @@ def more_seeds(one: ArmSummary, other: ArmSummary | None, found: Sources) -> Nex
     return NextStep(says, (_joined(_with(words, "seed", f"range({first},{first + seeds})")),))
 
 
-def add_baseline(best: ArmSummary, found: Sources) -> NextStep | None:
-    """The same job at 1 GPU, on the same seeds, and the report of both."""
-    record = best.record
+def add_baseline(arms: Sequence[ArmSummary]) -> NextStep | None:
+    """The job of the first arm at 1 GPU, on the same seeds, and the report of all."""
+    best, record = arms[0], arms[0].record
     if record.trainer != "bsscale":
         return None
     seeds = ",".join(str(each.seed) for each in best.seeds)
     words = ["-m", "schedule=fixed", "gpus=1", f"seed={seeds}", *setting_words(record)]
     if record.target is not None:
         words.append(f"target={record.target!r}")
-    here = dict.fromkeys(str(run.directory.parent) for run in best.runs)
+    here = dict.fromkeys(str(run.directory.parent) for arm in arms for run in arm.runs)
     runs = ",".join([*here, "baseline_1gpu"])
     return NextStep(
-        "Train the baseline at 1 GPU, and write the report of both",
+        "Train the baseline at 1 GPU, and write the report of all",
         (
             _joined([*words, "hydra.sweep.dir=baseline_1gpu"]),
             _joined(["task=report", f"task.runs=[{runs}]"]),
@@ -103,7 +104,9 @@ def _words_of(arm: ArmSummary, found: Sources) -> list[str] | None:
     study = arm.runs[0].study
     commands = found.commands if study is None else study.record.commands
     if not commands:
-        return None
+        if arm.record.trainer != "bsscale":
+            return None
+        commands = [command_of(arm.record)]
     words = shlex.split(commands[-1] if study is not None else commands[0])
     return words[3:] if words[:3] == BSSCALE else None
 

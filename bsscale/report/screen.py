@@ -149,7 +149,9 @@ def _ratio(arm: ArmSummary) -> str:
     estimate = arm.judged or arm.ratio
     if estimate is None:
         spread = arm.samples_to_target
-        return "-" if spread is None else samples(spread.median)
+        if spread is None:
+            return "-"
+        return samples(spread.median) if math.isfinite(spread.median) else "not reached"
     if math.isnan(estimate.ratio) or math.isinf(estimate.ratio):
         bounded = estimate.confidence is not None and 0 < estimate.low < math.inf
         sure = f" ({interval(estimate)})" if bounded else ""

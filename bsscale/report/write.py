@@ -122,7 +122,7 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
             tables.intervals_table(comparison),
             tables.divergence_table(comparison),
         ],
-        figures=figures(comparison, found_answers, found.studies, found.range_tests),
+        figures=figures(comparison, found.studies, found.range_tests, found_answers),
         plans=plans,
         differ=differ,
         common=common,

@@ -25,9 +25,9 @@ __all__ = ["Figure", "figures"]
 
 def figures(
     comparison: Comparison,
-    answers: Sequence[Answer],
     studies: Sequence[FoundStudy],
     range_tests: Sequence[FoundRangeTest],
+    answers: Sequence[Answer] = (),
 ) -> list[Figure]:
     """Every figure that the records have the data for, in the order of the report."""
     made = [
