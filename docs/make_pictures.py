@@ -4,10 +4,10 @@
     python docs/make_pictures.py study DIRECTORY   # of `task=study experiment=quick gpus=8`
     python docs/make_pictures.py                   # trains a multirun first (two minutes)
 
-The first draws README's forest plot, docs/figures/forest.svg, from the records of a study, and prints
-README's sentences and table. The second writes docs/figures/leet.svg, what `wandb leet` shows in a terminal (it is run in a
-pseudo-terminal, its screen is read by pyte and drawn by rich), and docs/figures/report_page.png,
-bsscale's own report in Chromium or Chrome.
+The first draws README's forest plot, docs/figures/forest.svg, from the records of a study, and
+prints README's sentences and table. The second writes docs/figures/leet.svg, what `wandb leet`
+shows in a terminal (it is run in a pseudo-terminal, its screen is read by pyte and drawn by rich),
+and docs/figures/report_page.png, bsscale's own report in Chromium or Chrome.
 """
 
 from __future__ import annotations

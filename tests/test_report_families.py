@@ -197,7 +197,7 @@ def test_a_verdict_that_turns_at_an_easier_target_says_where() -> None:
     # 390 / 400 and 389.9 / 396 are below 1, 389.6 / 384 is above.
     words = dict(verdicts(made))["late"]
     assert "The same holds at targets up to 0.0052 AUC easier, but at a target 0.0104" in words
-    assert "easier it is slower: ratio 1.01 (1.01 - 1.01)" in words
+    assert "easier it is slower: ratio 1.01 (1.01 to 1.02)" in words
 
 
 @pytest.mark.parametrize("worse", [9, 8])
