@@ -45,6 +45,7 @@ SMALL_STUDY = (
     "tracker=none",
     "task.seeds=2",
     "task.tuning_seeds=1",
+    "task.finalist_seeds=1",
     "task.target_seeds=2",
     "task.range_test_seeds=1",
     "~task.arms.linear_scaling",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,7 @@ from bsscale.cli.store import CONFIG_DIRECTORY, register_schemas
 from bsscale.config import Config
 from bsscale.planning import baselines
 from bsscale.planning.baselines import Baseline, default_target, find, settings_of, tune
+from bsscale.stats.search import Result, Trial
 from tests.conftest import SMALL, Finished
 from tests.helpers import small_config
 
@@ -107,9 +109,18 @@ def test_lookup_in_a_table_of_ones_own() -> None:
 
 
 def test_the_rate_with_the_highest_median_wins() -> None:
-    best, table = tune({0.4: [0.7, 0.9, 0.71], 0.1: [0.72, 0.5, 0.73], 0.2: [0.6]})
+    values = {0.4: [0.7, 0.9, 0.71], 0.1: [0.72, 0.5, 0.73], 0.2: [0.6]}
+    best, table = tune([Trial(r, tuple(map(Result, each))) for r, each in values.items()])
     assert best == 0.1
     assert [row["base_lr"] for row in table] == [0.1, 0.2, 0.4]
+    assert "median_samples_to_target" not in table[0]
+
+
+def test_once_there_is_a_target_the_rate_with_the_fewest_samples_wins() -> None:
+    trials = [Trial(0.1, (Result(0.8, 300.0),)), Trial(0.2, (Result(0.7, 200.0),))]
+    best, table = tune([*trials, Trial(0.4, (Result(0.9, math.inf),))])
+    assert best == 0.2
+    assert [row["median_samples_to_target"] for row in table] == [300.0, 200.0, None]
 
 
 @pytest.mark.slow
@@ -127,7 +138,10 @@ def test_two_multiruns_make_an_entry(
     (tmp_path / "baselines.json").write_text("[]")
     arguments = [str(tmp_path / "tuning"), str(tmp_path / "report")]
     assert baselines.main(arguments) == 0
-    assert "base_lr=0.1" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "base_lr=0.1\n" in said
+    # The neighbours of 0.1 are far away: two rates at a time in each gap.
+    assert "not refined: run it at base_lr=0.00464,0.0215,2.15,46.4 too, on 1 seeds each" in said
     [entry] = baselines._load.__wrapped__()
     assert entry.base_lr == 0.1 and len(entry.best_value) == 2
     assert entry.commands[0].startswith("python -m bsscale -m dataset=synthetic")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,7 @@ from bsscale.report.tables import arms_table
 from bsscale.schedules.options import OneCycleConfig
 from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.study.plan import describe_study
-from bsscale.study.rules import budget_samples, in_intervals
-from bsscale.study.tuning import Search, Trial, search
+from bsscale.study.rules import budget_samples, in_intervals, trial_budget_samples
 from bsscale.training.loop import train
 from bsscale.training.outcome import Outcome
 from tests.helpers import Watched, small_config
@@ -373,11 +372,21 @@ def test_no_seed_serves_two_purposes() -> None:
         dataclasses.replace(task, first_seed=999_001).check()
 
 
+def test_the_budget_of_a_run_of_a_search() -> None:
+    # Half of 16,384 samples: 8,192, in whole intervals of 1,000.
+    assert trial_budget_samples(16_384, 4_000, 1_000) == 9_000
+    # At least a pass and an interval to confirm a hit at its end; at most the budget of an arm.
+    assert trial_budget_samples(16_384, 12_000, 1_000) == 13_000
+    assert trial_budget_samples(12_288, 12_000, 1_000) == 12_288
+
+
 def test_what_a_study_costs_at_most() -> None:
     # A pass of 20,000 samples is 10 intervals of 2,048: 20,480. A run's budget, until it is known,
-    # is 8 of these: 163,840. The search at 1 GPU: 4 rates, 1 seed, a pass each, 81,920. The target:
-    # 2 passes, 40,960. The range test: one pass, 20,480; the search at 4 GPUs: 4 rates, 1 seed, a
-    # budget each, 655,360. The runs: 4 arms, 2 seeds, a budget each, 1,310,720.
+    # is 8 of these: 163,840; that of a run of a search half of it, 81,920. A search asks for at
+    # most 4 rates (a factor of 10 apart), 2 extensions of 1 rate, and 12 between: 18, on 1 seed
+    # each. At 1 GPU, a pass and an interval each, 22,528: 405,504. The target: 2 passes, 40,960.
+    # The range test: one pass, 20,480. The search at 4 GPUs: 18 runs; fixed at both ends of the
+    # flat set: 2 runs: 1,638,400. The runs: 4 arms, 2 seeds, a budget each, 1,310,720.
     arms = {
         "one_gpu": {"schedule": {"name": "fixed"}, "gpus": 1, "role": "baseline"},
         "fixed": {"schedule": {"name": "fixed"}},
@@ -385,17 +394,18 @@ def test_what_a_study_costs_at_most() -> None:
         "onecycle": {"schedule": {"name": "onecycle"}, "preset": True},
     }
     task = StudyOptions(
-        arms=arms, seeds=2, trials=4, tuning_seeds=1, target_seeds=2, range_test_seeds=1
-    )
+        arms=arms, seeds=2, trials=4, tuning_seeds=1, finalist_seeds=1, target_seeds=2,
+        range_test_seeds=1,
+    )  # fmt: skip
     config = small_config(task=task, gpus=4, base_lr=None, budget_samples=None)
     dataset, here = load_dataset(config.dataset), Devices(cuda=0)
-    assert "at most 2,109,440 samples in all" in describe_study(config, dataset, here)
-    # Where base_lr is given, nothing is tuned at 1 GPU.
+    assert "at most 3,416,064 samples in all" in describe_study(config, dataset, here)
+    # Where base_lr is given, nothing is tuned at 1 GPU, and there is no flat set.
     config = dataclasses.replace(config, base_lr=0.1)
-    assert "at most 2,027,520 samples in all" in describe_study(config, dataset, here)
+    assert "at most 2,846,720 samples in all" in describe_study(config, dataset, here)
 
 
-# --- The search for a rate ------------------------------------------------------------------------
+# --- Runs ----------------------------------------------------------------------------------------
 
 
 def record_of(arm: str = "a", seed: int = 0, **fields: Any) -> RunRecord:
@@ -416,129 +426,6 @@ def record_of(arm: str = "a", seed: int = 0, **fields: Any) -> RunRecord:
 def reached_at(samples: float | None, **fields: Any) -> RunRecord:
     status = "exhausted" if samples is None else "reached"
     return record_of(**{"status": status, "samples_to_target": samples, **fields})
-
-
-def test_a_trial_sums_up_its_runs() -> None:
-    trial = Trial.of(0.1, [reached_at(100), reached_at(None), reached_at(300)])
-    assert trial.samples_to_target == 300
-    assert Trial.of(0.1, [reached_at(100), reached_at(None)]).samples_to_target == INF
-    # Where a run has no target, there are no samples to compare.
-    mixed = [reached_at(100), reached_at(100, target=None)]
-    assert Trial.of(0.1, mixed).samples_to_target is None
-    # A run without an AUC is at chance: the median of 0.5, 0.6 and 0.9.
-    values = [record_of(best_value=value) for value in (0.9, None, 0.6)]
-    assert Trial.of(0.1, values).best_value == 0.6
-    values = [record_of(best_value=value) for value in (0.9, None)]
-    assert Trial.of(0.1, values).best_value == pytest.approx(0.7)
-
-
-def test_fewer_samples_rank_before_a_higher_auc() -> None:
-    def best(*trials: tuple[float, float | None]) -> int:
-        made = [Trial(0.1, value, samples, 3) for value, samples in trials]
-        return made.index(max(made, key=lambda trial: trial.rank))
-
-    assert best((0.9, 500), (0.8, 400), (0.95, INF)) == 1
-    assert best((0.8, 400), (0.9, 400)) == 1
-    assert best((0.8, INF), (0.9, INF)) == 1
-    assert best((0.8, None), (0.9, None)) == 1
-
-
-def losses_of(*values: float | None, samples: float | None = None) -> list[RunRecord]:
-    """Runs that are judged by a loss."""
-    target = None if samples is None else 0.5
-    return [
-        reached_at(samples, metric="log_loss", direction="min", best_value=value, target=target)
-        for value in values
-    ]
-
-
-def test_a_lower_loss_is_better() -> None:
-    def best(*trials: Trial) -> int:
-        return trials.index(max(trials, key=lambda trial: trial.rank))
-
-    # A run without a value is at chance, here a loss of 0.6: the median of 0.4, 0.5 and 0.6.
-    trial = Trial.of(0.1, losses_of(0.4, None, 0.5), chance=0.6)
-    assert (trial.best_value, trial.sign) == (0.5, -1)
-    lower = Trial.of(0.2, losses_of(0.45), chance=0.6)
-    assert best(trial, lower) == 1 and best(lower, trial) == 0
-    # Of equal losses, neither is better.
-    assert trial.rank == Trial.of(0.2, losses_of(0.5), chance=0.6).rank
-    # Samples come first.
-    slow = Trial.of(0.1, losses_of(0.4, samples=500), chance=0.6)
-    fast = Trial.of(0.1, losses_of(0.5, samples=400), chance=0.6)
-    assert best(slow, fast) == 1
-
-
-def test_a_run_without_a_value_is_worst_where_chance_is_not_known() -> None:
-    unknown = Trial.of(0.1, losses_of(None), chance=None)
-    assert unknown.best_value == INF and unknown.record().best_value is None
-    assert unknown.rank < Trial.of(0.1, losses_of(1e9), chance=None).rank
-    assert Trial.of(0.1, [record_of(best_value=None)], chance=None).best_value == -INF
-
-
-class Asked:
-    """Trains nothing: remembers the rates that a search asks for, and ranks them by `value`."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-        self.rates: list[list[float]] = []
-
-    def __call__(self, rates: Sequence[float]) -> Mapping[float, Trial]:
-        self.rates.append(list(rates))
-        return {rate: Trial(rate, self.value(rate), None, 1) for rate in rates}
-
-
-def searched(asked: Asked, path: Path, trials: int = 5) -> Search:
-    return search(0.1, 1.0, trials, 0, asked, path / "search.journal")
-
-
-def test_a_best_rate_inside_the_space_ends_the_search(tmp_path: Path) -> None:
-    asked = Asked(lambda rate: -abs(math.log10(rate) + 0.5))
-    found = searched(asked, tmp_path)
-    assert (found.edge, found.extended, len(asked.rates)) == (None, 0, 1)
-    assert len(asked.rates[0]) == 5
-    assert all(0.1 <= rate <= 1 for rate in asked.rates[0])
-
-
-@pytest.mark.parametrize(
-    ("sign", "edge", "spaces"),
-    [
-        (1, "high", [(0.1, 1), (1, 4), (4, 16)]),
-        (-1, "low", [(0.1, 1), (0.025, 0.1), (0.00625, 0.025)]),
-    ],
-)
-def test_a_best_rate_at_the_edge_extends_the_space_twice_by_a_factor_of_four(
-    sign: int, edge: str, spaces: list[tuple[float, float]], tmp_path: Path
-) -> None:
-    asked = Asked(lambda rate: sign * rate)
-    found = searched(asked, tmp_path)
-    assert (found.edge, found.extended) == (edge, 2)
-    # Half of 5 trials more, rounded up, for each extension.
-    assert [len(rates) for rates in asked.rates] == [5, 3, 3]
-    for rates, (low, high) in zip(asked.rates, spaces, strict=True):
-        assert all(low <= rate <= high for rate in rates)
-    # Each extension draws points of its own, or all would have the same holes.
-    places = [
-        [math.log(rate / low) / math.log(high / low) for rate in rates]
-        for rates, (low, high) in zip(asked.rates[1:], spaces[1:], strict=True)
-    ]
-    assert places[0] != pytest.approx(places[1], abs=0.01)
-    assert found.best.lr == (max if sign > 0 else min)(asked.rates[-1])
-
-
-def test_a_search_that_finds_its_optimum_in_the_extension_ends_there(tmp_path: Path) -> None:
-    asked = Asked(lambda rate: -abs(math.log(rate / 2)))
-    found = searched(asked, tmp_path)
-    assert (found.edge, found.extended, len(asked.rates)) == (None, 1, 2)
-
-
-def test_of_equal_rates_the_lowest_is_best(tmp_path: Path) -> None:
-    # All but the lowest and the highest are equally good.
-    asked = Asked(lambda rate: 0.8 if 0.15 < rate < 0.8 else 0.6)
-    found = searched(asked, tmp_path, trials=9)
-    equal = [trial.lr for trial in found.trials if trial.best_value == 0.8]
-    assert len(equal) > 1 and found.edge is None
-    assert found.best.lr == equal[0]
 
 
 # --- Arms side by side ----------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from bsscale.records.checkpoints import write_plan
 from bsscale.report.write import write_report
 from bsscale.study.options import StudyOptions
 from bsscale.study.plan import StudyPlan, check_study
-from bsscale.study.presets import read_suggestion
+from bsscale.study.presets import read_preset
 from bsscale.study.protocol import study
 from bsscale.study.registration import open_study
 from bsscale.study.runs import Runs
@@ -270,7 +270,8 @@ def test_a_damaged_suggestion_of_a_range_test(how: Any) -> None:
         path.write_text(json.dumps(data))
         damage(path, how)
         with suppress(BsscaleError):
-            found = read_suggestion(config, Path(folder), 4)
+            found = read_preset(config, Path(folder), 4)
             assert found is not None
-            for rate in (found.cycle_min_lr, found.cycle_max_lr):
+            cycle = found.suggestion
+            for rate in () if cycle is None else (cycle.cycle_min_lr, cycle.cycle_max_lr):
                 assert rate is None or isinstance(rate, float)

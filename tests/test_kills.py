@@ -31,6 +31,7 @@ KINDS = {
     ),
     "study": (
         *STUDY, "dataset.samples_per_pass=6000", "budget_samples=12288", "task.trials=3",
+        "~task.arms.tuned_constant",
         "checkpoint_interval_samples=2048", "hydra.run.dir=command",
     ),
 }  # fmt: skip

@@ -121,6 +121,20 @@ def test_what_was_good_once_is_lost_at_the_next_evaluation() -> None:
     assert edge(made) == Edge(2.0, True, "the loss back above the label's entropy")
 
 
+def test_what_the_model_gets_over_is_no_edge() -> None:
+    # Back above the entropy of 0.6 for three evaluations, then three that are lower than 0.55.
+    fall = (0.62, 0.59, 0.57, 0.55)
+    assert not edge(curve_of(*fall, 0.61, 0.61, 0.61, 0.54, 0.53, 0.52)).diverged
+    # Two lower ones are too few; nor are equal ones lower.
+    back = "the loss back above the label's entropy"
+    assert edge(curve_of(*fall, 0.61, 0.61, 0.61, 0.54, 0.53, 0.55)) == Edge(8.0, True, back)
+    # It was unstable if its loss was a tenth higher than the first one, 0.62: more than 0.682.
+    assert edge(curve_of(*fall, 0.681, 0.61, 0.61, 0.54, 0.53, 0.52)).instability is None
+    assert edge(curve_of(*fall, 0.683, 0.61, 0.61, 0.54, 0.53, 0.52)).instability == 8.0
+    # What it does not get over is its edge, and no instability.
+    assert edge(curve_of(*fall, 0.9, 0.9, 0.9, 0.9)).instability is None
+
+
 def test_a_loss_back_above_the_entropy_and_an_auc_back_at_chance() -> None:
     made = curve(rise_at=1e9)
     made.values[40:] = 0.5

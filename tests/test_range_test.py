@@ -19,6 +19,7 @@ from bsscale.errors import ConfigError
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import read_run
 from bsscale.schedules.options import RangeTestConfig
+from bsscale.stats.evidence import Nothing
 from bsscale.stats.range_test import Curve
 from bsscale.study.options import RangeTestOptions
 from bsscale.study.range_test import range_test
@@ -51,14 +52,17 @@ def test_from_the_test_to_a_run_with_what_it_suggests(bsscale: Bsscale, tmp_path
     rates = [point.lr for point in points if point.lr is not None]
     assert rates == sorted(rates) and rates[-1] > 100 * rates[0]
 
-    small = ["gpus=2", "model=mlp", "base_lr=0.1"]
+    small = ["gpus=2", "model=mlp"]
     by_preset = bsscale(
-        *WITHOUT_RATE, *small, "schedule=onecycle", "schedule.preset=test/preset.yaml",
-        "hydra.run.dir=preset",
+        *WITHOUT_RATE, *small, "base_lr=0.1", "schedule=onecycle",
+        "schedule.preset=test/preset.yaml", "hydra.run.dir=preset",
     )  # fmt: skip
     assert by_preset.code == 0, by_preset.text
     [line] = [x for x in done.out.splitlines() if x.startswith("as overrides")]
     overrides = shlex.split(line.removeprefix("as overrides"))
+    # No rate ships for this model: the overrides have one.
+    low = data["suggestion"]["cycle_min_lr"]
+    assert f"base_lr={low}" in overrides
     pasted = bsscale(*WITHOUT_RATE, *small, *overrides, "hydra.run.dir=pasted")
     assert pasted.code == 0, pasted.text
     a, b = (read_evals(tmp_path / name / "") for name in ("preset", "pasted"))
@@ -140,9 +144,17 @@ def test_training_after_a_test_is_training_without_one(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_rates_that_are_all_too_high_suggest_nothing(tmp_path: Path) -> None:
+# What it says where its curves carry no suggestion; tests/test_evidence.py has the decisions.
+
+
+def test_a_ramp_that_begins_beyond_the_edge_suggests_nothing(tmp_path: Path) -> None:
     ramp = replace(EXPONENTIAL, lr_range_test_min_lr=1e5, lr_range_test_max_lr=1e6)
-    refused(tmp_path, ramp, "diverged within 1 evaluations of the lowest rate")
+    suggests_nothing(tmp_path, "diverged within 1 evaluation of the lowest rate", ramp=ramp)
+
+
+def test_a_ramp_of_a_single_update_suggests_nothing(tmp_path: Path) -> None:
+    ramp = replace(EXPONENTIAL, lr_range_test_step_size=1)
+    suggests_nothing(tmp_path, "has 1 evaluation along the ramp", ramp=ramp)
 
 
 def test_a_test_that_learns_nothing_suggests_nothing(
@@ -150,14 +162,26 @@ def test_a_test_that_learns_nothing_suggests_nothing(
 ) -> None:
     flat = Curve(np.geomspace(0.1, 1, 10), np.full(10, 2.0), np.full(10, 0.5))
     monkeypatch.setattr("bsscale.study.range_test._curve", lambda _: flat)
-    refused(tmp_path, EXPONENTIAL, "no evaluation was better than chance")
+    suggests_nothing(tmp_path, "no evaluation was better than chance")
 
 
-def refused(directory: Path, ramp: RangeTestConfig, fact: str) -> None:
+def suggests_nothing(
+    directory: Path, reason: str, ramp: RangeTestConfig = EXPONENTIAL, **options: Any
+) -> None:
+    """It says why, in words and in its record, and writes no preset."""
     task = RangeTestOptions(ramp=ramp, seeds=1, evaluations=10)
-    config = small_config(task=task, base_lr=None, budget_samples=None)
-    with pytest.raises(ConfigError, match=fact) as caught:
-        range_test(config, load_dataset(config.dataset), directory)
-    assert "try lower ones" in caught.value.remedy
+    config = small_config(**{"task": task, "base_lr": None, "budget_samples": None, **options})
+    found = range_test(config, load_dataset(config.dataset), directory)
+    assert isinstance(found, Nothing) and reason in found.reason and found.remedy
+    data = json.loads((directory / "range_test.json").read_text())
+    assert data["suggestion"] is None and data["reason"] == found.reason
     assert not (directory / "preset.yaml").exists()
-    assert not (directory / "range_test.json").exists()
+
+
+@pytest.mark.slow
+def test_the_command_ends_as_rejected_where_it_suggests_nothing(
+    bsscale: Bsscale, tmp_path: Path
+) -> None:
+    done = bsscale(*WITHOUT_RATE, *QUICK, "task.ramp.lr_range_test_min_lr=25", "task.seeds=1")
+    assert done.code == 1 and "the range test suggests nothing" in done.text, done.text
+    assert "Traceback" not in done.text

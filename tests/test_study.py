@@ -48,6 +48,8 @@ STUDY = (
     "dataset.test_samples=2000",
     "task.directory=study",
     "task.trials=4",
+    "task.lowest_lr=0.03",
+    "task.highest_lr=1.92",
 )
 # What differs between two starts of one study: times with the hashes over them, and what was typed.
 TIMES = (
@@ -111,27 +113,38 @@ def test_a_study_settles_everything_in_order_and_reports(undisturbed: Path) -> N
     study = read(undisturbed / "study.json")
     registered = study["registered"]
     assert [arm["name"] for arm in registered["arms"]] == [
-        "one_gpu", "fixed", "onecycle", "tuned_constant",
+        "one_gpu", "fixed", "onecycle", "tuned_constant", "tuned_onecycle",
     ]  # fmt: skip
     assert registered["seeds"] == [0, 1]
     assert not set(registered["seeds"]) & {*registered["tuning_seeds"], *registered["target_seeds"]}
-    assert sum(len(stack["runs"]) for stack in registered["stacks"]) == 4 * 2
-    assert {t["name"]: t["gpus"] for t in study["tunings"]} == {"one_gpu": 1, "gpus_4": 4}
-    assert study["base_lr"] == next(t["best"] for t in study["tunings"] if t["gpus"] == 1)
+    assert sum(len(stack["runs"]) for stack in registered["stacks"]) == 5 * 2
+    tunings = {tuning["name"]: tuning for tuning in study["tunings"]}
+    assert {name: tuning["gpus"] for name, tuning in tunings.items()} == {
+        "one_gpu": 1, "tuned_constant": 4, "tuned_onecycle": 4,
+    }  # fmt: skip
+    assert study["base_lr"] == tunings["one_gpu"]["best"]
+    # The tuned arms have tried as many rates, and at least as many as 1 GPU.
+    tried = {name: len(tuning["trials"]) for name, tuning in tunings.items()}
+    assert tried["tuned_constant"] == tried["tuned_onecycle"] >= tried["one_gpu"]
     records = [read(path) for path in sorted((undisturbed / "runs").glob("*/*/run.json"))]
-    assert len(records) == 8
+    assert len(records) == 10
     assert {r["study"] for r in records} == {study["hash"]}
     assert {r["target"] for r in records} == {study["target"]}
     assert {r["budget_samples"] for r in records} == {study["budget_samples"]}
     assert {(r["arm"], r["gpus"]) for r in records} == {
-        ("one_gpu", 1), ("fixed", 4), ("onecycle", 4), ("tuned_constant", 4),
+        ("one_gpu", 1), ("fixed", 4), ("onecycle", 4), ("tuned_constant", 4), ("tuned_onecycle", 4),
     }  # fmt: skip
+    peak = next(r for r in records if r["arm"] == "tuned_onecycle")["config"]["schedule"]
+    assert peak["cycle_max_lr"] == tunings["tuned_onecycle"]["best"]
+    assert peak["cycle_min_lr"] == pytest.approx(peak["cycle_max_lr"] / 10, rel=0.01)
+    constant = next(r for r in records if r["arm"] == "tuned_constant")
+    assert constant["base_lr"] == tunings["tuned_constant"]["best"]
     cycle = next(r for r in records if r["arm"] == "onecycle")["config"]["schedule"]
     suggested = read(undisturbed / "range_test" / "range_test.json")["suggestion"]
     assert {key: cycle[key] for key in suggested} == suggested
     assert (undisturbed / "report" / "report.html").stat().st_size > 10_000
-    journal = (undisturbed / "tuning" / "one_gpu.journal").read_text()
-    assert len(journal.splitlines()) >= 4
+    [preset] = study["presets"]
+    assert (preset["gpus"], preset["suggestion"]["name"]) == (4, "onecycle")
 
 
 def test_the_target_comes_from_other_runs_than_those_that_are_judged(undisturbed: Path) -> None:
@@ -156,7 +169,7 @@ def test_started_again_it_trains_nothing_and_grows_by_seeds_and_arms(
     grown = bsscale(*STUDY, "task.seeds=3", arm)
     assert grown.code == 0, grown.text
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    assert len(list((copy / "runs").glob("*/*/run.json"))) == 5 * 3
+    assert len(list((copy / "runs").glob("*/*/run.json"))) == 6 * 3
     study = read(copy / "study.json")
     assert study["hash"] == before["study.json"]["hash"]
     [amendment] = study["amendments"]
@@ -170,7 +183,7 @@ def test_started_again_it_trains_nothing_and_grows_by_seeds_and_arms(
     [
         ("micro_batch=64", "settings.micro_batch was 32 and is now 64"),
         ("task.trials=5", "options.trials was 4 and is now 5"),
-        ("task.sampler_seed=1", "options.sampler_seed was 0 and is now 1"),
+        ("task.finalist_seeds=2", "options.finalist_seeds was 1 and is now 2"),
         ("task.highest_lr=9", "rates was"),
         ("target=0.7", "target was None and is now 0.7"),
         ("precision=bf16", "settings.precision was fp32 and is now bf16"),
@@ -212,6 +225,9 @@ def test_a_run_that_cannot_be_read_is_never_deleted(
     [
         ("gpus=1", "compares 1 GPU with itself"),
         ("task.trials=2", "task.trials=2"),
+        ("task.finalist_seeds=0", "task.finalist_seeds=0"),
+        ("+task.arms.onecycle.rate=tuned", "preset=true and rate=tuned"),
+        ("+task.arms.tuned_onecycle.schedule.cycle_max_lr=1", "schedule.cycle_max_lr=1.0, and"),
         ("task.seeds=0", "task.seeds=0"),
         ("task.seeds=many", "task.seeds=many is no number"),
         ("task.looks=[2,3]", "task.looks=[2, 3] has no effect with task.seeds=2"),
@@ -306,13 +322,13 @@ def test_a_failed_run_is_tried_twice_and_then_listed(bsscale: Bsscale, tmp_path:
     assert "Traceback" not in done.text and (tmp_path / "study" / "report" / "report.md").exists()
     [deviation] = read(tmp_path / "study" / "study.json")["deviations"]
     assert "runs/fixed/seed-1" in deviation
-    assert len(list((tmp_path / "study" / "runs").glob("*/*/run.json"))) == 7
+    assert len(list((tmp_path / "study" / "runs").glob("*/*/run.json"))) == 9
     # The same command trains it again.
     (tmp_path / "study" / "runs" / "fixed" / "seed-1").unlink()
     done = bsscale(*STUDY, "task.seeds=2")
     assert done.code == 0, done.text
     assert read(tmp_path / "study" / "study.json")["deviations"] == []
-    assert len(list((tmp_path / "study" / "runs").glob("*/*/run.json"))) == 8
+    assert len(list((tmp_path / "study" / "runs").glob("*/*/run.json"))) == 10
 
 
 MODEL = """
@@ -334,6 +350,7 @@ def test_a_run_that_fails_is_kept_and_trained_again_by_the_same_command(
 ) -> None:
     given = ("base_lr=0.05", "target=0.55", "budget_samples=16000", "executor.compile=false")
     own = ("model=custom", "model._target_=failing.Failing", "~task.arms.tuned_constant")
+    own += ("~task.arms.tuned_onecycle",)
     command_ = (*STUDY, *given, *own, "~task.arms.onecycle", "task.target_seeds=1")
     (tmp_path / "failing.py").write_text(MODEL)
     for attempts in (2, 4):
@@ -407,8 +424,9 @@ def test_trained_by_jobs_it_ends_with_the_same_numbers(
     assert done.code == 0, done.text
     assert outcome(tmp_path / "study") == outcome(undisturbed)
     assert (tmp_path / "study" / "report" / "report.html").exists()
-    # Every step of the protocol was jobs': tuning, target, range test, tuning at 4, the arms.
-    assert len(list((tmp_path / "study" / "jobs").glob("[0-9]*/work.json"))) == 5
+    # Every step of the protocol was jobs': the target, the range test, the arms, and each round of
+    # the searches, the first of which at 1 GPU and at 4 are grids.
+    assert len(list((tmp_path / "study" / "jobs").glob("[0-9]*/work.json"))) >= 5
     # The study's own log goes on after its jobs, in its own words.
     assert "[HYDRA]" not in done.out
     [log] = (tmp_path / "outputs").glob("*/*/bsscale.log")

@@ -3,8 +3,10 @@
 A baseline belongs to the settings that it was tuned at. Where a setting that matters differs,
 there is no baseline: a rate that was tuned for another model or batch is never used silently.
 
-A baseline is found by two multiruns at gpus=1, a sweep over base_lr and then fresh seeds at the
-best rate, and by this module::
+A baseline is found as a study finds its base_lr, by two multiruns at gpus=1 and by this module: a
+sweep over base_lr, to which the first command says what is missing, and then fresh seeds at the
+best rate, which set the target. By samples to it, base_lr may move once. (The entries that ship are
+from before that: their rates have the best values.) ::
 
     python -m bsscale.planning.baselines TUNING_DIR              # which rate is best
     python -m bsscale.planning.baselines TUNING_DIR REPORT_DIR   # the entry for baselines.json
@@ -19,7 +21,6 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -34,9 +35,12 @@ from bsscale.config import Config
 from bsscale.config.run import BINARY
 from bsscale.errors import BsscaleError, RecordsError
 from bsscale.files.replace import write_json
-from bsscale.objectives import Binary, Criterion
+from bsscale.objectives import Binary
+from bsscale.objectives.target import crossing
+from bsscale.records.evaluation import read_evals
 from bsscale.records.identity import differences
 from bsscale.records.run_record import RunRecord, read_run
+from bsscale.stats.search import Result, Search, Trial
 
 __all__ = ["Baseline", "Lookup", "default_target", "find", "tune"]
 
@@ -44,6 +48,8 @@ __all__ = ["Baseline", "Lookup", "default_target", "find", "tune"]
 METRIC = Binary().metric("auc")
 TARGET_MARGIN = METRIC.default_margin([], np.zeros(0))
 CHANCE = 0.5
+# Seeds that the best rates of a sweep need at least.
+FINALIST_SEEDS = 3
 SHIPPED = Path(__file__).with_name("baselines.json")
 
 
@@ -158,28 +164,28 @@ def _loss_of(objective: Mapping[str, Any]) -> dict[str, Any]:
     return {**objective, "metrics": {}}
 
 
-def tune(
-    best_values: Mapping[float, Sequence[float]], criterion: Criterion = METRIC
-) -> tuple[float, list[dict[str, Any]]]:
-    """Choose base_lr from runs at one GPU: the rate with the best median best value.
+def tune(trials: Sequence[Trial]) -> tuple[float, list[dict[str, Any]]]:
+    """Choose base_lr from runs at one GPU, as a study does (`bsscale.stats.search`).
 
     Parameters
     ----------
-    best_values
-        For each rate, the best value of the metric of each seed.
-    criterion
-        The metric.
+    trials
+        What each rate gave.
 
     Returns
     -------
-    base_lr and, for each rate in rising order, ``base_lr``, ``median_best_value`` and ``seeds``.
+    base_lr and, for each rate in rising order, ``base_lr``, ``median_best_value``, ``seeds`` and,
+    once there is a target, ``median_samples_to_target``, None for a miss.
     """
-    table: list[dict[str, Any]] = [
-        {"base_lr": rate, "median_best_value": statistics.median(values), "seeds": len(values)}
-        for rate, values in sorted(best_values.items())
-    ]
-    best = max(table, key=lambda row: criterion.sign * float(row["median_best_value"]))
-    return float(best["base_lr"]), table
+    ordered = sorted(trials, key=lambda trial: trial.lr)
+    table: list[dict[str, Any]] = []
+    for trial in ordered:
+        row: dict[str, Any] = {"base_lr": trial.lr, "median_best_value": trial.best_value}
+        samples = trial.samples_to_target
+        if samples is not None:
+            row["median_samples_to_target"] = samples if math.isfinite(samples) else None
+        table.append({**row, "seeds": len(trial.results)})
+    return max(ordered, key=lambda trial: trial.rank).lr, table
 
 
 def _rule_of(optimizer: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,35 +226,50 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 1
     try:
-        best_values = defaultdict(list)
         runs = _runs(Path(arguments[0]))
-        criterion = runs[0].criterion
-        for record in runs:
-            # A run that diverged before its first evaluation counts as chance, or as infinitely
-            # bad.
-            worst = CHANCE if criterion == METRIC.criterion else -criterion.sign * math.inf
-            if record.base_lr is not None:  # (a script's run may have none)
-                value = worst if record.best_value is None else record.best_value
-                best_values[record.base_lr].append(value)
-        base_lr, table = tune(best_values, criterion)
+        trials = _trials(runs)
+        base_lr, table = tune(trials)
         for row in table:
             print(row)
-        edge = base_lr in (table[0]["base_lr"], table[-1]["base_lr"])
-        print(f"base_lr={base_lr}" + (" (at the edge of the sweep: widen it)" if edge else ""))
+        print(f"base_lr={base_lr}")
+        if len(trials) > 1 and (due := Search.of(trials, FINALIST_SEEDS).ask()):
+            rates = ",".join(f"{rate:g}" for rate in due)
+            print(f"not refined: run it at base_lr={rates} too, on {max(due.values())} seeds each")
         if len(arguments) == 2:
-            report = _runs(Path(arguments[1]))
-            _write_entry(report, base_lr, table, [_command(Path(path)) for path in arguments])
+            report = [record for _, record in _runs(Path(arguments[1]))]
+            commands = [_command(Path(path)) for path in arguments]
+            _write_entry(report, base_lr, runs, commands)
     except BsscaleError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def _runs(directory: Path) -> list[RunRecord]:
+def _trials(runs: Sequence[tuple[Path, RunRecord]], target: float | None = None) -> list[Trial]:
+    """What each rate of a sweep gave, by its runs' own evaluations."""
+    results: dict[float, list[Result]] = defaultdict(list)
+    for directory, record in runs:
+        criterion = record.criterion
+        # A run that diverged before its first evaluation counts as chance, or as infinitely bad.
+        worst = CHANCE if criterion == METRIC.criterion else -criterion.sign * math.inf
+        samples = None
+        if target is not None:
+            points = read_evals(directory)
+            values = [point.metrics.get(criterion.name) for point in points]
+            hit = crossing([p.samples for p in points], values, target, criterion.direction)
+            samples = math.inf if hit is None else hit.samples
+        if record.base_lr is not None:  # (a script's run may have none)
+            value = worst if record.best_value is None else record.best_value
+            results[record.base_lr].append(Result(value, samples, record.status == "diverged"))
+    sign = runs[0][1].criterion.sign
+    return [Trial(rate, tuple(each), sign) for rate, each in results.items()]
+
+
+def _runs(directory: Path) -> list[tuple[Path, RunRecord]]:
     paths = sorted(path.parent for path in directory.glob("*/run.json"))
     if not paths:
         raise RecordsError(f"{directory} holds no finished run", "give a multirun's directory")
-    return [read_run(path) for path in paths]
+    return [(path, read_run(path)) for path in paths]
 
 
 def _command(directory: Path) -> str:
@@ -261,19 +282,22 @@ def _command(directory: Path) -> str:
 
 def _write_entry(
     report: Sequence[RunRecord],
-    base_lr: float,
-    table: Sequence[Mapping[str, Any]],
+    provisional: float,
+    runs: Sequence[tuple[Path, RunRecord]],
     commands: Sequence[str],
 ) -> None:
+    """Write an entry; the target that the report sets may move base_lr once."""
     if wrong := {record.metric for record in report} - {METRIC.name}:
         raise RecordsError(
             f"the report runs are judged by {', '.join(wrong)}, and shipped targets are AUCs",
             "run them with metric=auc",
         )
-    if {record.base_lr for record in report} != {base_lr}:
+    if {record.base_lr for record in report} != {provisional}:
         raise RecordsError(
-            f"the report runs are not all at base_lr={base_lr}", "run them at the tuned rate"
+            f"the report runs are not all at base_lr={provisional}", "run them at the tuned rate"
         )
+    target = default_target([r.best_value for r in report if r.best_value])
+    base_lr, table = tune(_trials(runs, target))
     config = report[0].config
     settings = {part: config[part] for part in ("dataset", "model")}
     settings["optimizer"] = _rule_of(config["optimizer"])
@@ -282,7 +306,7 @@ def _write_entry(
         "settings": settings,
         "base_lr": base_lr,
         "best_value": [record.best_value for record in report],
-        "tuning": list(table),
+        "tuning": table,
         "commands": list(commands),
     }
     arithmetic = _precision_and_clipping(config["precision"], config.get("clip_grad_norm"))
@@ -291,8 +315,7 @@ def _write_entry(
     entries = json.loads(SHIPPED.read_text(encoding="utf-8"))
     kept = [old for old in entries if old["settings"] != settings]
     write_json(SHIPPED, sorted([*kept, entry], key=lambda e: _names(e["settings"])))
-    target = default_target([r.best_value for r in report if r.best_value])
-    print(f"target {target:.4f}; wrote {SHIPPED}")
+    print(f"target {target:.4f}; by samples to it, base_lr={base_lr}; wrote {SHIPPED}")
 
 
 def _names(settings: Mapping[str, Any]) -> tuple[str, ...]:

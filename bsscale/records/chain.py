@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
@@ -18,11 +18,20 @@ import msgspec
 from bsscale.errors import RecordsError
 from bsscale.files.replace import plain
 
-__all__ = ["Entry", "Kind", "chain_faults", "digest", "extended", "now", "shown_hash"]
+__all__ = ["NAMES", "Entry", "Kind", "chain_faults", "digest", "extended", "now", "shown_hash"]
 
 # registered: the plan, once; amended: arms and seeds that were added; settled: decisions that
 # follow from runs; trained: runs that have ended; looked: a look at the runs of the arms.
 Kind: TypeAlias = Literal["registered", "amended", "settled", "trained", "looked"]
+
+# What searches and range tests have found lies beside the chain, which has digests of it: fields of
+# study.json, and the names of their entries in the chain.
+NAMES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "tunings": lambda each: f"tuning {each.get('name')}",
+    "presets": lambda each: f"range test at {each.get('gpus')} gpus",
+    "flat_ends": lambda each: f"flat end {each.get('base_lr')} of {each.get('arm')}",
+}
+_FOUND = ("tuning ", "range test at ", "flat end ")
 
 # Of a hash, in sentences.
 _SHOWN = 12
@@ -136,11 +145,12 @@ def _content_faults(data: Mapping[str, Any], chain: Sequence[Mapping[str, Any]])
     for name in ("base_lr", "target", "budget_samples"):  # (not settled: provisional)
         if name in settled and data.get(name) != settled[name]:
             faults.append(f"{name} is {data.get(name)}, and {settled[name]} was settled")
-    tunings = {
-        f"tuning {each.get('name') if isinstance(each, dict) else each}": digest(each)
-        for each in data.get("tunings") or []
+    found = {
+        name_of(each) if isinstance(each, dict) else "": digest(each)
+        for field, name_of in NAMES.items()
+        for each in data.get(field) or []
     }
     for name, value in settled.items():
-        if name.startswith("tuning ") and value != tunings.get(name):
+        if name.startswith(_FOUND) and value != found.get(name):
             faults.append(f"the {name} is not the one that was settled")
     return faults

@@ -17,6 +17,8 @@ from bsscale.records.version_1 import study_of_version_1
 __all__ = [
     "Amendment",
     "Cost",
+    "FlatEndRecord",
+    "PresetRecord",
     "Registered",
     "RegisteredArm",
     "StudyRecord",
@@ -128,6 +130,7 @@ class TrialRecord(msgspec.Struct, frozen=True):
     best_value: float | None
     samples_to_target: float | None
     seeds: int
+    diverged: int = 0
 
 
 class TuningRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +148,11 @@ class TuningRecord(msgspec.Struct, frozen=True, kw_only=True):
         How often the space was extended because of that.
     trials
         In rising order of their rates.
+    flat
+        The rates that are not told apart from the best one, itself included.
+    provisional
+        The best rate by the metric alone, from which the target follows; None where the target was
+        known already.
     """
 
     name: str
@@ -156,6 +164,51 @@ class TuningRecord(msgspec.Struct, frozen=True, kw_only=True):
     edge: Literal["low", "high"] | None
     extended: int
     trials: tuple[TrialRecord, ...]
+    flat: tuple[float, ...] = ()
+    provisional: float | None = None
+
+
+class FlatEndRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An arm at an end of the rates that tuning at 1 GPU does not tell apart, on tuning seeds.
+
+    Attributes
+    ----------
+    arm, base_lr
+        What was trained.
+    samples_to_target
+        Median; None if half of the runs or more did not reach the target.
+    one_gpu_samples_to_target
+        That of 1 GPU at the same base_lr and on the same seeds.
+    runs, reached, diverged
+        Counts.
+    """
+
+    arm: str
+    base_lr: float
+    samples_to_target: float | None
+    one_gpu_samples_to_target: float | None
+    runs: int
+    reached: int
+    diverged: int
+
+
+class PresetRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a range test said to the arms that it configures.
+
+    Attributes
+    ----------
+    gpus
+        At how many GPUs.
+    suggestion
+        The options of the cycle; None: its curves carry none, and the arms have the untuned
+        defaults of their schedule.
+    reason
+        How the suggestion follows, or why there is none.
+    """
+
+    gpus: int
+    suggestion: dict[str, Any] | None
+    reason: str
 
 
 class Cost(msgspec.Struct, frozen=True):
@@ -181,6 +234,10 @@ class StudyRecord(msgspec.Struct, kw_only=True):
         Settled by the runs at 1 GPU, before any other.
     tunings
         What each search for a rate saw.
+    flat_ends
+        What the choice of base_lr does to the arms whose rates follow from it.
+    presets
+        What the range tests said.
     deviations
         Deviations from the registered plan, one sentence each.
     commands
@@ -197,6 +254,8 @@ class StudyRecord(msgspec.Struct, kw_only=True):
     target: float | None = None
     budget_samples: int | None = None
     tunings: list[TuningRecord] = []
+    flat_ends: list[FlatEndRecord] = []
+    presets: list[PresetRecord] = []
     deviations: list[str] = []
     cost: Cost = Cost()
     commands: list[str] = []
@@ -256,6 +315,12 @@ class StudyRecord(msgspec.Struct, kw_only=True):
             if entry.kind == "trained"
             for path, digest in entry.content.items()
         }
+
+    def untuned(self, preset: PresetRecord) -> list[str]:
+        """The arms that have untuned defaults, because this range test suggests nothing."""
+        if preset.suggestion is not None:
+            return []
+        return [arm.name for arm in self.arms if arm.preset and arm.gpus == preset.gpus]
 
     def role(self, arm: str) -> str | None:
         """The registered role of an arm."""

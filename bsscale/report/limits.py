@@ -58,10 +58,14 @@ def _tuning(study: StudyRecord, several: bool) -> list[str]:
     tuned = [f"the rate of {t.name}" for t in study.tunings]
     searched = ", ".join(tuned) or "nothing"
     derived = [a.name for a in study.arms if a.rate != "tuned" and not a.preset and a.gpus > 1]
-    preset = [a.name for a in study.arms if a.preset]
+    untuned = [name for each in study.presets for name in study.untuned(each)]
+    preset = [a.name for a in study.arms if a.preset and a.name not in untuned]
     text = f"{named}Tuned by a search: {searched}."
     if preset:
         text += f" Configured by a range test: {', '.join(preset)}."
+    if untuned:
+        names = ", ".join(untuned)
+        text += f" With untuned defaults, because the range test suggests nothing: {names}."
     if derived:
         text += f" Not tuned at their own number of GPUs: {', '.join(derived)}."
     return [f"{text} All other options are as registered and were not tuned for any arm."]

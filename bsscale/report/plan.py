@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bsscale.records.registered_runs import repeated_runs
-from bsscale.records.study_record import Amendment, Registered
+from bsscale.records.study_record import Amendment, Registered, StudyRecord
 from bsscale.report.read import FoundRun, FoundStudy
 from bsscale.report.tables import Table
 
@@ -78,7 +78,7 @@ def plan_followed(study: FoundStudy, runs: Iterable[FoundRun]) -> list[str]:
     if said:
         first = f"The registered plan was changed or not completed ({planned} in all)."
     looks = [describe_look(look) for look in record.looked]
-    return [first, *said, *looks, *_environments(runs), _seal(study)]
+    return [first, *said, *_untuned(record), *looks, *_environments(runs), _seal(study)]
 
 
 def describe_look(look: Mapping[str, Any]) -> str:
@@ -100,6 +100,16 @@ def _amended(amendment: Amendment) -> str:
         when = f"after {seen} runs" if seen else "before any run"
         parts.append(f"at {amendment.time}, {when} of the arms had ended")
     return "; ".join(parts)
+
+
+def _untuned(record: StudyRecord) -> list[str]:
+    """The arms that a range test should have configured, and did not."""
+    return [
+        f"{', '.join(arms)} has the untuned defaults of its schedule, by the registered rule: the "
+        f"range test at {each.gpus} GPUs suggests nothing, because {each.reason.rstrip('.')}."
+        for each in record.presets
+        if (arms := record.untuned(each))
+    ]
 
 
 def _environments(runs: Sequence[FoundRun]) -> list[str]:

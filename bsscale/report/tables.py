@@ -219,7 +219,7 @@ def tuning_table(tuning: TuningRecord, criterion: Criterion) -> Table:
     """The trials of one tuning, judged by a metric."""
     rows = [
         [
-            f"{trial.lr:.4g}" + (" (best)" if trial.lr == tuning.best else ""),
+            f"{trial.lr:.4g}" + _standing(tuning, trial.lr),
             number(trial.best_value),
             "-" if trial.samples_to_target is None else samples(trial.samples_to_target),
             str(trial.seeds),
@@ -230,14 +230,25 @@ def tuning_table(tuning: TuningRecord, criterion: Criterion) -> Table:
     return Table(f"Tuning of {tuning.name}", header, rows)
 
 
+def _standing(tuning: TuningRecord, lr: float) -> str:
+    """Whether a rate is the best one, or not told apart from it."""
+    if lr == tuning.best:
+        return " (best)"
+    return " (not told apart)" if lr in tuning.flat else ""
+
+
 def tuning_note(tuning: TuningRecord) -> str:
     """One sentence about a tuning: its best rate, and whether it is at the edge of the grid."""
     best = f"{tuning.best:.4g}"
     text = f"{tuning.name}: best learning rate {best}"
     if tuning.gpus is not None:
         text += f" at {tuning.gpus} GPU{'s' if tuning.gpus != 1 else ''}"
-    if tuning.samples is not None:
-        text += f", over {tuning.samples:,} samples a trial"
+    text += f", over {tuning.samples:,} samples in all"
+    if len(tuning.flat) > 1:
+        low, high = min(tuning.flat), max(tuning.flat)
+        text += f", not told apart from {len(tuning.flat) - 1} others from {low:.4g} to {high:.4g}"
+    if tuning.provisional not in (None, tuning.best):
+        text += f", {tuning.provisional:.4g} before there was a target"
     if tuning.extended:
         text += f", the grid extended {tuning.extended} x"
     if tuning.edge is not None:

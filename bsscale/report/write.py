@@ -15,6 +15,7 @@ from bsscale.files.replace import replace_text, write_json
 from bsscale.records.directories import unwritable_error
 from bsscale.report import tables
 from bsscale.report.answer import answers
+from bsscale.report.base_lr import with_base_lr
 from bsscale.report.charts import figures
 from bsscale.report.charts.figure import styles_of
 from bsscale.report.comparison import Comparison
@@ -114,7 +115,7 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
         warnings=warnings(found.studies),
         verdict=" ".join([headline(comparison), *warnings(found.studies)]),
         arms=tables.arms_table(comparison),
-        verdicts=verdicts(comparison),
+        verdicts=with_base_lr(verdicts(comparison), [study.record for study in found.studies]),
         limits=limits(comparison, found.studies),
         intervals=[
             tables.ratios_table(comparison),
@@ -179,6 +180,8 @@ def _data(contents: Contents, found: Sources, comparison: Comparison) -> dict[st
                 "base_lr": study.record.base_lr,
                 "plan": list(followed),
                 "tunings": msgspec.to_builtins(study.record.tunings),
+                "flat_ends": msgspec.to_builtins(study.record.flat_ends),
+                "presets": msgspec.to_builtins(study.record.presets),
             }
             for study, (_, followed, _) in zip(found.studies, contents.plans, strict=True)
         ],

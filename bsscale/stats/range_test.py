@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bsscale.objectives import Criterion
+from bsscale.schedules.options.onecycle import FALL_PASSES, MIN_OF_PEAK, RISE_PASSES
 from bsscale.stats.readings import minimum_tenth, steepest, valley
 
 __all__ = [
@@ -26,19 +27,19 @@ __all__ = [
     "Suggestion",
     "estimates",
     "find_edge",
+    "spreads",
     "suggest",
 ]
 
 # Evaluations that a rise must last, and how many times the noise it must be.
 RISE_LASTS = 3
 RISE_OF_NOISE = 4.0
-# The share of the lowest edge that is suggested as the peak, and of the peak as the minimum.
+# How much higher than at the first evaluation a loss must have been, as a share, to be an
+# instability that the model got over, and not a model that hovers at chance before it learns.
+UNSTABLE_BY = 0.1
+# The share of the lowest edge that is suggested as the peak.
 # docs/choosing_the_cycle.md lists what else was tried, and what each gave on fresh seeds.
 PEAK_OF_EDGE = 1 / 2
-MIN_OF_PEAK = 1 / 10
-# The cycle's length in passes over the training split, and the share of its rising half.
-CYCLE_PASSES = 1.0
-RISE_SHARE = 0.3
 
 Values = npt.NDArray[np.float64]
 
@@ -94,22 +95,26 @@ class Edge:
         Whether the curve diverges within the test.
     reason
         The sign of the divergence.
+    instability
+        The rate of an earlier sign that the model got over, after its loss had been a tenth higher
+        than at the first evaluation; None: there was none.
     """
 
     lr: float
     diverged: bool
     reason: str
+    instability: float | None = None
 
 
 def find_edge(curve: Curve, chance: Chance) -> Edge:
     """Find the learning rate at which training stops working.
 
     The first of these signs counts: a loss that is not finite; a loss or a metric that is back at
-    chance (for a binary label, the loss above the label's entropy) after it had been better; a
-    loss that has risen above its minimum by more than four times its own noise for three
-    evaluations and does not come back. A fixed multiple of the lowest loss, which many
-    implementations use, misses a rise of 1.7 times, and takes noise for a rise where the loss is
-    small.
+    chance (for a binary label, the loss above the label's entropy) after it had been better, unless
+    the model gets over it and trains better than before at higher rates; a loss that has risen
+    above its minimum by more than four times its own noise for three evaluations and does not come
+    back. A fixed multiple of the lowest loss, which many implementations use, misses a rise of 1.7
+    times, and takes noise for a rise where the loss is small.
 
     Parameters
     ----------
@@ -119,33 +124,55 @@ def find_edge(curve: Curve, chance: Chance) -> Edge:
         What a model that knows no feature reaches.
     """
     signs: list[tuple[int, str]] = []
+    instabilities: list[int] = []
     finite = np.isfinite(curve.loss)
     if not finite.all():
         signs.append((int(np.argmin(finite)), "a non-finite loss"))
-    signs += _first_bad_evaluation(
-        curve.loss < chance.loss, f"the loss back above {chance.loss_words}"
-    )
+    good = [(curve.loss < chance.loss, f"the loss back above {chance.loss_words}")]
     if chance.value is not None:
         sign, title = chance.criterion.sign, chance.criterion.title
-        signs += _first_bad_evaluation(
-            sign * curve.values > sign * chance.value, f"the {title} back at chance"
-        )
+        better = sign * curve.values > sign * chance.value
+        good.append((better, f"the {title} back at chance"))
+    for each, reason in good:
+        for index in _bad_evaluations(each):
+            end = _recovery(curve.loss, each, index)
+            if end is None:
+                signs.append((index, reason))
+                break
+            if _unstable(curve.loss, index, end):
+                instabilities.append(index)
     signs += _first_lasting_rise(curve.loss[: signs[0][0] if not finite.all() else None])
+    rates = [float(curve.lr[index - 1]) for index in instabilities]
+    instability = min(rates, default=None)
     if not signs:
-        return Edge(float(curve.lr[-1]), False, "it did not diverge")
+        return Edge(float(curve.lr[-1]), False, "it did not diverge", instability)
     index, reason = min(signs)
-    return Edge(float(curve.lr[max(index - 1, 0)]), True, reason)
+    return Edge(float(curve.lr[max(index - 1, 0)]), True, reason, instability)
 
 
-def _first_bad_evaluation(good: npt.NDArray[np.bool_], reason: str) -> list[tuple[int, str]]:
-    """The first evaluation that is bad after a good one, if the following ones stay bad."""
+def _bad_evaluations(good: npt.NDArray[np.bool_]) -> list[int]:
+    """The evaluations that are bad after a good one, if the following ones stay bad."""
     if not good.any():
         return []
     first = int(np.argmax(good))
-    for index in range(first + 1, len(good)):
-        if not good[index : index + RISE_LASTS].any():
-            return [(index, reason)]
-    return []
+    return [
+        index for index in range(first + 1, len(good)) if not good[index : index + RISE_LASTS].any()
+    ]
+
+
+def _recovery(loss: Values, good: npt.NDArray[np.bool_], index: int) -> int | None:
+    """Where a curve is good again and lower than ever before `index`, at least three times."""
+    before = loss[:index][np.isfinite(loss[:index])]
+    if not before.size:
+        return None
+    lower = np.flatnonzero(good[index:] & (loss[index:] < before.min()))
+    return index + int(lower[0]) if len(lower) >= RISE_LASTS else None
+
+
+def _unstable(loss: Values, index: int, end: int) -> bool:
+    """Whether a curve was worse than at its beginning, between its lowest loss and a recovery."""
+    lowest = int(np.nanargmin(loss[:index]))
+    return bool(np.nanmax(loss[lowest:end]) > loss[0] + UNSTABLE_BY * abs(loss[0]))
 
 
 def _first_lasting_rise(loss: Values) -> list[tuple[int, str]]:
@@ -287,7 +314,6 @@ def suggest(
     """
     lowest = min(reading.edge.lr for reading in readings)
     peak = _round(lowest * PEAK_OF_EDGE * momentum_gain)
-    cycle = CYCLE_PASSES * samples_per_pass
     diverged = sum(reading.edge.diverged for reading in readings)
     edge = f"the lowest rate at which the loss rose, {lowest:.3g} ({diverged} of "
     edge += f"{len(readings)} seeds)"
@@ -300,16 +326,21 @@ def suggest(
     return Suggestion(
         cycle_min_lr=_round(peak * MIN_OF_PEAK),
         cycle_max_lr=peak,
-        cycle_first_samples=round(RISE_SHARE * cycle),
-        cycle_second_samples=round((1 - RISE_SHARE) * cycle),
+        cycle_first_samples=round(RISE_PASSES * samples_per_pass),
+        cycle_second_samples=round(FALL_PASSES * samples_per_pass),
         reason=reason,
-        spread={
-            "steepest": _spread(readings, lambda reading: reading.steepest),
-            "valley": _spread(readings, lambda reading: reading.valley),
-            "minimum_tenth": _spread(readings, lambda reading: reading.minimum_tenth),
-            "edge": _spread(readings, lambda reading: reading.edge.lr),
-        },
+        spread=spreads(readings),
     )
+
+
+def spreads(readings: Sequence[Estimates]) -> dict[str, tuple[float, float, float]]:
+    """For each reading, lowest, median and highest over the seeds."""
+    return {
+        "steepest": _spread(readings, lambda reading: reading.steepest),
+        "valley": _spread(readings, lambda reading: reading.valley),
+        "minimum_tenth": _spread(readings, lambda reading: reading.minimum_tenth),
+        "edge": _spread(readings, lambda reading: reading.edge.lr),
+    }
 
 
 def _spread(

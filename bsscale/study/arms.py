@@ -12,11 +12,19 @@ from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.files.replace import plain
 from bsscale.records.study_record import RegisteredArm
-from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig, ScheduleConfig
+from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig, FixedConfig, ScheduleConfig
 from bsscale.schedules.options.scaling import ScalingConfig, given_scaling, make_scaling
 from bsscale.study.options import StudyArm, StudyOptions
 
-__all__ = ["Arm", "given_options", "make_arms", "make_schedule", "primary_arm"]
+__all__ = [
+    "Arm",
+    "depends_on_base_lr",
+    "given_options",
+    "make_arms",
+    "make_schedule",
+    "primary_arm",
+    "tuned_arms",
+]
 
 
 Role: TypeAlias = Literal["baseline", "arm", "control"]
@@ -35,7 +43,8 @@ class Arm:
     gpus
         Its number of replicas.
     rate
-        base_lr: the rate tuned at 1 GPU; tuned: one tuned at its own `gpus`.
+        base_lr: the rate tuned at 1 GPU; tuned: a search at its own `gpus`, for the peak of a
+        schedule that has one, else for base_lr.
     preset
         Whether a range test at its `gpus` gives the cycle's rates and lengths.
     schedule
@@ -74,7 +83,11 @@ def make_arms(task: StudyOptions, gpus: int) -> list[Arm]:
     ConfigError
         For an arm that cannot be run, or if there is not one baseline.
     """
-    arms = [_arm(str(name), options, gpus) for name, options in task.arms.items()]
+    arms = [
+        _arm(str(name), options, gpus)
+        for name, options in task.arms.items()
+        if options is not None  # (how a file of options leaves an arm out)
+    ]
     baselines = [arm.name for arm in arms if arm.role == "baseline"]
     if len(baselines) != 1:
         raise ConfigError(
@@ -105,6 +118,23 @@ def primary_arm(task: StudyOptions, arms: Sequence[Arm]) -> str | None:
     return task.primary
 
 
+def tuned_arms(arms: Sequence[Arm]) -> dict[str, Arm]:
+    """The arms whose rate is searched for, by name; one of several that are the same."""
+    found: dict[str, Arm] = {}
+    for arm in arms:
+        # (A constant rate at 1 GPU is base_lr itself.)
+        if arm.rate == "tuned" and not (arm.gpus == 1 and arm.schedule == FixedConfig()):
+            known = ((each.gpus, each.schedule) for each in found.values())
+            if (arm.gpus, arm.schedule) not in known:
+                found[arm.name] = arm
+    return found
+
+
+def depends_on_base_lr(arm: Arm) -> bool:
+    """Whether an arm at several GPUs trains at rates that follow from base_lr."""
+    return arm.gpus > 1 and arm.rate == "base_lr" and not arm.preset and arm.role == "arm"
+
+
 def _arm(name: str, given_options: Any, gpus: int) -> Arm:
     _check_name(name)
     where = f"task.arms.{name}"
@@ -122,6 +152,12 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
         raise ConfigError(
             f"{where}.schedule.name={schedule} is no schedule",
             f"give one of {', '.join(SCHEDULES)}",
+        )
+    if options.preset and options.rate == "tuned":
+        raise ConfigError(
+            f"{where} has preset=true and rate=tuned: a range test and a search would both give "
+            "its peak",
+            "give one of them",
         )
     if options.preset and schedule != "onecycle":
         raise ConfigError(
@@ -152,15 +188,26 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
             f"scaling={scaling.name} would move them once more",
             "give one of them",
         )
+    built = resolve(built)
+    if options.rate == "tuned":
+        _check_peak(where, built)
     return Arm(
         name=name,
         role=cast("Role", options.role),
         gpus=gpus if options.gpus is None else options.gpus,
         rate=options.rate,
         preset=options.preset,
-        schedule=resolve(built),
+        schedule=built,
         scaling=scaling,
     )
+
+
+def _check_peak(where: str, schedule: ScheduleConfig) -> None:
+    """Raise ConfigError where a search has nothing to look for."""
+    try:
+        schedule.at_peak(1.0)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error.fact}", error.remedy) from None
 
 
 def _check_name(name: str) -> None:

@@ -57,12 +57,12 @@ class StudyOptions(TaskOptions):
     lowest_lr: float | None = None
     highest_lr: float | None = None
     tuning_seeds: int = 2
+    finalist_seeds: int = 3
     target_seeds: int = 5
     range_test_seeds: int = 3
     margin: float | None = None
     budget_factor: float = 8.0
     primary: str | None = None
-    sampler_seed: int = 0
     work: str | None = None
     part: int = 0
 
@@ -82,7 +82,8 @@ class StudyOptions(TaskOptions):
 
     def tuning_seed_list(self) -> list[int]:
         """Far from the seeds of reports and of range tests."""
-        return list(range(3_000_000, 3_000_000 + self.tuning_seeds))
+        seeds = max(self.tuning_seeds, self.finalist_seeds)
+        return list(range(3_000_000, 3_000_000 + seeds))
 
     def target_seed_list(self) -> list[int]:
         """Far from all others."""
@@ -91,7 +92,7 @@ class StudyOptions(TaskOptions):
     def check(self) -> None:
         """Raise ConfigError for values with which no study is possible."""
         self._check_looks()
-        for key in ("tuning_seeds", "target_seeds", "range_test_seeds"):
+        for key in ("tuning_seeds", "finalist_seeds", "target_seeds", "range_test_seeds"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"task.{key}={getattr(self, key)} is below 1", "give 1 or more")
         if self.trials < 3:

@@ -19,10 +19,11 @@ from bsscale.records.run_record import read_run
 from bsscale.records.study_record import Registered
 from bsscale.schedules.options import FixedConfig
 from bsscale.schedules.options.scaling import CustomRule, ScalingConfig
-from bsscale.study.arms import make_arms
+from bsscale.study.arms import depends_on_base_lr, make_arms, tuned_arms
 from bsscale.study.options import StudyOptions
 from bsscale.study.registered import to_register
 from bsscale.study.registration import check_registration
+from bsscale.study.rules import search_rules, trial_budget_samples
 from bsscale.study.specs import Specs
 from bsscale.training.spec import RunSpec
 from bsscale.workers import describe_workers
@@ -152,7 +153,7 @@ class StudyPlan:
         """Raise ConfigError where a search or a range test has no learning rates to try."""
         if self._searches():
             self.searched()
-        if self._range_tests():
+        if self.range_tests():
             self.config.optimizer.rates_to_test()
 
     def check_target(self) -> None:
@@ -166,12 +167,13 @@ class StudyPlan:
                 "at_chance=VALUE",
             )
 
-    def _searches(self) -> list[int]:
-        """At which GPUs a rate is searched for."""
-        tuned = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
-        return ([] if self.config.base_lr is not None else [1]) + sorted(tuned)
+    def _searches(self) -> list[str]:
+        """What is searched for."""
+        tuned = [f"{name} at gpus={arm.gpus}" for name, arm in tuned_arms(self.arms).items()]
+        return ([] if self.config.base_lr is not None else ["base_lr at gpus=1"]) + tuned
 
-    def _range_tests(self) -> list[int]:
+    def range_tests(self) -> list[int]:
+        """At which GPUs a range test configures arms."""
         return sorted({arm.gpus for arm in self.arms if arm.preset})
 
     def description(self, here: bool = True) -> str:
@@ -187,9 +189,11 @@ class StudyPlan:
             ("seeds", f"{_or_more(task.look_list())}, from {task.first_seed}"),
             (
                 "searches",
-                ", ".join(f"{task.trials} rates at gpus={n}" for n in self._searches()) or "none",
+                ", ".join(self._searches()) + f": {task.trials} rates, then refined"
+                if self._searches()
+                else "none",
             ),
-            ("range tests", ", ".join(f"gpus={n}" for n in self._range_tests()) or "none"),
+            ("range tests", ", ".join(f"gpus={n}" for n in self.range_tests()) or "none"),
             ("runs", f"{len(self.arms) * task.look_list()[-1]} of the arms"),
             *([] if workers is None else [("workers", workers)]),
             ("cost", f"at most {self.most_samples_from(2):,.0f} samples in all"),
@@ -229,14 +233,15 @@ class StudyPlan:
         """The most samples that this step and the later ones train on."""
         task, one_pass = self.task, self.specs.one_pass
         budget = self.budget_samples or _PASSES * one_pass
-        tuned = {arm.gpus for arm in self.arms if arm.rate == "tuned" and arm.gpus > 1}
-        tested = {arm.gpus for arm in self.arms if arm.preset}
-        trials = task.trials if self.config.base_lr is None else 0
+        trial = trial_budget_samples(budget, one_pass, self.specs.eval_interval_samples)
+        tuned, given = len(tuned_arms(self.arms)), self.config.base_lr is not None
+        runs = search_rules(task).most_runs(*self.searched()) if tuned or not given else 0
+        ends = 0 if given else 2 * sum(map(depends_on_base_lr, self.arms)) * task.tuning_seeds
         samples = {
-            2: trials * task.tuning_seeds * one_pass,
+            2: 0 if given else runs * self.specs.trial_pass,
             3: task.target_seeds * one_pass,
-            4: len(tested) * task.range_test_seeds * one_pass
-            + len(tuned) * task.trials * task.tuning_seeds * budget,
+            4: len(self.range_tests()) * task.range_test_seeds * one_pass
+            + (tuned * runs + ends) * trial,
             5: len(self.arms) * self.seeds * budget,
         }
         return sum(most for step, most in samples.items() if step >= number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +12,59 @@ from bsscale.config import Config
 from bsscale.config.files import typed
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, RecordsError
+from bsscale.files.replace import plain
 from bsscale.records.schema import read_object
+from bsscale.records.study_record import PresetRecord
 from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
+from bsscale.study.arms import given_options
 from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.study.range_test import range_test
 from bsscale.terminal.words import counted
 from bsscale.workers import Workers
 
-__all__ = ["range_test_of_study", "read_suggestion"]
+__all__ = ["Preset", "range_test_of_study", "read_preset"]
 
 log = logging.getLogger(__name__)
 
 
-def read_suggestion(config: Config, study: Path, gpus: int) -> OneCycleConfig | None:
-    """The suggestion of a range test; None if the test has not been made yet."""
+@dataclass(frozen=True)
+class Preset:
+    """What a range test says.
+
+    Attributes
+    ----------
+    suggestion
+        The cycle; None: its curves carry none.
+    reason
+        How it follows from the curves, or why there is none.
+    """
+
+    suggestion: OneCycleConfig | None
+    reason: str
+
+    def record(self, gpus: int) -> PresetRecord:
+        """For study.json."""
+        given = None if self.suggestion is None else plain(given_options(self.suggestion))
+        return PresetRecord(gpus=gpus, suggestion=given, reason=self.reason)
+
+
+def read_preset(config: Config, study: Path, gpus: int) -> Preset | None:
+    """What a range test says; None if the test has not been made yet."""
     result = _where(config, study, gpus) / "range_test.json"
     if not result.exists():
         return None
     remedy = "move that directory away: the same command makes the range test again"
-    suggestion = read_object(result, remedy).get("suggestion")
+    data = read_object(result, remedy)
+    suggestion, reason = data.get("suggestion"), data.get("reason")
+    if suggestion is None and isinstance(reason, str) and "suggestion" in data:
+        return Preset(None, reason)
     if not isinstance(suggestion, dict):
         raise RecordsError(f"{result} holds no suggestion", remedy)
     try:
-        return typed(OneCycleConfig, suggestion, str(result))
+        cycle = typed(OneCycleConfig, suggestion, str(result))
     except ConfigError as error:
         raise RecordsError(f"{result} holds no suggestion: {error.fact}", remedy) from error
+    return Preset(cycle, reason if isinstance(reason, str) else "")
 
 
 def range_test_of_study(
@@ -64,7 +92,7 @@ def range_test_of_study(
     workers
         What trains.
     """
-    if read_suggestion(config, study, gpus) is not None:
+    if read_preset(config, study, gpus) is not None:
         return
     directory = _where(config, study, gpus)
     log.info("range test at %s", counted(gpus, "GPU"))

@@ -1,9 +1,10 @@
 """The protocol of a study, in the order in which it happens.
 
 1. Register: arms, seeds, rules and stacks are written down with a hash.
-2. Tune base_lr at 1 GPU, on seeds of its own.
-3. Fix the target and the budget by more runs at 1 GPU, on seeds of their own.
-4. Configure: a range test for each cycle, and as many trials as at 1 GPU for each tuned control.
+2. Tune base_lr at 1 GPU, on seeds of its own: a provisional one, because there is no target yet.
+3. Fix the target and the budget by more runs at 1 GPU, on seeds of their own. Then rank the rates
+   at 1 GPU by their samples to the target; base_lr may move once, the target never does.
+4. Configure: a range test for each cycle, and a search with as many rates for each tuned control.
 5. Run every arm on the same seeds.
 6. Report.
 
@@ -13,7 +14,6 @@ No step before step 5 uses a report seed, and no decision is made after step 5 h
 from __future__ import annotations
 
 import logging
-import math
 import shlex
 import sys
 import time
@@ -30,26 +30,26 @@ from bsscale.data import Dataset
 from bsscale.errors import ConfigError, RecordsError
 from bsscale.files.locks import hold
 from bsscale.files.replace import plain, remove_unfinished
-from bsscale.objectives.target import crossing
 from bsscale.planning.devices import Devices
-from bsscale.records.chain import digest
-from bsscale.records.evaluation import read_evals
+from bsscale.records.chain import NAMES, digest
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import Cost, StudyRecord
+from bsscale.report.base_lr import base_lr_words
 from bsscale.report.plan import describe_look
-from bsscale.schedules.options import FixedConfig, OneCycleConfig, ScheduleConfig
+from bsscale.schedules.options import FixedConfig, ScheduleConfig
+from bsscale.stats.search import Search
 from bsscale.study.arms import given_options, make_schedule
+from bsscale.study.configure import Settled, flat_ends, searches, tune_arms
 from bsscale.study.looks import make_look
 from bsscale.study.plan import StudyPlan, spent_samples
-from bsscale.study.presets import range_test_of_study, read_suggestion
+from bsscale.study.presets import Preset, range_test_of_study, read_preset
 from bsscale.study.registration import open_study
-from bsscale.study.rules import budget_samples
+from bsscale.study.rules import budget_samples, search_rules
 from bsscale.study.runs import Runs
 from bsscale.study.seal import Seal
-from bsscale.study.tuning import Search, Trial, search
+from bsscale.study.tuning import Judge, Tuner, Tuning
 from bsscale.study.work import Jobs, Work, write_work
 from bsscale.terminal.numbers import metric_number
-from bsscale.terminal.tables import render_table
 from bsscale.tracking.tracker import mirror_comparison
 from bsscale.training.spec import RunSpec
 from bsscale.workers import Workers
@@ -135,15 +135,19 @@ class _Study:
         self.file = open_study(self.directory, self.plan.registered(), command)
         self.seal = Seal(self.directory, self.file, self.specs)
         self.runs = Runs(self.directory, self.dataset, self.workers, self.jobs, self.seal)
+        self.judge = Judge(self.metric, self.chance)
+        seeds = self.task.tuning_seed_list()
+        self.tuner = Tuner(self.runs, self.specs, seeds, self.judge)
         self.plan.budget_samples, self.plan.seeds = self.file.budget_samples, len(self.file.seeds)
         self.before_s = self.file.cost.wall_s
         self.before_samples = spent_samples(self.directory)
         log.info("study  %s (registered as %s)", self.directory, self.file.hash)
         try:
-            self.base_lr = self._tune_base_lr()
-            self.target, self.budget = self._fix_target()
+            one_gpu = self._tune_at_one_gpu()
+            self.target, self.budget = self._fix_target(one_gpu)
+            self.base_lr = self._rank_by_target(one_gpu)
             self._settle_one_gpu()
-            schedules, rates = self._settle_arms(*self._configure())
+            schedules, rates = self._settle_arms(*self._configure(one_gpu))
             records = self._run_arms(schedules, rates)
         finally:
             self._save()
@@ -158,19 +162,59 @@ class _Study:
 
     # -- the steps -------------------------------------------------------------------------------
 
-    def _tune_base_lr(self) -> float:
+    def _tune_at_one_gpu(self) -> Tuning | None:
+        """The search for base_lr; None where it is given."""
         if self.config.base_lr is not None:
             self._step(2, f"base_lr {self.config.base_lr:g} (given)")
-            self.file.base_lr = self.config.base_lr
-            return self.config.base_lr
+            return None
         self._step(2, f"tuning base_lr at 1 GPU: {self.task.trials} rates, one pass each")
-        found = self._search("one_gpu", gpus=1, target=None, budget=self.specs.one_pass)
-        self.file.base_lr = found.best.lr
-        self._save()
-        return found.best.lr
+        found = Tuning(
+            name="one_gpu",
+            gpus=1,
+            schedule=FixedConfig(),
+            base_lr=1.0,
+            target=self.config.target,
+            stops=False,
+            budget=self.specs.trial_pass,
+            search=Search(search_rules(self.task), *self.plan.searched()),
+        )
+        self.tuner.carry_out([found])
+        if found.target is None:
+            found.provisional = found.search.best.lr
+        return found
 
-    def _fix_target(self) -> tuple[float, int]:
+    def _rank_by_target(self, one_gpu: Tuning | None) -> float:
+        """base_lr by the objective of all searches: samples to the target."""
+        if one_gpu is None:
+            assert self.config.base_lr is not None
+            base_lr = self.config.base_lr
+        else:
+            if one_gpu.provisional is not None:
+                one_gpu.target = self.target
+                one_gpu.judge(self.judge)
+                self.tuner.carry_out([one_gpu])
+            self._note(one_gpu)
+            base_lr = one_gpu.search.best.lr
+            moved = one_gpu.provisional not in (None, base_lr)
+            log.info(
+                "base_lr  %g%s",
+                base_lr,
+                f" (moved from {one_gpu.provisional:g}, by samples to the target)" if moved else "",
+            )
+        self.file.base_lr = base_lr
+        return base_lr
+
+    def _note(self, *tunings: Tuning) -> None:
+        """Write down what searches have found."""
+        names = {tuning.name for tuning in tunings}
+        kept = [each for each in self.file.tunings if each.name not in names]
+        self.file.tunings = kept + [tuning.record() for tuning in tunings]
+        self._save()
+
+    def _fix_target(self, one_gpu: Tuning | None) -> tuple[float, int]:
         """The target and the budget, from 1-GPU runs on seeds that nothing else sees."""
+        rate = self.config.base_lr if one_gpu is None else one_gpu.search.best.lr
+        assert rate is not None
         seeds = self.task.target_seed_list()
         self._step(3, f"the target: {len(seeds)} runs at 1 GPU, one pass each")
         specs = [
@@ -179,7 +223,7 @@ class _Study:
                 "target",
                 FixedConfig(),
                 gpus=1,
-                rate=self.base_lr,
+                rate=rate,
                 seed=seed,
                 target=None,
                 budget=self.specs.one_pass,
@@ -220,16 +264,37 @@ class _Study:
         )
         return target, budget
 
-    def _configure(self) -> tuple[dict[str, ScheduleConfig], dict[str, float]]:
+    def _configure(
+        self, one_gpu: Tuning | None
+    ) -> tuple[dict[str, ScheduleConfig], dict[str, float]]:
         """Each arm's schedule and rate, before any of them is run."""
         self._step(4, "configuring the arms: range tests and tuned controls")
-        schedules = {
-            arm.name: self._preset(arm.gpus) if arm.preset else arm.schedule for arm in self.arms
-        }
-        rates = {
-            arm.name: self._tuned(arm.gpus) if arm.rate == "tuned" else self.base_lr
-            for arm in self.arms
-        }
+        presets = {gpus: self._preset(gpus) for gpus in self.plan.range_tests()}
+        self.file.presets = [preset.record(gpus) for gpus, preset in presets.items()]
+        settled = Settled(self.base_lr, self.target, self.budget)
+        tunings = searches(self.plan, settled)
+        if tunings:
+            log.info("tuning %s: %d rates each", ", ".join(tunings), self.task.trials)
+            at_least = 0 if one_gpu is None else one_gpu.search.tried
+            self.tuner.carry_out(list(tunings.values()), at_least)
+            self._note(*tunings.values())
+        if one_gpu is not None:
+            ends = flat_ends(self.plan, self.runs, self.judge, one_gpu, settled)
+            self.file.flat_ends = ends
+            for name, words in base_lr_words(self.file).items():
+                log.info("%s: %s", name, words)
+        self._save()
+        schedules, rates = tune_arms(self.plan, tunings, self.base_lr)
+        for arm in self.arms:
+            suggestion = presets[arm.gpus].suggestion if arm.preset else None
+            if suggestion is not None:
+                schedules[arm.name] = suggestion
+            elif arm.preset:
+                log.warning(
+                    "warning: %s has the untuned defaults of its schedule: the range test at %d "
+                    "GPUs suggests nothing, %s",
+                    arm.name, arm.gpus, presets[arm.gpus].reason,
+                )  # fmt: skip
         return schedules, rates
 
     def _settle_one_gpu(self) -> None:
@@ -237,7 +302,7 @@ class _Study:
         self._refuse_failed()
         settled = self.seal.settle(
             {
-                **self._tunings(),
+                **self._found(),
                 "base_lr": self.base_lr,
                 "target": self.target,
                 "margin": self.margin,
@@ -256,7 +321,7 @@ class _Study:
             f"arm {name}": {"schedule": plain(given_options(schedule)), "base_lr": rates[name]}
             for name, schedule in schedules.items()
         }
-        settled = self.seal.settle({**self._tunings(), **wanted})
+        settled = self.seal.settle({**self._found(), **wanted})
         made = dict(schedules)
         for name in schedules:
             options = settled[f"arm {name}"]["schedule"]
@@ -273,9 +338,10 @@ class _Study:
                 "look at their logs; the same command trains them again, and goes on from there",
             )
 
-    def _tunings(self) -> dict[str, str]:
-        """What the searches have found, as the chain has it."""
-        return {f"tuning {t.name}": digest(msgspec.to_builtins(t)) for t in self.file.tunings}
+    def _found(self) -> dict[str, str]:
+        """What searches and range tests have found, as the chain has it."""
+        parts = msgspec.to_builtins({field: getattr(self.file, field) for field in NAMES})
+        return {NAMES[field](each): digest(each) for field in NAMES for each in parts[field]}
 
     def _run_arms(
         self, schedules: Mapping[str, ScheduleConfig], rates: Mapping[str, float]
@@ -333,87 +399,9 @@ class _Study:
 
     # -- what they are made of -------------------------------------------------------------------
 
-    def _search(self, name: str, gpus: int, target: float | None, budget: int) -> Search:
-        """The best constant rate at so many GPUs, on the tuning seeds."""
-        seeds = self.task.tuning_seed_list()
-        low, high = self.plan.searched()
-        samples = 0
-
-        def evaluate(rates: Sequence[float]) -> dict[float, Trial]:
-            nonlocal samples
-            specs = [
-                self.specs.run(
-                    Path("tuning") / name / f"lr-{rate:g}" / f"seed-{seed}",
-                    f"lr {rate:g}",
-                    FixedConfig(),
-                    gpus=gpus,
-                    rate=rate,
-                    seed=seed,
-                    target=target,
-                    budget=budget,
-                )
-                for rate in rates
-                for seed in seeds
-            ]
-            records = self.runs.train(specs)
-            samples += sum(record.samples_seen for record in records if record is not None)
-            trials = {}
-            for number, rate in enumerate(rates):
-                mine = records[number * len(seeds) : (number + 1) * len(seeds)]
-                if trained := [record for record in mine if record is not None]:
-                    trials[rate] = Trial.of(rate, trained, self.chance)
-            if not trials:
-                raise ConfigError(
-                    f"no run at {gpus} GPUs could be trained: {self.runs.failed[-1]}",
-                    "look at its log",
-                )
-            return trials
-
-        found = search(
-            low,
-            high,
-            self.task.trials,
-            self.task.sampler_seed,
-            evaluate,
-            self.directory / "tuning" / f"{name}.journal",
-        )
-        entry = found.record(name, gpus, samples)
-        self.file.tunings = [t for t in self.file.tunings if t.name != name] + [entry]
-        self._save()
-        self._show_search(found, gpus)
-        return found
-
-    def _show_search(self, found: Search, gpus: int) -> None:
-        rows = [
-            [
-                f"{trial.lr:g}",
-                metric_number(trial.record().best_value),
-                "-" if trial.samples_to_target is None else _samples(trial.samples_to_target),
-                "best" if trial is found.best else "",
-            ]
-            for trial in found.trials
-        ]
-        table = render_table("", ("lr", f"best {self.metric.title}", "samples to target", ""), rows)
-        log.info("%s", table)
-        if found.edge is not None:
-            log.warning(
-                "warning: the best rate at %d GPUs, %g, is the %sest that was tried",
-                gpus,
-                found.best.lr,
-                found.edge,
-            )
-
-    def _tuned(self, gpus: int) -> float:
-        """A constant rate tuned at `gpus`, towards the target of the study."""
-        if gpus == 1:
-            return self.base_lr
-        name = f"gpus_{gpus}"
-        log.info("tuning a constant rate at %d GPUs: %d rates", gpus, self.task.trials)
-        return self._search(name, gpus, self.target, self.budget).best.lr
-
-    def _preset(self, gpus: int) -> OneCycleConfig:
-        """The 1-Cycle that a range test at `gpus` suggests."""
-        if read_suggestion(self.config, self.directory, gpus) is None:
+    def _preset(self, gpus: int) -> Preset:
+        """What a range test at `gpus` says."""
+        if read_preset(self.config, self.directory, gpus) is None:
             if self.jobs is None:
                 range_test_of_study(
                     self.config, self.dataset, self.directory, gpus, self.logs, self.workers
@@ -421,7 +409,7 @@ class _Study:
             else:
                 work = Work(self.file.hash, [], gpus, self.file.head)
                 self.jobs.carry_out(write_work(self.directory, work), [0])
-        found = read_suggestion(self.config, self.directory, gpus)
+        found = read_preset(self.config, self.directory, gpus)
         if found is None:
             raise ConfigError(
                 f"the job of the range test at {gpus} GPUs has ended without a result",
@@ -431,12 +419,7 @@ class _Study:
 
     def _budget(self, specs: Sequence[RunSpec], target: float) -> int:
         """The budget of an arm in samples: enough to measure that it is several times slower."""
-        reached = []
-        for spec in specs:
-            points = read_evals(spec.directory)
-            values = [p.metrics.get(self.metric.name) for p in points]
-            hit = crossing([p.samples for p in points], values, target, self.metric.direction)
-            reached.append(math.inf if hit is None else hit.samples)
+        reached = [self.judge.samples_to(spec.directory, target) for spec in specs]
         return budget_samples(
             reached,
             self.task.budget_factor,
@@ -463,7 +446,3 @@ class _Study:
 
 def _command() -> list[str]:
     return ["python", "-m", "bsscale", *sys.argv[1:]]
-
-
-def _samples(value: float) -> str:
-    return f"{value:,.0f}" if math.isfinite(value) else "missed"

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from bsscale.config import Config, TrackerOptions
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, FormatVersionError
-from bsscale.files.replace import replace_text, write_json
 from bsscale.objectives.metric import Floats
 from bsscale.planning.description import describe_plan
 from bsscale.planning.devices import Devices
@@ -27,21 +26,11 @@ from bsscale.planning.plan import Plan, make_plan
 from bsscale.records.evaluation import EvalPoint, read_evals
 from bsscale.records.identity import differences
 from bsscale.records.schema import FORMAT_VERSION, read_object, version_of
-from bsscale.report.charts.range_test import suggestion_chart
-from bsscale.report.drawing import save, svg
-from bsscale.report.figures import draw_lines
 from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
-from bsscale.stats.range_test import (
-    PEAK_OF_EDGE,
-    Chance,
-    Curve,
-    Estimates,
-    Suggestion,
-    estimates,
-    suggest,
-)
+from bsscale.stats.evidence import Nothing, what_is_missing
+from bsscale.stats.range_test import Chance, Curve, Suggestion, estimates, suggest
 from bsscale.study.options import RangeTestOptions
-from bsscale.terminal.tables import render_table
+from bsscale.study.range_test_result import Found, base_lr_to_give, write_result
 from bsscale.training.spec import RunSpec
 from bsscale.workers import Workers, describe_workers
 
@@ -56,7 +45,7 @@ def range_test(
     directory: Path,
     logs: Mapping[str, Any] | None = None,
     workers: Workers | None = None,
-) -> Suggestion:
+) -> Suggestion | Nothing:
     """Run the range test and write its result.
 
     Parameters
@@ -71,64 +60,31 @@ def range_test(
         The logging configuration, for processes that a run starts.
     workers
         What trains; None: the workers that the configuration asks for.
+
+    Returns
+    -------
+    A cycle, or why its curves carry none.
     """
     if workers is None:
         assert isinstance(config.task, RangeTestOptions)
         with Workers(config.workers, Devices.here(config.task.seeds > 1)) as workers:
             return range_test(config, dataset, directory, logs, workers)
-    curves: dict[int, Curve] = {}
-    readings: dict[int, Estimates] = {}
     specs = plan_range_test(config, dataset, workers.devices, directory, logs)
     refuse_other(directory, specs)
-    chance = _chance(next(iter(specs.values())).plan, dataset.validation.label)
-    for seed, curve in zip(specs, _run(list(specs.values()), dataset, workers), strict=True):
-        curves[seed], readings[seed] = curve, estimates(curve, chance)
-        edge = readings[seed].edge
-        log.info("seed %d: %s at lr %.3g", seed, edge.reason, edge.lr)
-    _refuse_too_high(
-        curves, readings, any(_has_learned(curve, chance) for curve in curves.values())
-    )
-
-    suggestion = suggest(
+    plan = next(iter(specs.values())).plan
+    chance = _chance(plan, dataset.validation.label)
+    curves = dict(zip(specs, _run(list(specs.values()), dataset, workers), strict=True))
+    readings = {seed: estimates(curve, chance) for seed, curve in curves.items()}
+    for seed, reading in readings.items():
+        log.info("seed %d: %s at lr %.3g", seed, reading.edge.reason, reading.edge.lr)
+    suggestion = what_is_missing(curves, readings, chance) or suggest(
         list(readings.values()),
         dataset.train.samples_per_pass,
         max(1.0, config.optimizer.momentum_gain(OneCycleConfig().cycle_min_mom)),
     )
-    _report(suggestion, curves, readings, directory, specs)
+    given = base_lr_to_give(config, suggestion)
+    write_result(Found(curves, readings, suggestion), plan, _training(specs), given, directory)
     return suggestion
-
-
-def _has_learned(curve: Curve, chance: Chance) -> bool:
-    """Whether any evaluation was better than chance, by the loss or by the metric."""
-    better = curve.loss < chance.loss
-    if chance.value is not None:
-        sign = chance.criterion.sign
-        better = better | (sign * curve.values > sign * chance.value)
-    return bool(better.any())
-
-
-def _refuse_too_high(
-    curves: Mapping[int, Curve], readings: Mapping[int, Estimates], has_learnt: bool
-) -> None:
-    """Raise ConfigError for a test without information on the rates of a cycle."""
-    remedy = (
-        "try lower ones, in another directory: task.ramp.lr_range_test_min_lr=RATE; in a study, "
-        "give that arm its rates (preset: false), or remove it"
-    )
-    tried = min(float(curve.lr[0]) for curve in curves.values())
-    if not has_learnt:
-        raise ConfigError(
-            f"no evaluation was better than chance at any rate from {tried:.3g} on", remedy
-        )
-    seed = min(readings, key=lambda seed: readings[seed].edge.lr)
-    edge = readings[seed].edge
-    if edge.diverged and edge.lr * PEAK_OF_EDGE < tried:
-        evaluations = int((curves[seed].lr <= edge.lr).sum())
-        raise ConfigError(
-            f"seed {seed} diverged within {evaluations} evaluations of the lowest rate, "
-            f"{tried:.3g}: half of its edge, {edge.lr:.3g}, was not tried",
-            remedy,
-        )
 
 
 def plan_range_test(
@@ -281,72 +237,3 @@ def _chance(plan: Plan, label: Floats) -> Chance:
 def _column(points: Sequence[EvalPoint], metric: str) -> npt.NDArray[np.float64]:
     values = [point.metrics.get(metric) for point in points]
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
-
-
-def _report(
-    suggestion: Suggestion,
-    curves: Mapping[int, Curve],
-    readings: Mapping[int, Estimates],
-    directory: Path,
-    specs: Mapping[int, RunSpec],
-) -> None:
-    plan = next(iter(specs.values())).plan
-    gpus, criterion = plan.gpus, plan.metric.criterion
-    rows = [
-        [name, *(f"{value:.3g}" for value in values)] for name, values in suggestion.spread.items()
-    ]
-    table = render_table("", ("reading", "lowest", "median", "highest"), rows)
-    finite = {
-        f"seed {seed}": (curve.lr[keep].tolist(), curve.values[keep].tolist())
-        for seed, curve in curves.items()
-        if (keep := np.isfinite(curve.values)).any()
-    }
-    log.info(
-        "\n%s", draw_lines(f"validation {criterion.title} over learning rate", finite, log_x=True)
-    )
-    log.info("\n%s\n", table)
-    preset = directory / "preset.yaml"
-    lines = [f"{key}: {value}" for key, value in suggestion.preset().items()]
-    replace_text(preset, f"# From a range test: {suggestion.reason}.\n" + "\n".join(lines) + "\n")
-    data: dict[str, Any] = {
-        "format_version": FORMAT_VERSION,
-        "metric": criterion.name,
-        "direction": criterion.direction,
-        "loss": plan.objective.loss,
-        "training": _training(specs),
-        "suggestion": suggestion.preset(),
-        "reason": suggestion.reason,
-        "spread": {
-            k: dict(zip(("lowest", "median", "highest"), v, strict=True))
-            for k, v in suggestion.spread.items()
-        },
-        "seeds": {
-            str(seed): {
-                "steepest": reading.steepest,
-                "valley": reading.valley,
-                "minimum_tenth": reading.minimum_tenth,
-                "edge": reading.edge.lr,
-                "diverged": reading.edge.diverged,
-                "sign": reading.edge.reason,
-            }
-            for seed, reading in readings.items()
-        },
-    }
-    log.info("suggestion  %s", suggestion.reason)
-    if gpus == 1:
-        grid = _base_lr_grid(readings)
-        data["base_lr_grid"] = grid
-        log.info("to tune base_lr  base_lr=%s", ",".join(f"{rate:g}" for rate in grid))
-    log.info("as overrides  schedule=onecycle gpus=%d %s", gpus, suggestion.overrides())
-    log.info("as a preset  schedule=onecycle gpus=%d schedule.preset=%s", gpus, preset)
-    chart = suggestion_chart(curves, suggestion, criterion, plan.objective.loss)
-    for path in save(svg(chart), directory / "range_test"):
-        log.info("figure  %s", path)
-    # The last file: a study takes a range test for made once it is there.
-    write_json(directory / "range_test.json", data)
-
-
-def _base_lr_grid(readings: Mapping[int, Estimates]) -> list[float]:
-    """Seven rates, a factor 2 apart, up to the lowest edge: constant rates work well below it."""
-    edge = min(reading.edge.lr for reading in readings.values())
-    return [float(f"{edge / 2**power:.2g}") for power in range(7, 0, -1)]

@@ -17,6 +17,7 @@ from bsscale.report.ratios import CONFIDENCE
 from bsscale.stats import FAMILY_RULE, LOOKS_RULE
 from bsscale.study.arms import Arm, primary_arm
 from bsscale.study.options import StudyOptions
+from bsscale.study.rules import tuning_rules
 
 __all__ = ["FREE", "OF_ARMS", "to_register"]
 
@@ -83,6 +84,7 @@ def to_register(
     settings |= {"device": device, "executor": {"compile": config.executor.compile}}
     looks = task.look_list() if task.seeds == "auto" else ()
     options = {key: value for key, value in asdict(task).items() if key not in FREE}
+    options["search"] = tuning_rules(task)
     return Registered(
         gpus=config.gpus,
         settings=plain(without_secrets(settings)),

@@ -1,12 +1,71 @@
-"""The budget of a study, which follows from its first runs, at 1 GPU."""
+"""The rules of a study that settle numbers: its searches and its budgets."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
-__all__ = ["budget_samples", "in_intervals"]
+from bsscale.stats.search import Rules
+from bsscale.study.options import StudyOptions
+
+__all__ = ["budget_samples", "in_intervals", "search_rules", "trial_budget_samples", "tuning_rules"]
+
+# The budget of a run of a search at N GPUs, as a share of that of an arm's run.
+TRIAL_SHARE = 0.5
+
+TUNING_STEPS = (
+    "at 1 GPU: rates are tried over one pass, and an evaluation interval that can confirm a hit at "
+    "its end, without a target; the provisional best has the best median of best values; the "
+    "target follows from fresh seeds at that rate and never moves; then all rates are ranked by "
+    "their samples to it, and base_lr may move once",
+    "everywhere: fewer median samples to the target rank first, a miss counts as infinite; then "
+    "the better median of best values, where a run that diverged and missed is worse than any "
+    "other; then the lower rate",
+    "at N GPUs: the tuned arms try the same number of rates, at least as many as at 1 GPU",
+    "a rate is not told apart from the best if one of its runs is as good as the worst run there",
+    "at the lowest and the highest rate that 1 GPU does not tell apart from base_lr, the arms "
+    "whose rates follow from base_lr are trained on the tuning seeds, and reported as a range",
+    "a range test whose curves carry no suggestion leaves its arms with the untuned defaults of "
+    "their schedule",
+)
+
+
+def search_rules(task: StudyOptions) -> Rules:
+    """The numbers of every search of a study."""
+    return Rules(
+        trials=task.trials,
+        seeds=task.tuning_seeds,
+        finalist_seeds=max(task.tuning_seeds, task.finalist_seeds),
+    )
+
+
+def tuning_rules(task: StudyOptions) -> dict[str, Any]:
+    """Everything by which a study tunes, to be registered."""
+    return {
+        **asdict(search_rules(task)),
+        "trial_share_of_budget": TRIAL_SHARE,
+        "steps": TUNING_STEPS,
+    }
+
+
+def trial_budget_samples(budget: int, one_pass: int, interval: int) -> int:
+    """The budget of a run of a search at N GPUs.
+
+    A rate that needs more than this is no candidate, and would cost as much as an arm's run.
+
+    Parameters
+    ----------
+    budget
+        That of an arm's run.
+    one_pass
+        Samples of one pass, in whole intervals: no schedule is longer by default.
+    interval
+        Samples between evaluations.
+    """
+    return min(budget, max(in_intervals(TRIAL_SHARE * budget, interval), one_pass + interval))
 
 
 def budget_samples(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from bsscale.errors import RecordsError
 from bsscale.files.replace import plain
-from bsscale.records.chain import Kind, chain_faults, digest, extended
+from bsscale.records.chain import NAMES, Kind, chain_faults, digest, extended
 from bsscale.records.registered_runs import missing_runs, run_digest, run_faults
 from bsscale.records.schema import read_object
 from bsscale.records.study_record import StudyRecord, write_study
@@ -42,7 +42,7 @@ class Seal:
 
     def __init__(self, directory: Path, study: StudyRecord, specs: Specs) -> None:
         self._directory, self._study, self._specs = directory, study, specs
-        self._tunings = {tuning.name: tuning for tuning in study.tunings}
+        self._first = {name: each for _, name, each in _found(study)}
         self.deviations: list[str] = []
         specs.study, specs.study_head = study.hash, study.head
 
@@ -98,13 +98,20 @@ class Seal:
         study, settled = self._study, self._study.settled
         for name in {"base_lr", "target", "budget_samples"} & settled.keys():
             setattr(study, name, settled[name])
-        study.tunings = [
-            tuning
-            if settled.get(f"tuning {tuning.name}") in (None, digest(msgspec.to_builtins(tuning)))
-            else self._tunings[tuning.name]
-            for tuning in study.tunings
-        ]
+        kept: dict[str, list[Any]] = {field: [] for field in NAMES}
+        for field, name, each in _found(study):
+            same = settled.get(name) in (None, digest(msgspec.to_builtins(each)))
+            kept[field].append(each if same else self._first[name])
+        for field, found in kept.items():
+            setattr(study, field, found)
         write_study(self._directory, study)
+
+
+def _found(study: StudyRecord) -> Iterator[tuple[str, str, Any]]:
+    """What searches and range tests have found: field, name in the chain, and record of each."""
+    for field, name_of in NAMES.items():
+        for each in getattr(study, field):
+            yield field, name_of(msgspec.to_builtins(each)), each
 
 
 def refuse_changed(directory: Path, study: StudyRecord) -> None:

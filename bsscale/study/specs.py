@@ -116,6 +116,11 @@ class Specs:
         return in_intervals(self.samples_per_pass, self.eval_interval_samples)
 
     @property
+    def trial_pass(self) -> int:
+        """Samples of a rate that is tried at 1 GPU: a pass, and an interval to confirm a hit."""
+        return self.one_pass + self.eval_interval_samples
+
+    @property
     def eval_interval_samples(self) -> int:
         """Samples between evaluations of a run."""
         return self.probe(gpus=1).eval_interval_samples

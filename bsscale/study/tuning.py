@@ -1,206 +1,266 @@
-"""The search for a constant rate: as many trials for every arm that is tuned."""
+"""Searches for learning rates, trained in rounds: all rates of a round together."""
 
 from __future__ import annotations
 
+import logging
 import math
-import statistics
-import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from bsscale.errors import ConfigError
+from bsscale.objectives import Metric
+from bsscale.objectives.target import crossing
+from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import TrialRecord, TuningRecord
+from bsscale.schedules.options import ScheduleConfig
+from bsscale.stats.search import Result, Search, Trial
+from bsscale.study.runs import Runs
+from bsscale.study.specs import Specs
+from bsscale.terminal.numbers import metric_number
+from bsscale.terminal.tables import render_table
+from bsscale.training.spec import RunSpec
 
-__all__ = ["Search", "Trial", "search"]
+__all__ = ["Judge", "Tuner", "Tuning", "at_rate"]
 
-# How often an optimum at the edge of the space extends it; after that it is flagged.
-EXTENSIONS = 2
-EXTEND_BY = 4.0
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One rate, over the tuning seeds.
-
-    Attributes
-    ----------
-    lr
-        The rate.
-    best_value
-        Median of the best values of the metric; that of chance for a run that has none, infinitely
-        bad where that is not known.
-    samples_to_target
-        Median, censored ones infinite; None where there is no target yet.
-    seeds
-        Runs.
-    sign
-        1 where higher values of the metric are better, −1 where lower ones are.
-    """
-
-    lr: float
-    best_value: float
-    samples_to_target: float | None
-    seeds: int
-    sign: int = 1
-
-    @classmethod
-    def of(cls, lr: float, records: Sequence[RunRecord], chance: float | None = 0.5) -> Trial:
-        """Sum up the runs at one rate; `chance`: the value at chance, None where not known."""
-        sign = records[0].criterion.sign
-        worst = -sign * math.inf if chance is None else chance
-        reached = [
-            math.inf if r.samples_to_target is None else r.samples_to_target for r in records
-        ]
-        return cls(
-            lr=lr,
-            best_value=statistics.median(
-                worst if r.best_value is None else r.best_value for r in records
-            ),
-            samples_to_target=None
-            if any(r.target is None for r in records)
-            else statistics.median(reached),
-            seeds=len(records),
-            sign=sign,
-        )
-
-    @property
-    def rank(self) -> tuple[float, float]:
-        """Higher is better: fewer samples to the target, where there is one, then the metric."""
-        samples = 0.0 if self.samples_to_target is None else -self.samples_to_target
-        return samples, self.sign * self.best_value
-
-    def record(self) -> TrialRecord:
-        """For study.json, where a censored number is None."""
-        samples = self.samples_to_target
-        if samples is not None and not math.isfinite(samples):
-            samples = None
-        best = self.best_value if math.isfinite(self.best_value) else None
-        return TrialRecord(self.lr, best, samples, self.seeds)
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Search:
-    """The results of a search.
-
-    Attributes
-    ----------
-    trials
-        In rising order of their rates.
-    best
-        The best of them.
-    edge
-        low or high if it is the lowest or the highest rate that was tried, else None.
-    extended
-        How often the space was extended for it.
-    """
-
-    trials: tuple[Trial, ...]
-    best: Trial
-    edge: Literal["low", "high"] | None
-    extended: int
-
-    def record(self, name: str, gpus: int, samples: int) -> TuningRecord:
-        """For study.json."""
-        return TuningRecord(
-            name=name,
-            gpus=gpus,
-            samples=samples,
-            lowest=self.trials[0].lr,
-            highest=self.trials[-1].lr,
-            best=self.best.lr,
-            edge=self.edge,
-            extended=self.extended,
-            trials=tuple(trial.record() for trial in self.trials),
-        )
-
-
-def search(
-    low: float,
-    high: float,
-    trials: int,
-    seed: int,
-    evaluate: Callable[[Sequence[float]], Mapping[float, Trial]],
-    journal: Path,
-) -> Search:
-    """Try rates that cover a range evenly, and extend the range if the best rate is at its edge.
-
-    Optuna's quasi-random sampler (Owen-scrambled Sobol points) draws the rates on a logarithmic
-    scale. They do not depend on results, so all of them are trained together.
+def at_rate(schedule: ScheduleConfig, rate: float, base_lr: float) -> tuple[ScheduleConfig, float]:
+    """A schedule and the base_lr with which it has a rate that a search tries.
 
     Parameters
     ----------
-    low, high
-        The space.
-    trials
-        Rates to try; each extension tries half as many more.
-    seed
-        Of the sampler.
-    evaluate
-        Trains at some rates.
-    journal
-        Optuna's journal, to look at what was tried (for instance with optuna-dashboard).
+    schedule
+        That of the arm. If it has a peak, the search tries peaks; else it tries base_lr.
+    rate
+        The tried rate.
+    base_lr
+        The rate tuned at 1 GPU, for a schedule with a peak.
     """
-    seen: dict[float, Trial] = {}
-    extended = 0
-    rates = sample_rates(low, high, trials, seed)
-    while True:
-        seen |= evaluate(rates)
-        ordered = sorted(seen.values(), key=lambda trial: trial.lr)
-        best = max(ordered, key=lambda trial: trial.rank)
-        edge: Literal["low", "high"] | None = None
-        if best is ordered[0]:
-            edge = "low"
-        elif best is ordered[-1]:
-            edge = "high"
-        if edge is None or extended == EXTENSIONS:
-            break
-        extended += 1
-        low, high = (low / EXTEND_BY, low) if edge == "low" else (high, high * EXTEND_BY)
-        rates = sample_rates(low, high, -(-trials // 2), seed + extended)
-    result = Search(tuple(ordered), best, edge, extended)
-    write_journal(journal, result)
-    return result
+    peaked = schedule.at_peak(rate)
+    return (schedule, rate) if peaked is None else (peaked, base_lr)
 
 
-def sample_rates(low: float, high: float, trials: int, seed: int) -> list[float]:
-    """Rates to try, three significant digits each, in rising order."""
-    import optuna
+@dataclass(frozen=True)
+class Judge:
+    """Judges runs by their records.
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler = optuna.samplers.QMCSampler(scramble=True, seed=seed)
-    study = optuna.create_study(sampler=sampler)
-    space: dict[str, Any] = {"lr": optuna.distributions.FloatDistribution(low, high, log=True)}
-    drawn = [study.ask(space).params["lr"] for _ in range(trials)]
-    return sorted({float(f"{rate:.3g}") for rate in drawn})
+    Attributes
+    ----------
+    metric
+        What judges them.
+    chance
+        Its value at chance; None: not known.
+    """
+
+    metric: Metric
+    chance: float | None
+
+    def samples_to(self, directory: Path, target: float) -> float:
+        """Samples to a target, by a run's own evaluations; infinite for a miss."""
+        points = read_evals(directory)
+        values = [point.metrics.get(self.metric.name) for point in points]
+        samples = [point.samples for point in points]
+        hit = crossing(samples, values, target, self.metric.direction)
+        return math.inf if hit is None else hit.samples
+
+    def result(self, record: RunRecord, directory: Path, target: float | None) -> Result:
+        """What a run has reached."""
+        value = record.best_value
+        if value is None:
+            value = -self.metric.sign * math.inf if self.chance is None else self.chance
+        return Result(
+            value=value,
+            samples=None if target is None else self.samples_to(directory, target),
+            diverged=record.status == "diverged",
+        )
 
 
-def write_journal(path: Path, result: Search) -> None:
-    """Record the trials as an Optuna study, each once."""
-    import optuna
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+@dataclass
+class Tuning:
+    """One search: what it trains, and what it has found.
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(path))),
-        study_name=path.stem,
-        direction="maximize" if result.best.sign == 1 else "minimize",
-        load_if_exists=True,
-    )
-    known = {trial.params["lr"] for trial in study.trials}
-    for trial in result.trials:
-        if trial.lr in known:
-            continue
-        study.add_trial(
-            optuna.trial.create_trial(
-                params={"lr": trial.lr},
-                distributions={
-                    "lr": optuna.distributions.FloatDistribution(trial.lr, trial.lr, log=True)
-                },
-                value=trial.best_value,
+    Attributes
+    ----------
+    name
+        Its name in records; its runs lie in ``tuning/NAME``.
+    gpus, schedule, base_lr
+        What is trained; see `at_rate`.
+    target
+        The value of the metric to reach; None: there is none yet.
+    stops
+        Whether runs are trained towards it, and stop there.
+    budget
+        The most samples of a run.
+    search
+        Its rounds and their results.
+    runs
+        Directory and record of each run, by rate; none for a rate whose runs all failed.
+    seeds
+        Seeds that each rate was trained on.
+    provisional
+        The best rate before there was a target, if that was another objective.
+    """
+
+    name: str
+    gpus: int
+    schedule: ScheduleConfig
+    base_lr: float
+    target: float | None
+    stops: bool
+    budget: int
+    search: Search
+    runs: dict[float, list[tuple[Path, RunRecord]]] = field(default_factory=dict)
+    seeds: dict[float, int] = field(default_factory=dict)
+    provisional: float | None = None
+
+    @property
+    def samples(self) -> int:
+        """Samples trained on."""
+        return sum(record.samples_seen for runs in self.runs.values() for _, record in runs)
+
+    def judge(self, judge: Judge) -> None:
+        """Tell the search what all runs have reached, by the present target."""
+        sign = judge.metric.sign
+        self.search.tell(
+            Trial(rate, tuple(judge.result(record, d, self.target) for d, record in runs), sign)
+            for rate, runs in self.runs.items()
+        )
+
+    def record(self) -> TuningRecord:
+        """For study.json."""
+        search, trials = self.search, self.search.ordered
+        return TuningRecord(
+            name=self.name,
+            gpus=self.gpus,
+            samples=self.samples,
+            lowest=trials[0].lr,
+            highest=trials[-1].lr,
+            best=search.best.lr,
+            edge=search.edge,
+            extended=search.extended,
+            trials=tuple(map(_trial_record, trials)),
+            flat=tuple(trial.lr for trial in search.flat),
+            provisional=self.provisional,
+        )
+
+    def table(self, judge: Judge) -> str:
+        """The trials, for a terminal."""
+        flat = {trial.lr for trial in self.search.flat}
+        rows = []
+        for trial in self.search.ordered:
+            record, samples = _trial_record(trial), trial.samples_to_target
+            missed = samples is not None and math.isinf(samples)
+            says = "not told apart from the best" if trial.lr in flat else ""
+            rows.append(
+                [
+                    f"{trial.lr:g}",
+                    metric_number(record.best_value),
+                    "-" if samples is None else "missed" if missed else f"{samples:,.0f}",
+                    str(record.seeds),
+                    "best" if trial.lr == self.search.best.lr else says,
+                ]
             )
+        header = ("lr", f"best {judge.metric.title}", "samples to target", "seeds", "")
+        return render_table("", header, rows)
+
+
+def _trial_record(trial: Trial) -> TrialRecord:
+    """For study.json, where a censored number is None."""
+    samples, best = trial.samples_to_target, trial.best_value
+    return TrialRecord(
+        lr=trial.lr,
+        best_value=best if math.isfinite(best) else None,
+        samples_to_target=None if samples is None or math.isinf(samples) else samples,
+        seeds=len(trial.results),
+        diverged=trial.diverged,
+    )
+
+
+class Tuner:
+    """Carries out searches side by side.
+
+    Parameters
+    ----------
+    runs, specs
+        What trains, and what makes the specifications of runs.
+    seeds
+        The seeds of all searches.
+    judge
+        What judges runs.
+    """
+
+    def __init__(self, runs: Runs, specs: Specs, seeds: Sequence[int], judge: Judge) -> None:
+        self._runs, self._specs, self._seeds, self._judge = runs, specs, seeds, judge
+
+    def carry_out(
+        self, tunings: Sequence[Tuning], at_least: int = 0, save: Callable[[], Any] = lambda: None
+    ) -> None:
+        """Train the searches to their ends, with as many rates for one as for the other.
+
+        Parameters
+        ----------
+        tunings
+            What is searched for.
+        at_least
+            Rates that each tries at least.
+        save
+            Called after each round.
+        """
+        while True:
+            due = [tuning.search.ask() for tuning in tunings]
+            if not any(due):
+                most = max(at_least, *(tuning.search.tried for tuning in tunings))
+                due = [tuning.search.ask(most) for tuning in tunings]
+            if not any(due):
+                break
+            self._train(tunings, due)
+            save()
+        for tuning in tunings:
+            log.info("tuning %s\n%s", tuning.name, tuning.table(self._judge))
+            search = tuning.search
+            if search.edge is not None:
+                log.warning(
+                    "warning: the best rate of %s, %g, is the %sest that was tried",
+                    tuning.name,
+                    search.best.lr,
+                    search.edge,
+                )
+
+    def _train(self, tunings: Sequence[Tuning], due: Sequence[dict[float, int]]) -> None:
+        asked: list[tuple[Tuning, float, RunSpec]] = []
+        for tuning, rates in zip(tunings, due, strict=True):
+            for rate, seeds in rates.items():
+                done = tuning.seeds.get(rate, 0)
+                tuning.seeds[rate] = seeds
+                asked += [
+                    (tuning, rate, self._spec(tuning, rate, seed))
+                    for seed in self._seeds[done:seeds]
+                ]
+        records = self._runs.train([spec for _, _, spec in asked])
+        for (tuning, rate, spec), record in zip(asked, records, strict=True):
+            if record is not None:
+                tuning.runs.setdefault(rate, []).append((spec.directory, record))
+        for tuning in tunings:
+            if not tuning.runs:
+                raise ConfigError(
+                    f"no run of the search {tuning.name} could be trained: {self._runs.failed[-1]}",
+                    "look at its log",
+                )
+            tuning.judge(self._judge)
+
+    def _spec(self, tuning: Tuning, rate: float, seed: int) -> RunSpec:
+        schedule, base_lr = at_rate(tuning.schedule, rate, tuning.base_lr)
+        return self._specs.run(
+            Path("tuning") / tuning.name / f"lr-{rate:g}" / f"seed-{seed}",
+            f"lr {rate:g}",
+            schedule,
+            gpus=tuning.gpus,
+            rate=base_lr,
+            seed=seed,
+            target=tuning.target if tuning.stops else None,
+            budget=tuning.budget,
         )

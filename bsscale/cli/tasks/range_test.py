@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task, check_model, log_data_notes
+from bsscale.errors import ConfigError
 from bsscale.study.options import RangeTestOptions as Options
 
 if TYPE_CHECKING:
@@ -54,11 +55,17 @@ class RangeTestTask(Task[Options]):
         return sum(run.plan.budget_samples for run in runs)
 
     def run(self, job: Job) -> None:
+        from bsscale.stats.evidence import Nothing
         from bsscale.study.range_test import range_test
 
         if job.sweep is None:  # (a sweep has shown them for all its jobs)
             log_data_notes([job])
-        range_test(job.config, job.dataset, job.directory, job.logging)
+        found = range_test(job.config, job.dataset, job.directory, job.logging)
+        if isinstance(found, Nothing):
+            raise ConfigError(
+                f"the range test suggests nothing: {found.reason}",
+                f"{found.remedy} (in another directory)",
+            )
 
     def _devices(self, job: Job) -> Devices:
         """What its runs share."""

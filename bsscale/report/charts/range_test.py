@@ -118,7 +118,11 @@ def _chart(
 
 
 def suggestion_chart(
-    curves: Mapping[int, Curve], suggestion: Suggestion, criterion: Criterion, loss: str
+    curves: Mapping[int, Curve],
+    suggestion: Suggestion | None,
+    edge: float,
+    criterion: Criterion,
+    loss: str,
 ) -> Any:
     """The same chart, of a range test that has just been made.
 
@@ -127,7 +131,9 @@ def suggestion_chart(
     curves
         For each seed, its evaluations.
     suggestion
-        What follows from them.
+        What follows from them; None: no cycle does.
+    edge
+        The lowest rate at which a seed diverged.
     criterion, loss
         The metric, and the name of the metric that is the validation loss.
     """
@@ -142,8 +148,8 @@ def suggestion_chart(
             for seed, curve in curves.items()
         }
         panels[quantity] = {seed: line for seed, line in lines.items() if line}
-    cycle = (suggestion.cycle_min_lr, suggestion.cycle_max_lr)
-    return _chart(panels, criterion, suggestion.spread["edge"][0], cycle)
+    cycle = () if suggestion is None else (suggestion.cycle_min_lr, suggestion.cycle_max_lr)
+    return _chart({k: v for k, v in panels.items() if v}, criterion, edge, cycle)
 
 
 def _zones(lines: Lines, judge: Criterion, edge: float | None) -> _Zones:

@@ -113,11 +113,10 @@ def _arm_of(tuning: TuningRecord, study: FoundStudy, comparison: Comparison) -> 
 def _name_of(tuning: TuningRecord, record: StudyRecord) -> str | None:
     if tuning.gpus == 1:
         return record.baseline
-    tuned = [
-        arm.name
-        for arm in record.arms
-        if arm.name == tuning.name or (arm.rate == "tuned" and arm.gpus == tuning.gpus)
-    ]
+    if record.role(tuning.name) is not None:
+        return tuning.name
+    # (In older studies, a search has a name of its own.)
+    tuned = [a.name for a in record.arms if a.rate == "tuned" and a.gpus == tuning.gpus]
     return tuned[0] if tuned else None
 
 

@@ -98,6 +98,16 @@ class ScheduleConfig:
         """
         return self
 
+    def at_peak(self, peak: float) -> ScheduleConfig | None:
+        """The same with a peak that a search tries; None where the search moves base_lr instead.
+
+        Raises
+        ------
+        ConfigError
+            If the options fix the peak already.
+        """
+        return None
+
     def build(self, context: ScheduleContext) -> Schedule:
         """The schedule of a run, in steps and rates; the options are resolved."""
         raise ConfigError(

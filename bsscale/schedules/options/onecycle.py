@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from bsscale.errors import ConfigError
 from bsscale.schedules import OneCycle, OneCycleTorch, Schedule, checks
@@ -14,7 +15,14 @@ from bsscale.schedules.options.base import (
 )
 from bsscale.schedules.options.units import given_length, length, peak
 
-__all__ = ["OneCycleConfig", "OneCycleTorchConfig"]
+__all__ = ["FALL_PASSES", "MIN_OF_PEAK", "RISE_PASSES", "OneCycleConfig", "OneCycleTorchConfig"]
+
+# The shape of a cycle of which only the peak is looked for, by a range test or by a search: the
+# share of the peak at its ends, and its halves in passes over the training split.
+# docs/choosing_the_cycle.md lists what else was tried, and what each gave on fresh seeds.
+MIN_OF_PEAK = 1 / 10
+RISE_PASSES = 0.3
+FALL_PASSES = 0.7
 
 # Options that are alternative names of one number: a user who gives one of them has set the others
 # too.
@@ -52,6 +60,15 @@ class _CycleConfig(ScheduleConfig):
             return given
         by_rule = peak(context, self.scaling, self.factor, default=context.gpus)
         return by_rule if self.scaling is not None else default * by_rule
+
+    def _refuse_own_peak(self, *options: str) -> None:
+        """Raise ConfigError where one of these fixes what a search looks for."""
+        for option in options:
+            if getattr(self, option) is not None:
+                raise ConfigError(
+                    f"schedule.{option}={getattr(self, option)}, and a search looks for the peak",
+                    "leave it out, or give the arm rate: base_lr",
+                )
 
     def _momentum(self, context: ScheduleContext, *options: str) -> bool:
         """Whether momentum is cycled; its options must keep their defaults where it is not."""
@@ -115,6 +132,16 @@ class OneCycleConfig(_CycleConfig):
         filled = {key: getattr(preset, key) for key in values if key not in settled}
         return replace(self, preset=None, **filled)
 
+    def at_peak(self, peak: float) -> OneCycleConfig:
+        self._refuse_own_peak("cycle_max_lr", "scaling", "factor", "cycle_min_lr")
+        lengths: dict[str, Any] = {}
+        for half, passes in (("first", RISE_PASSES), ("second", FALL_PASSES)):
+            names = (f"cycle_{half}_{unit}" for unit in ("step_size", "samples", "fraction"))
+            if all(getattr(self, name) is None for name in names):
+                lengths[f"cycle_{half}_fraction"] = passes
+        low = float(f"{peak * MIN_OF_PEAK:.3g}")
+        return replace(self, cycle_max_lr=peak, cycle_min_lr=low, **lengths)
+
     def build(self, context: ScheduleContext) -> Schedule:
         if self.preset is not None:
             raise unread_file_error("preset", self.preset)
@@ -171,6 +198,10 @@ class OneCycleTorchConfig(_CycleConfig):
     div_factor: float = 25.0
     final_div_factor: float = 1e4
     three_phase: bool = False
+
+    def at_peak(self, peak: float) -> OneCycleTorchConfig:
+        self._refuse_own_peak("max_lr", "scaling", "factor")
+        return replace(self, max_lr=peak)
 
     def build(self, context: ScheduleContext) -> Schedule:
         return OneCycleTorch(

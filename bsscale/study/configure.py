@@ -1,0 +1,154 @@
+"""Step 4 of a study: the schedule and the rate of every arm, before any of them is run."""
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bsscale.records.run_record import RunRecord
+from bsscale.records.study_record import FlatEndRecord
+from bsscale.schedules.options import ScheduleConfig
+from bsscale.stats.search import Search
+from bsscale.study.arms import depends_on_base_lr, tuned_arms
+from bsscale.study.plan import StudyPlan
+from bsscale.study.rules import search_rules, trial_budget_samples
+from bsscale.study.runs import Runs
+from bsscale.study.tuning import Judge, Tuning, at_rate
+from bsscale.training.spec import RunSpec
+
+__all__ = ["Settled", "flat_ends", "searches", "tune_arms"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What the runs at 1 GPU have settled."""
+
+    base_lr: float
+    target: float
+    budget_samples: int
+
+
+def searches(plan: StudyPlan, settled: Settled) -> dict[str, Tuning]:
+    """The searches of the tuned arms, by the arm that names them: all by the same rules."""
+    budget = trial_budget_samples(
+        settled.budget_samples, plan.specs.one_pass, plan.specs.eval_interval_samples
+    )
+    return {
+        name: Tuning(
+            name=name,
+            gpus=arm.gpus,
+            schedule=arm.schedule,
+            base_lr=settled.base_lr,
+            target=settled.target,
+            stops=True,
+            budget=budget,
+            search=Search(search_rules(plan.task), *plan.searched()),
+        )
+        for name, arm in tuned_arms(plan.arms).items()
+    }
+
+
+def tune_arms(
+    plan: StudyPlan, found: dict[str, Tuning], base_lr: float
+) -> tuple[dict[str, ScheduleConfig], dict[str, float]]:
+    """The schedule and the base_lr of every arm, with what its search has found.
+
+    Parameters
+    ----------
+    plan
+        The study.
+    found
+        The finished `searches`.
+    base_lr
+        The rate tuned at 1 GPU.
+    """
+    schedules = {arm.name: arm.schedule for arm in plan.arms}
+    rates = {arm.name: base_lr for arm in plan.arms}
+    for arm in plan.arms:
+        for tuning in found.values():
+            if arm.rate == "tuned" and (arm.gpus, arm.schedule) == (tuning.gpus, tuning.schedule):
+                best = tuning.search.best.lr
+                schedules[arm.name], rates[arm.name] = at_rate(arm.schedule, best, base_lr)
+    return schedules, rates
+
+
+def flat_ends(
+    plan: StudyPlan, runs: Runs, judge: Judge, one_gpu: Tuning, settled: Settled
+) -> list[FlatEndRecord]:
+    """Train the arms whose rates follow from base_lr at the ends of its flat set.
+
+    Tuning at 1 GPU does not tell the rates of the set apart. What an arm at N GPUs needs at one of
+    them and at another may differ all the more: that much of its result is the choice of base_lr.
+    The runs are on tuning seeds, and no decision follows from them.
+    """
+    rates = [trial.lr for trial in one_gpu.search.flat]
+    ends = (rates[0], rates[-1]) if len(rates) > 1 else ()
+    seeds = plan.task.tuning_seed_list()[: plan.task.tuning_seeds]
+    arms = [arm for arm in plan.arms if depends_on_base_lr(arm)]
+    budget = trial_budget_samples(
+        settled.budget_samples, plan.specs.one_pass, plan.specs.eval_interval_samples
+    )
+    cells = [(arm, rate) for arm in arms for rate in ends]
+    specs = [
+        plan.specs.run(
+            Path("tuning") / "flat_ends" / arm.name / f"lr-{rate:g}" / f"seed-{seed}",
+            f"{arm.name} lr {rate:g}",
+            arm.schedule,
+            gpus=arm.gpus,
+            rate=rate,
+            seed=seed,
+            target=settled.target,
+            budget=budget,
+            scaling=arm.scaling,
+        )
+        for arm, rate in cells
+        for seed in seeds
+    ]
+    records = runs.train(specs) if specs else []
+    made = []
+    for number, (arm, rate) in enumerate(cells):
+        part = slice(number * len(seeds), (number + 1) * len(seeds))
+        done = [
+            (spec, record)
+            for spec, record in zip(specs[part], records[part], strict=True)
+            if record is not None
+        ]
+        if done:
+            made.append(_flat_end(arm.name, rate, done, judge, one_gpu, settled.target))
+    return made
+
+
+def _flat_end(
+    arm: str,
+    rate: float,
+    done: Sequence[tuple[RunSpec, RunRecord]],
+    judge: Judge,
+    one_gpu: Tuning,
+    target: float,
+) -> FlatEndRecord:
+    seeds = {record.seed for _, record in done}
+    samples = [judge.samples_to(spec.directory, target) for spec, _ in done]
+    at_one = [
+        judge.samples_to(directory, target)
+        for directory, record in one_gpu.runs[rate]
+        if record.seed in seeds
+    ]
+    return FlatEndRecord(
+        arm=arm,
+        base_lr=rate,
+        samples_to_target=_finite(statistics.median(samples)),
+        one_gpu_samples_to_target=_finite(statistics.median(at_one)) if at_one else None,
+        runs=len(done),
+        reached=sum(math.isfinite(each) for each in samples),
+        diverged=sum(record.status == "diverged" for _, record in done),
+    )
+
+
+def _finite(samples: float) -> float | None:
+    return samples if math.isfinite(samples) else None
