@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import pytest
 
 from bsscale.records.run_record import RunRecord
+from bsscale.report.answer import Answer
 from bsscale.report.closing import closing_lines, closing_table
 from bsscale.report.comparison import Comparison
+from bsscale.report.next_step import NextStep
 from bsscale.report.settings import title_of
 from bsscale.report.tables import intervals_table, seeds_table
+from bsscale.report.use import Use
 from tests.test_report import compared, run
 
 LONG = "onecycle gpus=8 schedule.cycle_first_stair_count=20 schedule.cycle_max_lr=2.2"
@@ -62,13 +66,26 @@ def test_it_is_the_same_where_it_is_piped(made: Comparison) -> None:
     assert max(map(len, closing_table(made).splitlines())) <= 80
 
 
-def test_three_lines_end_a_study(made: Comparison) -> None:
-    assert closing_lines(made, Path("report.html")).splitlines() == [
-        "  use  no answer yet; so far onecycle gpus=8 cycle_first_stair_count=20 cycle_max_lr=2.2, "
-        "the fastest of 2 arms",
-        " sure  needs 0.75 to 0.80 times fixed gpus=1's samples on 2 seeds; too few seeds for a "
-        "95% interval",
-        " next  open report.html",
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("use", ["next  train it: python -m bsscale gpus=8 schedule=onecycle"]),
+        ("tie", ["next  make it surer: python -m bsscale task=study task.seeds=20"]),
+    ],
+)
+def test_the_lines_at_the_end_say_what_the_page_says(
+    kind: Literal["use", "tie"], said: list[str]
+) -> None:
+    use = Use("onecycle", "python -m bsscale gpus=8 schedule=onecycle", None, None)
+    more = NextStep("Add seeds", ("python -m bsscale task=study task.seeds=20",))
+    found = Answer(
+        kind, "Use onecycle", ("It needs 0.77x.", "So it is."), use, more if kind == "tie" else None
+    )
+    assert [line.strip() for line in closing_lines([found], Path("r.html")).splitlines()] == [
+        "use  Use onecycle.",
+        "sure  It needs 0.77x. So it is.",
+        *said,
+        "page  open r.html",
     ]
 
 

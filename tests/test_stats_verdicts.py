@@ -37,11 +37,18 @@ def estimate(
         (estimate(1.3, 1.2, 1.4), "slower than 1 GPU: needs 1.20 to 1.40 times its samples"),
         (estimate(12, 9.871, 14.03), "slower than 1 GPU: needs 9.87 to 14.1 times its samples"),
         (estimate(3, 2.4, INF, 8), "slower than 1 GPU: needs at least 2.40 times its samples"),
-        (estimate(1.1, 0.8, 1.4), "not told apart from 1 GPU (0.80 to 1.40)"),
+        (estimate(1.1, 0.8, 1.4), "too close to call against 1 GPU: 20% fewer to 40% more samples"),
         # An interval that ends at 1 holds it.
-        (estimate(1.1, 1.0, 1.4), "not told apart from 1 GPU (1.00 to 1.40)"),
-        (estimate(0.8, 0.7, 1.0), "not told apart from 1 GPU (0.70 to 1.00)"),
-        (estimate(1.1, 0.8, INF, 7), "not told apart from 1 GPU (at least 0.80)"),
+        (estimate(1.1, 1.0, 1.4), "too close to call against 1 GPU: as many to 40% more samples"),
+        (estimate(0.8, 0.7, 1.0), "too close to call against 1 GPU: 30% fewer to as many samples"),
+        (
+            estimate(1.1, 0.8, INF, 7),
+            "too close to call against 1 GPU: 20% fewer to any number more samples",
+        ),
+        (
+            estimate(1.1, 0.8, 3.5),
+            "too close to call against 1 GPU: 20% fewer to 3.5 times as many samples",
+        ),
         # Rounded outwards, and never onto 1.
         (estimate(1.2, 1.139, 1.231), "slower than 1 GPU: needs 1.13 to 1.24 times its samples"),
         (estimate(1.2, 1.0042, 1.3), "slower than 1 GPU: needs 1.004 to 1.30 times its samples"),
@@ -64,7 +71,8 @@ def estimate(
         ),
         (
             estimate(0.0, 0.0, 1.2, 8, baseline_reached=5),
-            "not told apart from 1 GPU (at most 1.20); 1 GPU did not reach the target in 5 of 10",
+            "too close to call against 1 GPU: any number fewer to 20% more samples; "
+            "1 GPU did not reach the target in 5 of 10",
         ),
         (
             estimate(NAN, 0.0, INF, 4, baseline_reached=5),
@@ -72,7 +80,7 @@ def estimate(
         ),
         (
             estimate(1.0, 0.0, INF, 6, baseline_reached=6),
-            "not told apart from 1 GPU (any ratio is possible)",
+            "too close to call against 1 GPU (any ratio is possible)",
         ),
         # Too few seeds.
         (
@@ -95,7 +103,7 @@ def estimate(
         ),
         (
             estimate(0.9, 0.0, INF, n=5, reached=4, baseline_reached=4),
-            "not told apart from 1 GPU (any ratio is possible) on 5 seeds; "
+            "too close to call against 1 GPU (any ratio is possible) on 5 seeds; "
             "too few seeds for a 95% interval",
         ),
     ],
@@ -146,10 +154,10 @@ def test_an_interval_on_its_own_among_several_says_so() -> None:
 
 def test_margin() -> None:
     seen = estimate(1.1, 0.95, 1.25)
-    assert verdict(seen, 0, 10).startswith("not told apart")
+    assert verdict(seen, 0, 10).startswith("too close to call")
     assert verdict(seen, 0, 10, margin=0.3).startswith("as fast as 1 GPU")
     # The margin is one of ratios: 1 / 1.1, not 0.9.
-    assert verdict(estimate(0.95, 0.905, 1.0), 0, 10).startswith("not told apart")
+    assert verdict(estimate(0.95, 0.905, 1.0), 0, 10).startswith("too close to call")
 
 
 def test_confidence_that_needs_more_seeds() -> None:

@@ -144,8 +144,8 @@ def _nothing_helps(
         told = "" if pair is None else f" ({times(pair.ratio)}x, {interval(pair)})"
         said = [
             against,
-            f"{fixed.short} leaves the learning rate as it is, and {best.short} is not told apart "
-            f"from it{told}.",
+            f"{fixed.short} leaves the learning rate as it is, and {best.short} is too close "
+            f"to it to call{told}.",
         ]
     step = more_seeds(best, fixed, found) if best is not fixed else None
     head = "Nothing helps: no schedule is told to be faster than the fixed rate"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from bsscale.report.answer import Answer
 from bsscale.report.comparison import ArmSummary, Comparison
 from bsscale.report.tables import best_value, interval, missed, number, samples, times
 from bsscale.terminal.tables import render_table
@@ -37,21 +39,17 @@ def closing_table(comparison: Comparison) -> str:
     return render_table("", header, rows, min(columns, WIDTH))
 
 
-def closing_lines(comparison: Comparison, page: Path) -> str:
-    """Three lines: which arm to use, how sure that is, and where to look next."""
+def closing_lines(answers: Sequence[Answer], page: Path) -> str:
+    """Three lines for each answer: what to use, how sure that is, and what to do next."""
     said = []
-    arms = {arm.arm: arm for arm in comparison.arms}
-    for family in comparison.families:
-        if family.winner is None:
-            said += [("use", "none: no arm reached the target in more than half of its runs")]
-            continue
-        best = arms[family.winner.arm]
-        among = f", the fastest of {family.winner.among} arms" if family.winner.among > 1 else ""
-        judged = best.judged or best.ratio
-        sure = judged is not None and judged.confidence is not None
-        use = f"{best.short}{among}" if sure else f"no answer yet; so far {best.short}{among}"
-        said += [("use", use), ("sure", best.verdict or "-")]
-    said.append(("next", f"open {page}"))
+    for answer in answers:
+        said += [("use", f"{answer.headline}."), ("sure", " ".join(answer.sentences))]
+        if answer.next is not None:
+            what = "make it surer" if answer.kind in ("tie", "few_seeds") else answer.next.says
+            said += [("next", f"{what}: {command}") for command in answer.next.commands]
+        elif answer.use is not None:
+            said.append(("next", f"train it: {answer.use.command}"))
+    said.append(("page", f"open {page}"))
     return "\n".join(f"{name:>5}  {text}" for name, text in said)
 
 

@@ -85,8 +85,8 @@ def _comparisons(family: FamilySummary, arms: dict[str, ArmSummary]) -> list[str
     elif count > 1:
         said.append(
             f"{count} comparisons with {name}, each on its own: there are too few seeds for "
-            "intervals that hold together. Of several equal arms, one is told apart by luck more "
-            "often than in 1 of 20 studies."
+            "intervals that hold together. Of several equal arms, one is called different by luck "
+            "more often than in 1 of 20 studies."
         )
     if family.primary is not None and count > 1:
         said.append(

@@ -103,7 +103,7 @@ def _predicate(
 
 def _as_predicate(says: str) -> str:
     """A verdict as it follows the name of its arm."""
-    states = ("as fast", "faster", "slower", "not told")
+    states = ("as fast", "faster", "slower", "too close")
     return f"is {says}" if says.startswith(states) else says
 
 
@@ -210,4 +210,4 @@ def _side(estimate: RatioEstimate) -> str:
         return "is slower"
     if estimate.high < 1:
         return "is faster"
-    return "is not told apart"
+    return "is too close to call"

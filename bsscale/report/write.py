@@ -14,7 +14,7 @@ from bsscale.errors import RecordsError
 from bsscale.files.replace import replace_text, write_json
 from bsscale.records.directories import unwritable_error
 from bsscale.report import tables
-from bsscale.report.answer import answers
+from bsscale.report.answer import Answer, answers
 from bsscale.report.base_lr import with_base_lr
 from bsscale.report.charts import figures
 from bsscale.report.charts.figure import styles_of
@@ -46,8 +46,8 @@ class Report:
     ----------
     verdict
         Its result, in a sentence.
-    table
-        Its arms side by side, for a terminal.
+    answers
+        What to use, how sure that is and what to do next; one for each baseline.
     comparison
         The numbers behind both.
     files
@@ -55,7 +55,7 @@ class Report:
     """
 
     verdict: str
-    table: str
+    answers: tuple[Answer, ...]
     comparison: Comparison
     files: tuple[Path, ...]
 
@@ -93,7 +93,7 @@ def write_report(paths: Sequence[Path], out: Path, baseline: str | None = None) 
         files = _write(contents, found, comparison, out)
     except OSError as error:
         raise unwritable_error(out, error) from error
-    return Report(contents.verdict, contents.arms.text(), comparison, tuple(files))
+    return Report(contents.verdict, tuple(contents.answers), comparison, tuple(files))
 
 
 def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> Contents:

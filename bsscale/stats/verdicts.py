@@ -104,7 +104,7 @@ def _compared(estimate: RatioEstimate, runs: int, margin: float) -> str:
     if high == 0:
         return f"faster than 1 GPU{on_seeds}"
     if low == 0 and high == math.inf:
-        return f"not told apart from 1 GPU (any ratio is possible){on_seeds}"
+        return f"too close to call against 1 GPU (any ratio is possible){on_seeds}"
     if estimate.confidence is None:
         return f"needs {rounded_range(low, high)} times 1 GPU's samples{on_seeds}"
     if estimate.within(margin):
@@ -113,7 +113,21 @@ def _compared(estimate: RatioEstimate, runs: int, margin: float) -> str:
         return f"faster than 1 GPU: needs {rounded_range(low, high)} times its samples"
     if low > 1:
         return f"slower than 1 GPU: needs {rounded_range(low, high)} times its samples"
-    return f"not told apart from 1 GPU ({rounded_range(low, high)})"
+    return f"too close to call against 1 GPU: {_around_one(low, high)} samples"
+
+
+def _around_one(low: float, high: float) -> str:
+    """An interval that holds 1, such as "13% fewer to 13% more", rounded as `rounded_range` is."""
+    below, above = float(_rounded(low, math.floor)), math.inf
+    fewer = "as many" if below == 1 else f"{100 * (1 - below):.3g}% fewer"
+    if low == 0:
+        fewer = "any number fewer"
+    if high < math.inf:
+        above = float(_rounded(high, math.ceil))
+    more = "as many" if above == 1 else f"{100 * (above - 1):.3g}% more"
+    if above > 2:
+        more = "any number more" if high == math.inf else f"{above:.3g} times as many"
+    return f"{fewer} to {more}"
 
 
 def rounded_range(low: float, high: float) -> str:

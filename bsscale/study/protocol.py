@@ -392,7 +392,7 @@ class _Study:
         baseline = next(arm.name for arm in self.arms if arm.role == "baseline")
         report = write_report([self.directory], self.directory / "report", baseline)
         log.info("\n%s\n", closing_table(report.comparison))
-        log.info("%s", closing_lines(report.comparison, report.files[0]))
+        log.info("%s", closing_lines(report.answers, report.files[0]))
         mirror_comparison(
             self.config.tracker, self.directory, self.directory / "report" / "report.json"
         )

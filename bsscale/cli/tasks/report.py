@@ -45,17 +45,18 @@ class ReportTask(Task[Options]):
         return "\n".join([*rows, cost("nothing is trained: records are read")])
 
     def run(self, job: Job) -> None:
+        from bsscale.report.closing import closing_lines, closing_table
         from bsscale.report.write import write_report
 
         options = self.options_of(job)
         out = _out(job, options)
         report = write_report(_runs(options), out, options.baseline)
-        log.info("%s\n", report.verdict)
         if report.comparison.arms:
-            log.info("%s\n", report.table)
+            log.info("%s\n", closing_table(report.comparison))
+        log.info("%s", closing_lines(report.answers, report.files[0]))
         for each in report.comparison.left_out:
             log.warning("left out: %s: %s", each.directory, each.reason)
-        for path in report.files[:4]:
+        for path in report.files[1:4]:
             log.info("report  %s", path)
         log.info("figures  %s", out / "figures")
 
