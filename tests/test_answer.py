@@ -23,8 +23,9 @@ from bsscale.planning.plan import Plan, make_plan
 from bsscale.records.evaluation import EvalPoint
 from bsscale.records.writer import Records
 from bsscale.report.answer import Answer, answers
+from bsscale.report.plan import plan_followed
 from bsscale.report.read import Sources, find
-from bsscale.report.screen import rows
+from bsscale.report.screen import plan_in_words, rows, setting
 from bsscale.report.sentences import headline, verdicts
 from bsscale.report.summarize import summarize
 from bsscale.report.tables import arms_table
@@ -143,6 +144,18 @@ def test_one_seed_is_no_answer(tmp_path: Path) -> None:
     made = answer(runs(tmp_path, arms, seeds=1))
     assert (made.kind, made.headline) == ("few_seeds", "No answer yet: 1 seed")
     assert "6 are the fewest" in made.text
+
+
+def test_the_setting_says_whether_the_plan_was_followed(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study", seeds=range(2))
+    for deviations, words in ([], "plan followed"), (["x"], "plan changed or not completed"):
+        data = json.loads((study / "study.json").read_text())
+        (study / "study.json").write_text(json.dumps({**data, "deviations": deviations}))
+        found = find([study])
+        plans = [("study", plan_followed(found.studies[0], found.runs), None)]
+        said = setting(summarize(found), found, plan_in_words(plans))
+        assert said.startswith("synthetic · mlp · sgd · 8 GPUs (batch 128 → 1,024) · 20")
+        assert said.endswith(f"registered {words}")
 
 
 def test_one_arm_alone(tmp_path: Path) -> None:

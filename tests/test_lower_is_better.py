@@ -182,7 +182,7 @@ def test_the_report_has_the_lowest_loss_of_every_arm(done: Done) -> None:
     figures = {path.stem for path in (done.directory / "report" / "figures").iterdir()}
     assert {"convergence", "tuning_samples", "range_test"} <= figures
     page = (done.directory / "report" / "report.md").read_text()
-    assert f"best {done.title} |" in page and f"validation {done.title}, the median over" in page
+    assert f"validation {done.title}, the median over" in page
     assert f"{done.title} {done.record.target:.4g}" in report["verdict"]
 
 

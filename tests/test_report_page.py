@@ -208,6 +208,8 @@ def test_print_is_dark_on_white_and_shows_what_is_folded(
     assert page.locator("nav").is_hidden()
     assert page.locator("figure .wide > svg").first.is_visible()
     assert page.locator("details.data").first.is_hidden()
+    page.set_viewport_size({"width": 718, "height": 1000})  # (A4 without its margins)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 718
     text = page.locator("details:not(.data) table").first.inner_text()
     assert page.locator("details:not(.data) table").first.is_visible(), text
     page.context.close()

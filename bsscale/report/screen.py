@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from bsscale.report.answer import ranked
 from bsscale.report.charts.figure import styles_of
@@ -15,7 +16,7 @@ from bsscale.report.palette import Style
 from bsscale.report.read import Sources
 from bsscale.report.tables import interval, samples, times
 
-__all__ = ["Bar", "Row", "ratio_title", "rows", "setting"]
+__all__ = ["Bar", "Row", "plan_in_words", "ratio_title", "rows", "setting"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Row:
     bar: Bar | None
 
 
-def setting(comparison: Comparison, found: Sources, followed: str) -> str:
+def setting(comparison: Comparison, found: Sources, plan: str) -> str:
     """What was trained, in a line: data, model, optimizer, GPUs, batch, date, registration."""
     if not comparison.arms:
         return ""
@@ -84,7 +85,15 @@ def setting(comparison: Comparison, found: Sources, followed: str) -> str:
     word = "GPU" if counts == "1" else "GPUs"
     parts.append(f"{counts} {word} (batch {' → '.join(f'{each:,}' for each in batches)})")
     parts += [date] if (date := _date(found)) else []
-    return " · ".join([*parts, followed])
+    return " · ".join([*parts, plan])
+
+
+def plan_in_words(plans: Sequence[tuple[str, Sequence[str], Any]]) -> str:
+    """Whether what was registered was done, in a few words."""
+    if not plans:
+        return "not registered"
+    kept = all(said[0].startswith("The registered plan was followed") for _, said, _ in plans)
+    return "registered plan followed" if kept else "registered plan changed or not completed"
 
 
 def _date(found: Sources) -> str:

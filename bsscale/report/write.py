@@ -25,7 +25,7 @@ from bsscale.report.limits import limits
 from bsscale.report.page import render_page
 from bsscale.report.plan import plan_followed, plan_table, warnings
 from bsscale.report.read import Sources, find
-from bsscale.report.screen import ratio_title, rows, setting
+from bsscale.report.screen import plan_in_words, ratio_title, rows, setting
 from bsscale.report.sentences import headline, verdicts
 from bsscale.report.settings import cost, settings, title_of, versions_table
 from bsscale.report.spreadsheet import arms_csv
@@ -108,7 +108,7 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
     ]
     return Contents(
         title=" and ".join(dict.fromkeys(names)) if len(names) < 4 else f"{len(names)} directories",
-        setting=setting(comparison, found, _followed(plans)),
+        setting=setting(comparison, found, plan_in_words(plans)),
         answers=found_answers,
         rows=rows(comparison),
         ratio_title=ratio_title(comparison),
@@ -132,14 +132,6 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
         left_out=tables.left_out_table(comparison),
         commands=found.commands,
     )
-
-
-def _followed(plans: Sequence[tuple[str, Sequence[str], Any]]) -> str:
-    """Whether what was registered was done, in a few words."""
-    if not plans:
-        return "not registered"
-    kept = all(len(said) == 1 for _, said, _ in plans)
-    return "registered plan followed" if kept else "registered plan changed or not completed"
 
 
 def _write(contents: Contents, found: Sources, comparison: Comparison, out: Path) -> list[Path]:
