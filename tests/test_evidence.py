@@ -54,6 +54,8 @@ def test_one_that_learns_nothing_carries_none() -> None:
     [
         # Half of the edge, 0.5, is below the lowest rate.
         ([0.59, 0.9, 0.9, 0.9], 1.0, "diverged within 1 evaluation of the lowest rate, 1: half of"),
+        # Half of the edge, 1, is the lowest rate: it was tried, and no other up to that.
+        ([0.59, 0.58, 0.9, 0.9, 0.9], 2.0, "only 1 evaluation at rates up to half of that was"),
         # Half of the edge is 4: two of the three evaluations up to that are better than chance.
         ([0.7, 0.59, 0.58, 0.57, 0.9], 8.0, "only 2 evaluations at rates up to half of that were"),
         ([0.7, 0.7, 0.58, 0.57, 0.9], 8.0, "only 1 evaluation at rates up to half of that was"),

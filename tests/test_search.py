@@ -222,6 +222,8 @@ def test_a_search_goes_on_from_a_sweep() -> None:
     close = [trial(rate, *[(0.7 - abs(rate - 1), None)] * 2) for rate in (0.7, 1.0, 1.5)]
     assert Search.of(close, 3).ask() == {0.7: 3, 1.0: 3, 1.5: 3}
     assert Search.of(close, 2).ask() == {}
+    # The gap above 1 is the wider one.
+    assert Search.of(close, 2).ask(at_least=4) == {1.22: 2}
 
 
 def test_a_rate_whose_runs_all_failed_is_not_asked_for_again() -> None:

@@ -34,12 +34,15 @@ class Trained:
     """Trains nothing: writes the curve that a run would have, and remembers its rounds."""
 
     def __init__(self, curve: Curve) -> None:
-        self.curve, self.rounds = curve, []
+        self.curve = curve
+        self.rounds: list[list[tuple[float, int]]] = []
+        self.targets: set[float | None] = set()
         self.failed = ["all of them"]
         self.failing: set[float] = set()
 
     def train(self, specs: Sequence[RunSpec]) -> list[RunRecord | None]:
         self.rounds.append([(rate_of(spec), spec.plan.config.seed) for spec in specs])
+        self.targets |= {spec.plan.config.target for spec in specs}
         return [self._train(spec) for spec in specs]
 
     def _train(self, spec: RunSpec) -> RunRecord | None:
@@ -150,6 +153,17 @@ def test_tuned_arms_try_as_many_rates_in_common_rounds(tmp_path: Path) -> None:
     assert sorted(cycle.search.trials) == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4]
     assert constant.search.tried == cycle.search.tried == 7
     assert [len(each) for each in runs.rounds] == [6, 2, 2, 2, 2]
+    assert runs.targets == {0.79}
+    carried.carry_out([constant, cycle], at_least=8)
+    assert constant.search.tried == cycle.search.tried == 8
+
+
+def test_a_search_that_does_not_stop_trains_without_its_target(tmp_path: Path) -> None:
+    rules = Rules(trials=3, seeds=1, finalist_seeds=1, gap=2.5, extensions=0)
+    carried, runs = tuner(lambda spec: [0.5, 0.8, rate_of(spec)], tmp_path)
+    found = tuning("one_gpu", rules, 0.1, 0.4, target=0.7)
+    carried.carry_out([found])
+    assert runs.targets == {None} and found.search.best.samples_to_target == math.inf
 
 
 def test_a_rate_that_cannot_be_trained_is_left_out_and_none_at_all_is_an_error(

@@ -142,6 +142,9 @@ MUTATIONS = [
     ),
     *group(
         "stats/range_test", "lr_range.py",
+        ("good[index:] & (loss[index:] < before.min())", "good[index:] & (loss[index:] <= before.min())"),
+        ("good[index:] & (loss[index:] < before.min())", "(loss[index:] < before.min())"),
+        ("UNSTABLE_BY = 0.1", "UNSTABLE_BY = 0.0"),
         ("PEAK_OF_EDGE = 1 / 2", "PEAK_OF_EDGE = 1 / 3"),
         ("lowest = min(reading.edge.lr", "lowest = max(reading.edge.lr"),
         ('f"{rate:.2g}"', 'f"{rate:.1g}"'),
@@ -270,11 +273,11 @@ MUTATIONS = [
     *group(
         "stats/evidence", "evidence.py",
         ("FEWEST_EVALUATIONS = 10", "FEWEST_EVALUATIONS = 9"),
-        ("FEWEST_LEARNING = FEWEST_RECOVERED = 3", "FEWEST_LEARNING = FEWEST_RECOVERED = 2"),
-        ("FEWEST_LEARNING = FEWEST_RECOVERED = 3", "FEWEST_LEARNING = FEWEST_RECOVERED = 4"),
+        ("FEWEST_LEARNING = 3", "FEWEST_LEARNING = 2"),
+        ("FEWEST_LEARNING = 3", "FEWEST_LEARNING = 4"),
         ("if peak < curve.lr[0]", "if peak <= curve.lr[0]"),
         ("(curve.lr <= peak)).sum()", "(curve.lr <= edge.lr)).sum()"),
-        ("curve.loss[curve.lr > edge.lr] < np.nanmin(before)", "curve.loss[curve.lr > edge.lr] <= np.nanmin(before)"),
+        ("if edge.instability is not None:", "if False:"),
     ),
     *group(
         "study/tuning", "tuning.py",
