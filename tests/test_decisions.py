@@ -495,13 +495,13 @@ def test_a_ratio_is_the_arm_over_its_baseline() -> None:
     assert arms["one"].is_baseline and arms["one"].ratio is None
 
 
-def test_the_baseline_is_the_only_arm_at_one_gpu_or_the_best() -> None:
+def test_the_baseline_is_the_only_arm_at_one_gpu_or_there_is_none() -> None:
     fast, slow = runs_of("fast", [100, 100]), runs_of("slow", [300, 300])
     one, other = runs_of("one", [200, 200], gpus=1), runs_of("other", [250, 250], gpus=1)
     assert {arm.baseline for arm in compared(slow, fast, one).values()} == {"one"}
-    # Of two at one GPU neither is the baseline: the best of all is.
-    assert {arm.baseline for arm in compared(slow, fast, one, other).values()} == {"fast"}
-    assert {arm.baseline for arm in compared(slow, fast).values()} == {"fast"}
+    # Of two at one GPU neither is the baseline, and the best of all is none either.
+    assert {arm.baseline for arm in compared(slow, fast, one, other).values()} == {None}
+    assert {arm.baseline for arm in compared(slow, fast).values()} == {None}
 
 
 @pytest.mark.parametrize("other", [{"target": 0.8}, {"metric": "log_loss"}, {"data_key": "abc"}])
@@ -513,7 +513,7 @@ def test_arms_that_are_judged_by_something_else_are_compared_with_each_other(
     arms = compared(
         slow, fast, one, runs_of("far", [700], **other), runs_of("farther", [900], **other)
     )
-    assert [arms[name].baseline for name in ("slow", "far", "farther")] == ["one", "far", "far"]
+    assert [arms[name].baseline for name in ("slow", "far", "farther")] == ["one", None, None]
     assert [arms[name].ratio_to_best for name in ("fast", "slow", "one", "far", "farther")] == [
         1.0, 3.0, 2.0, 1.0, pytest.approx(9 / 7),
     ]  # fmt: skip
@@ -556,11 +556,11 @@ def test_a_study_has_the_baseline_that_it_registered() -> None:
     ]  # fmt: skip
 
 
-def test_the_best_arm_of_runs_outside_a_study_is_not_looked_for_in_it() -> None:
+def test_the_baseline_of_runs_outside_a_study_is_not_looked_for_in_it() -> None:
     study = study_of("first", baseline="one")
     inside = [runs_of("one", [100, 100], study, gpus=1), runs_of("a", [200, 200], study)]
     arms = compared(*inside, runs_of("x", [500, 500]), runs_of("y", [700, 700]), studies=[study])
-    assert arms["y"].baseline == "x"
+    assert arms["y"].baseline is None
 
 
 def test_the_first_run_of_an_arm_and_a_seed_counts() -> None:
