@@ -177,7 +177,7 @@ def test_a_bar_with_the_state_of_the_run_on_a_terminal(tmp_path: Path) -> None:
     os.close(master)
     assert process.wait() == 0, shown.decode()
     bar = shown.decode()
-    for part in ("samples/s", "auc 0.", "loss 0.", "lr 0.1", "%|"):
+    for part in ("samples/s", "auc 0.", "loss 0.", "lr 0.1", "% "):
         assert part in bar
 
 

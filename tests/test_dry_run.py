@@ -29,7 +29,7 @@ FACTS = {
     ],
     "show_schedule": ["global batch  32 samples", "cost  nothing is trained"],
     # 20,000 samples a pass in whole updates of 32, on 3 seeds.
-    "range_test": ["lr 0.001 ->", "cost  3 seeds, 60,000 samples in all"],
+    "range_test": ["lr 0.001, rise to", "cost  3 seeds, 60,000 samples in all"],
     "study": ["one_gpu (baseline, gpus=1)", "seeds  2, from 0", "cost  at most"],
     "report": ["report  on .", "written to", "cost  nothing is trained"],
     "dashboard": ["W&B workspace", "sent to  nowhere", "cost  nothing is trained"],

@@ -276,7 +276,7 @@ def test_the_momentum_that_a_schedule_moves(
         (["task.lowest_lr=1e-3", "task.highest_lr=1e-1"], True),  # (the presets)
         (["optimizer.search_range=[1e-3,1e-1]"], False),
         (["base_lr=0.01", "~task.arms.onecycle", "~task.arms.onecycle_one_gpu",
-          "~task.arms.tuned_constant"], False),
+          "~task.arms.tuned_constant", "~task.arms.tuned_onecycle"], False),
     ],
 )  # fmt: skip
 def test_a_study_never_searches_where_sgd_would(words: list[str], refused: bool) -> None:

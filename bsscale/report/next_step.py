@@ -37,8 +37,8 @@ def more_seeds(one: ArmSummary, other: ArmSummary | None, found: Sources) -> Nex
     words = _words_of(one, found)
     if words is None:
         return None
-    words = words if _is_study(words) or "-m" in words else ["-m", *words]
-    if _is_study(words):
+    words = words if _of_study(one) or "-m" in words else ["-m", *words]
+    if _of_study(one):
         says = f"Add seeds, {seeds} in all; what is trained is kept"
         return NextStep(says, (_joined(_with(words, "task.seeds", str(seeds))),))
     first = min((each.seed for each in one.seeds), default=0)
@@ -78,7 +78,7 @@ def easier(arms: Sequence[ArmSummary], found: Sources, *, first: bool) -> NextSt
     )  # fmt: skip
     target = f"{value - sign * 0.001 * abs(value):.4g}"
     changed = _with(words, "target", target)
-    if _is_study(words):
+    if _of_study(arms[0]):
         gpus = max(2, arms[0].gpus // 2)
         changed = _with(words, "gpus", str(gpus))
         directory = next((w for w in words if w.startswith("task.directory=")), None)
@@ -111,8 +111,8 @@ def _words_of(arm: ArmSummary, found: Sources) -> list[str] | None:
     return words[3:] if words[:3] == BSSCALE else None
 
 
-def _is_study(words: Sequence[str]) -> bool:
-    return "task=study" in words
+def _of_study(arm: ArmSummary) -> bool:
+    return arm.runs[0].study is not None
 
 
 def _with(words: Sequence[str], key: str, value: str) -> list[str]:

@@ -244,7 +244,9 @@ class _Mirrored:
             columns: list[str | int] = list(rows[0])
             data = [[row[str(column)] for column in columns] for row in rows]
             # Commit now: a row that is committed later would overwrite the summary.
-            table = wandb.Table(columns=columns, data=data)
+            # W&B refuses a column with a number in one row and nothing in another, as of an arm
+            # that did not reach its target, unless types may be mixed.
+            table = wandb.Table(columns=columns, data=data, allow_mixed_types=True)
             self._run.log({name: table}, step=step, commit=True)
 
     def _save_records(self, paths: Sequence[Path]) -> None:
