@@ -209,7 +209,7 @@ class Settings:
     def __init__(self, **_): pass
 
 class Table:
-    def __init__(self, columns, data):
+    def __init__(self, columns, data, allow_mixed_types):
         _do("table", rows=[dict(zip(columns, row)) for row in data])
 
 class Artifact:
