@@ -209,7 +209,9 @@ class Settings:
     def __init__(self, **_): pass
 
 class Table:
-    def __init__(self, columns, data, allow_mixed_types):
+    def __init__(self, columns, data):
+        if any(isinstance(cell, (dict, list)) for row in data for cell in row):
+            raise TypeError("Data row contained incompatible types")
         _do("table", rows=[dict(zip(columns, row)) for row in data])
 
 class Artifact:

@@ -244,9 +244,7 @@ class _Mirrored:
             columns: list[str | int] = list(rows[0])
             data = [[row[str(column)] for column in columns] for row in rows]
             # Commit now: a row that is committed later would overwrite the summary.
-            # W&B refuses a column with a number in one row and nothing in another, as of an arm
-            # that did not reach its target, unless types may be mixed.
-            table = wandb.Table(columns=columns, data=data, allow_mixed_types=True)
+            table = wandb.Table(columns=columns, data=data)
             self._run.log({name: table}, step=step, commit=True)
 
     def _save_records(self, paths: Sequence[Path]) -> None:
@@ -261,16 +259,31 @@ class _Mirrored:
         self._run.log_artifact(artifact)
 
 
+# What a row of the table of arms does not have as it is; report.json has all of it.
+_PARTED = (
+    "divergence",
+    "easier_targets",
+    "median_interval",
+    "ratio_to_baseline",
+    "ratio_together",
+    "seeds",
+)
+
+
 def _flat(arm: Mapping[str, Any]) -> dict[str, Any]:
-    """An arm's row of the table: numbers and words only, an interval as its two ends."""
-    apart = ("median_interval", "ratio_to_baseline", "seeds")
+    """An arm's row of the table: numbers and words only, an interval as its two ends.
+
+    W&B refuses a column whose cells have parts of different types.
+    """
     low, high = arm["median_interval"] or (None, None)
-    estimate = arm["ratio_to_baseline"] or {}
+    alone, together = arm["ratio_to_baseline"] or {}, arm["ratio_together"] or {}
     return {
-        **{k: v for k, v in arm.items() if k not in apart},
+        **{key: value for key, value in arm.items() if key not in _PARTED},
         "median_low": low,
         "median_high": high,
-        **{f"ratio_{key}": estimate.get(key) for key in ("ratio", "low", "high", "confidence")},
+        **{f"ratio_{key}": alone.get(key) for key in ("ratio", "low", "high", "confidence")},
+        "ratio_together_low": together.get("low"),
+        "ratio_together_high": together.get("high"),
     }
 
 
