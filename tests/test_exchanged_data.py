@@ -172,7 +172,10 @@ def test_the_runs_of_a_study_without_its_file_are_not_taken_for_those_of_other_d
     (tmp_path / "study" / "study.json").unlink()
     before = files_below(tmp_path / "study" / "runs")
     write_clicks(tmp_path, seed=1)
-    refused(bsscale(*arguments), tmp_path / "study" / "runs", before)
+    done = bsscale(*arguments)
+    assert done.code == 1 and "Traceback" not in done.text, done.text
+    assert "runs and no study.json" in done.text and "restore its study.json" in done.text
+    assert files_below(tmp_path / "study" / "runs") == before
 
 
 @pytest.mark.slow

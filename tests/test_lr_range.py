@@ -294,6 +294,9 @@ def test_three_evaluations_are_a_curve_and_two_are_none() -> None:
     assert (read.steepest, read.valley, read.minimum_tenth) == (2.0, 1.0, 0.4)
     read = estimates(curve_of(0.5, 0.4, math.nan), CHANCE)
     assert (read.steepest, read.valley, read.minimum_tenth) == (2.0, 2.0, 0.2)
+    # Not a single loss is finite.
+    read = estimates(curve_of(math.nan, math.nan, math.nan), CHANCE)
+    assert (read.steepest, read.valley, read.minimum_tenth) == (1.0, 1.0, 0.1)
 
 
 def test_a_curve_that_diverges_at_once_still_gives_a_reading() -> None:

@@ -243,9 +243,10 @@ def estimates(curve: Curve, chance: Chance) -> Estimates:
     # rate.
     ends = np.append(np.diff(curve.lr) > 0, True)
     usable = ends & (curve.lr <= edge.lr) & np.isfinite(curve.loss)
-    lr, loss = curve.lr[usable], _smooth(curve.loss[usable])
+    lr = curve.lr[usable]
     if len(lr) < 3:
         return Estimates(edge.lr, edge.lr, edge.lr / 10, edge)
+    loss = _smooth(curve.loss[usable])
     return Estimates(
         steepest=steepest(lr, loss),
         valley=valley(lr, loss),
