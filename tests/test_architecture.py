@@ -21,6 +21,7 @@ ROOMS = [
     "schedules",
     "objectives",
     "stats",
+    "critical_batch",
     "data",
     "models",
     "optimizers",
@@ -37,7 +38,7 @@ ROOMS = [
 ]
 # They compute: no torch, Hydra, W&B, clock or global random state. What has a torch form has it in
 # a file torch_form.py, which nothing in the room imports.
-PURE = ["schedules", "objectives", "stats"]
+PURE = ["schedules", "objectives", "stats", "critical_batch"]
 STANDARD_AND_NUMERIC = {"numpy", "scipy", "bsscale"}
 BANNED_FROM_PURE = {"time", "random", "datetime", "omegaconf", "hydra", "torch", "wandb", "yaml"}
 

@@ -20,7 +20,9 @@ STUDY = ("task=study", "task.directory=study", "task.seeds=2", "task.trials=3", 
 # (A range test and a study have seeds of their own.)
 AXIS = "checkpoint_interval_samples=10000,20000"
 # (A report has no options of a training.)
-AXES = {"report": "task.out=one,two"}
+# (Points are fitted without a training.)
+POINTS = Path(__file__).parent / "data" / "rcp_dlrm.csv"
+AXES = {"report": "task.out=one,two", "scaling": f"task.points={POINTS},{POINTS}"}
 FACTS = {
     "train": [
         "global batch  32 samples",
@@ -31,6 +33,7 @@ FACTS = {
     # 20,000 samples a pass in whole updates of 32, on 3 seeds.
     "range_test": ["lr 0.001, rise to", "cost  3 seeds, 60,000 samples in all"],
     "study": ["one_gpu (baseline, gpus=1)", "seeds  2, from 0", "cost  at most"],
+    "scaling": ["scaling  63 points of all", "cost  nothing is trained"],
     "report": ["report  on .", "written to", "cost  nothing is trained"],
     "dashboard": ["W&B workspace", "sent to  nowhere", "cost  nothing is trained"],
 }
@@ -39,6 +42,7 @@ ARGUMENTS = {
     "show_schedule": (*SMALL, "task=show_schedule"),
     "range_test": (*NO_BUDGET, "task=range_test"),
     "study": (*NO_BUDGET, *STUDY),
+    "scaling": ("task=scaling", f"task.points={POINTS}"),
     "report": ("task=report", "task.runs=.", "task.out=out"),
     "dashboard": ("task=dashboard",),
 }
@@ -143,6 +147,7 @@ def test_a_dry_run_is_no_run_that_failed(bsscale: Bsscale, tmp_path: Path) -> No
             ["+task.arms.late={schedule:{name:linear_warmup,warmup_fraction:99}}"],
             "linear_warmup",
         ),
+        ("scaling", ["task.points=nowhere"], "task.points=nowhere"),
         ("report", ["task.runs=nowhere"], "task.runs=nowhere"),
         ("dashboard", ["task.publish=mine"], "task.publish=mine"),
     ],

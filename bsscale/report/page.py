@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bsscale.report.charts.figure import Figure
 from bsscale.report.drawing import themed
@@ -16,14 +16,14 @@ from bsscale.report.palette import THEMES, Style
 if TYPE_CHECKING:
     from bsscale.report.contents import Contents
 
-__all__ = ["render_page"]
+__all__ = ["Drawn", "drawn_figures", "render", "render_page"]
 
 _NAMES = {light: name for name, (light, _) in THEMES.items()}
 
 
 @dataclass(frozen=True)
-class _Drawn:
-    """A figure, and its drawings for a wide and for a narrow screen."""
+class Drawn:
+    """A figure, and its drawings for a wide and for a narrow screen, in the page's colours."""
 
     figure: Figure
     wide: str
@@ -40,26 +40,41 @@ def render_page(contents: Contents, drawings: Mapping[str, tuple[str, str]]) -> 
     drawings
         The SVG of each figure, wide and narrow, by its name.
     """
-    from jinja2 import Environment, StrictUndefined
+    drawn = drawn_figures(contents.figures, drawings)
+    return render("page.html.j2", contents=contents, drawn=drawn)
+
+
+def drawn_figures(
+    figures: Sequence[Figure], drawings: Mapping[str, tuple[str, str]]
+) -> list[Drawn]:
+    """The figures that a page shows, with their drawings."""
+    return [
+        Drawn(
+            figure,
+            *(themed(svg, f"{'wn'[n]}{number}") for n, svg in enumerate(drawings[figure.name])),
+        )
+        for number, figure in enumerate(figures)
+        if figure.on_page
+    ]
+
+
+def render(name: str, **values: Any) -> str:
+    """A page from a template, in the report's style and with its script."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     folder = files("bsscale.report")
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=FunctionLoader(lambda each: folder.joinpath(each).read_text(encoding="utf-8")),
     )
     environment.filters |= {"variable": _variable, "dashes": _dashes}
-    template = environment.from_string(folder.joinpath("page.html.j2").read_text(encoding="utf-8"))
     script = folder.joinpath("page.js").read_text(encoding="utf-8")
     style = folder.joinpath("page.css").read_text(encoding="utf-8")
-    return template.render(
-        contents=contents,
-        drawn=[
-            _Drawn(
-                figure,
-                *(themed(svg, f"{'wn'[n]}{number}") for n, svg in enumerate(drawings[figure.name])),
-            )
-            for number, figure in enumerate(contents.figures)
-            if figure.on_page
-        ],
+    return environment.get_template(name).render(
+        **values,
         style=_theme() + style,
         script=script,
         # Nothing is loaded from anywhere, and no script runs but the page's own.

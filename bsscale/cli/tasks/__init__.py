@@ -5,6 +5,7 @@ from typing import Any
 from bsscale.cli.tasks.dashboard import DashboardTask
 from bsscale.cli.tasks.range_test import RangeTestTask
 from bsscale.cli.tasks.report import ReportTask
+from bsscale.cli.tasks.scaling import ScalingTask
 from bsscale.cli.tasks.show_schedule import ShowScheduleTask
 from bsscale.cli.tasks.study import StudyTask
 from bsscale.cli.tasks.task import Task
@@ -18,6 +19,7 @@ TASKS: dict[str, Task[Any]] = {
     "show_schedule": ShowScheduleTask(),
     "range_test": RangeTestTask(),
     "study": StudyTask(),
+    "scaling": ScalingTask(),
     "report": ReportTask(),
     "dashboard": DashboardTask(),
 }

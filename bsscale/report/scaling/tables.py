@@ -1,0 +1,76 @@
+"""The tables about samples over batch."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import statistics
+import sys
+
+from bsscale.report.closing import WIDTH
+from bsscale.report.scaling.contents import ScalingContents
+from bsscale.report.scaling.words import MORE, amount, interval
+from bsscale.report.tables import Table
+from bsscale.terminal.tables import render_table
+
+__all__ = ["batches_table", "closing_text", "fits_table"]
+
+
+def batches_table(contents: ScalingContents) -> Table:
+    """What each batch has cost, beside the fit."""
+    several, gpu = len(contents.arms) > 1, contents.batch_of_gpu
+    header = [*(["arm"] if several else []), *(["GPUs"] if gpu else []), "batch", "reached"]
+    header += ["median samples", "fit", "band"]
+    rows = []
+    for name, found in contents.arms.items():
+        for batch in sorted({point.batch for point in found.points}):
+            runs = [point.samples for point in found.points if point.batch == batch]
+            median = statistics.median(math.inf if run is None else run for run in runs)
+            row = [*([name] if several else []), *([f"{batch / gpu:g}"] if gpu else [])]
+            row += [amount(batch), f"{sum(run is not None for run in runs)}/{len(runs)}"]
+            row += ["missed" if math.isinf(median) else amount(median)]
+            if found.fit is None:
+                row += ["-", "-"]
+            else:
+                low, high = found.fit.band([batch])
+                row += [amount(float(found.fit.curve.samples(batch)))]
+                row += [interval((float(low[0]), float(high[0])))]
+            rows.append(row)
+    return Table("Samples to the target by batch", header, rows)
+
+
+def fits_table(contents: ScalingContents) -> Table:
+    """What was fitted to each arm, also where it does not identify the critical batch."""
+    header = ["arm", "identified", "critical batch", "95%", "least samples", "95%", "exponent"]
+    header += [f"{more:.0%} more at" for more in MORE]
+    header += ["noise of seeds", "noise of batches"]
+    rows = []
+    for name, found in contents.arms.items():
+        made = found.fit
+        if made is None:
+            rows.append([name, "no", *["-"] * (len(header) - 2)])
+            continue
+        batches = [made.curve.batch_at(more) for more in MORE]
+        gpu = contents.batch_of_gpu
+        rows.append(
+            [
+                name,
+                "yes" if found.identified else "no",
+                amount(made.curve.critical_batch),
+                interval(made.interval),
+                amount(made.curve.min_samples),
+                interval(made.min_samples_interval),
+                "-" if found.exponent is None else f"{found.exponent.value:.2f}",
+                *(amount(each) + (f" ({each / gpu:.1f} GPUs)" if gpu else "") for each in batches),
+                f"{made.sigma:.1%}",
+                f"{made.between:.1%}",
+            ]
+        )
+    return Table("The fit of each arm", header, rows)
+
+
+def closing_text(contents: ScalingContents) -> str:
+    """The table of batches for a terminal, at most 80 columns wide."""
+    table = batches_table(contents)
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
+    return render_table("", table.header, table.rows, min(columns, WIDTH))
