@@ -34,6 +34,7 @@ def write_run_of(
     schedule: Mapping[str, Any] | None = None,
     status: str | None = None,
     budget: int = 1_000_000,
+    noise_scale: float | None = None,
     **fields: Any,
 ) -> None:
     """A run that reached the target after `samples`, or did not."""
@@ -64,7 +65,10 @@ def write_run_of(
             records.on_eval(EvalPoint(
                 step, x, {"auc": auc, "log_loss": loss}, None if first else loss,
                 None if first else lr, None if first else momentum, step * 0.1,
+                None if first or noise_scale is None else noise_scale * (0.5 + x / end),
             ))  # fmt: skip
+        if noise_scale is not None:
+            fields = {"noise_scale": noise_scale, "noise_scale_windows": 12, **fields}
         records.finish(msgspec.structs.replace(record, **fields))
 
 

@@ -144,6 +144,33 @@ def test_a_run_goes_on_to_the_bit(engine: str, optimizer: str) -> None:
         assert torch.equal(value, second.weights[name])
 
 
+@pytest.mark.parametrize("engine", ["stacked", "eager"])
+def test_a_run_that_goes_on_measures_the_same_noise_scale(engine: str) -> None:
+    config = small_config(
+        model=NOISY if engine == "eager" else MODELS["dlrm"],
+        optimizer=AdamConfig(),
+        base_lr=0.01,
+        budget_samples=400 * 32,
+        eval_interval_samples=4096,
+        noise_scale=True,
+    )
+    plan, dataset = prepare(config)
+    assert plan.noise_scale_steps == (100, 300)
+    undisturbed, first, second = Interrupted(plan), Interrupted(plan, after=110), Interrupted(plan)
+    train([[undisturbed]], make(engine, plan, dataset), dataset.validation, dataset.test)
+    with pytest.raises(SystemExit):
+        train([[first]], make(engine, plan, dataset), dataset.validation, dataset.test)
+    [second.checkpoint] = first.saved
+    assert 100 < second.checkpoint.step < 128  # (before the evaluation that shows the window)
+    assert [window.step for window in second.checkpoint.windows] == [100]
+    train([[second]], make(engine, plan, dataset), dataset.validation, dataset.test)
+    assert undisturbed.outcome is not None and second.outcome is not None
+    assert second.outcome.noise == undisturbed.outcome.noise
+    assert numbers(first) + numbers(second) == numbers(undisturbed)
+    assert undisturbed.points[1].noise_scale is not None
+    assert undisturbed.outcome.noise["noise_scale_windows"] == 2
+
+
 @pytest.mark.parametrize("optimizer", DEFAULTS)
 @pytest.mark.parametrize("engines", [("stacked", "eager"), ("eager", "stacked")])
 def test_an_engine_goes_on_from_anothers_checkpoint(

@@ -10,9 +10,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from bsscale.config import TrackerOptions
@@ -313,6 +315,21 @@ def test_every_evaluation_is_sent_once_and_in_order(fake: Fake, tmp_path: Path) 
     once = [(number, 100 * number) for number in range(50)]
     assert sorted(logged, key=str) == sorted([*once, (49, None)] * 2, key=str)  # None: the table
     assert [call["exit_code"] for call in fake.calls("finish")] == [0, 0]
+
+
+def test_the_noise_scale_is_sent_where_it_was_measured(fake: Fake, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with Records(run) as records:
+        for number, measured in enumerate((None, 800.0, None)):
+            records.on_eval(replace(point(number), noise_scale=measured))
+        records.finish(msgspec.structs.replace(RUN, noise_scale=900.0, noise_scale_windows=12))
+    fake.tracker(fake.process(), run).finish()
+    *rows, _ = fake.calls("log")
+    assert ["noise_scale" in call["keys"] for call in rows] == [False, True, False]
+    [told] = fake.calls("table")
+    assert [row["noise_scale"] for row in told["rows"]] == [None, 800.0, None]
+    [end] = fake.calls("finish")
+    assert end["summary"]["noise_scale"] == 900.0
 
 
 def test_the_summary_has_the_best_value_in_the_direction_of_the_metric(

@@ -79,5 +79,6 @@ class Config:
     precision: str = "fp32"
     clip_grad_norm: float | None = None
     workers: int | str = "auto"
+    noise_scale: bool = False
     seed: int = 0
     dry_run: bool = False

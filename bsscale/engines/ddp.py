@@ -12,10 +12,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from bsscale.data import Samples
 from bsscale.engines.eager import EagerEngine
+from bsscale.engines.gradients import GradientSums
 from bsscale.engines.trial import tried, without_gradient
+from bsscale.planning.noise_scale import MICRO_BATCHES
 from bsscale.planning.plan import Plan
 from bsscale.planning.training_step import ships
 from bsscale.records.checkpoints import Checkpoint
@@ -71,6 +74,18 @@ class DDPEngine(EagerEngine):
     def _states_of_ranks(self) -> list[list[npt.NDArray[Any]]]:
         of_ranks = [self._gather(each) for each in self._own_state()]
         return [[each.numpy() for each in of_rank] for of_rank in zip(*of_ranks, strict=True)]
+
+    def _passes(self) -> int:
+        # A model of the user's own may communicate in its forward pass, so that every rank makes as
+        # many.
+        if ships(self.plan.config.model):
+            return MICRO_BATCHES
+        return -(-MICRO_BATCHES // self.plan.processes) * self.plan.processes
+
+    def _add_over_ranks(self, sums: GradientSums) -> None:
+        flat = parameters_to_vector(sums.tensors)
+        dist.all_reduce(flat)
+        vector_to_parameters(flat, sums.tensors)
 
     def _synchronization(self, last: bool) -> AbstractContextManager[None]:
         forward = self._forward

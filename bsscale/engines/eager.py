@@ -22,12 +22,15 @@ from bsscale.engines.checkpointed import (
     RANDOM,
     restore,
 )
+from bsscale.engines.gradients import GradientSums, unchanged
 from bsscale.engines.outputs import HostOutputs, Outputs
+from bsscale.engines.squared_norms import SquaredNorms, groups_of, squared_norms
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
 from bsscale.objectives.torch_form import losses_of
 from bsscale.optimizers.groups import torch_optimizer
 from bsscale.optimizers.state import OptimizerState
+from bsscale.planning.noise_scale import MICRO_BATCHES
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.schedules.torch_form import apply_rates
@@ -149,6 +152,28 @@ class EagerEngine:
         """Logits of `samples`, shape (1, n), the same on every rank."""
         return self._score(samples)[np.newaxis]
 
+    def squared_norms(self, slot: int) -> SquaredNorms:
+        """The squared norms of the gradients of the coming micro-batches, by parameter group."""
+        micro_batch, processes = self.plan.config.micro_batch, self.plan.processes
+        first = self._step * self.plan.global_batch
+        sums = GradientSums(self._module)
+        with unchanged(self._module, self.device):
+            self._module.train()
+            for index in range(self.rank, self._passes(), processes):
+                start = first + index * micro_batch
+                loss = self._loss(self._read(start, start + micro_batch), self._module)
+                sums.add(loss, counted=index < MICRO_BATCHES)
+        self._add_over_ranks(sums)
+        state = self.optimizer.state
+        named = dict(self._module.named_parameters())
+        return squared_norms(
+            sums.by_name(),
+            groups_of(self._module, self.plan.groups),
+            lambda name, kind: state[named[name]].get(kind) if named[name] in state else None,
+            MICRO_BATCHES,
+            self._step,
+        )
+
     def model(self, slot: int) -> nn.Module:
         """The run's module."""
         return self._module
@@ -202,7 +227,7 @@ class EagerEngine:
         self.optimizer.zero_grad(set_to_none=True)
         for samples, synchronize in self._shares(step):
             with synchronize:
-                loss = self._loss(samples)
+                loss = self._loss(samples, self._forward)
                 (loss / self.plan.config.grad_accum).backward()  # type: ignore[no-untyped-call]
             self._loss_sum += loss.detach()
             self._loss_count += 1
@@ -228,10 +253,22 @@ class EagerEngine:
         for index in range(plan.config.grad_accum):
             first = step * plan.global_batch + index * plan.config.micro_batch * plan.gpus
             start = first + self.rank * rows
-            samples = self._dataset.train.read(plan.config.seed, start, start + rows)
-            if not isinstance(self._dataset.train, ArrayStream):  # (checked when it was loaded)
-                check_ids("train", samples, self._dataset.schema)
+            samples = self._read(start, start + rows)
             yield samples, self._synchronization(last=index == plan.config.grad_accum - 1)
+
+    def _read(self, start: int, stop: int) -> Samples:
+        """The run's training samples at some positions of its stream."""
+        samples = self._dataset.train.read(self.plan.config.seed, start, stop)
+        if not isinstance(self._dataset.train, ArrayStream):  # (checked when it was loaded)
+            check_ids("train", samples, self._dataset.schema)
+        return samples
+
+    def _passes(self) -> int:
+        """Micro-batches of a measurement of gradients, over all processes."""
+        return MICRO_BATCHES
+
+    def _add_over_ranks(self, sums: GradientSums) -> None:
+        """Add what the other processes of the run have summed."""
 
     def _synchronization(self, last: bool) -> AbstractContextManager[None]:
         return nullcontext()
@@ -239,10 +276,10 @@ class EagerEngine:
     def _mean_over_ranks(self, value: Tensor) -> float:
         return float(value)
 
-    def _loss(self, samples: Samples) -> Tensor:
+    def _loss(self, samples: Samples, forward: nn.Module) -> Tensor:
         categorical, numeric, label = self._tensors(samples)
         with self._autocast():
-            logits = self._forward(categorical, numeric).reshape(label.shape)  # (from (n, 1))
+            logits = forward(categorical, numeric).reshape(label.shape)  # (from (n, 1))
             # In the precision of the label: in bfloat16 a mean over a batch has two digits.
             return self._losses(logits.to(label.dtype), label).mean()
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from bsscale.data import Samples
 from bsscale.engines.outputs import Outputs
+from bsscale.engines.squared_norms import SquaredNorms
 from bsscale.files.checked import Arrays
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
@@ -40,6 +41,14 @@ class Engine(Protocol):
 
     def evaluate(self, samples: Samples) -> Outputs:
         """The outputs of every slot, to be judged."""
+        ...
+
+    def squared_norms(self, slot: int) -> SquaredNorms:
+        """The squared norms of the gradients of the coming micro-batches of a run.
+
+        They are those of the run's weights as they are now. The samples stay to be trained on,
+        and nothing of the run changes. All processes of a run call it together.
+        """
         ...
 
     def model(self, slot: int) -> Any:

@@ -1,4 +1,4 @@
-"""A model's module may draw or seed random numbers when it is built: runs shall not notice."""
+"""A model may draw or seed random numbers beside its training: runs shall not notice."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["random_states_restored"]
 
 
 @contextmanager
-def random_states_restored(target: str) -> Iterator[None]:
+def random_states_restored(target: str | None = None) -> Iterator[None]:
     """Restore the states of the random generators, so that runs keep the same bits.
 
     (Those of CUDA are seeded at the start of a run.)
@@ -22,10 +22,11 @@ def random_states_restored(target: str) -> Iterator[None]:
     Parameters
     ----------
     target
-        The import path of the model.
+        The import path of a model that is built; None: nothing is imported.
     """
-    with suppress(ImportError):  # a module may seed them on import
-        importlib.import_module(target.rpartition(".")[0])
+    if target is not None:
+        with suppress(ImportError):  # a module may seed them on import
+            importlib.import_module(target.rpartition(".")[0])
     of_python, of_numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng(devices=[]):

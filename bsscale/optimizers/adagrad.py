@@ -25,6 +25,7 @@ class AdagradConfig(OptimizerConfig):
     name: str = "adagrad"
     eps: float = 1e-10
 
+    second_moment = "sum"
     search_range = (3e-3, 3.0)
     range_test_range = (1e-3, 30.0)
 
@@ -36,6 +37,10 @@ class AdagradConfig(OptimizerConfig):
         super().check()
         if not self.eps > 0:
             raise ConfigError(f"optimizer.eps={self.eps} is not positive", "1e-10 is common")
+
+    def divisor(self, moment: Tensor, square: Tensor, step: int) -> Tensor:
+        """√(s + g²) + ε."""
+        return (moment + square).sqrt() + self.eps
 
     def torch_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
         from torch import optim

@@ -32,6 +32,7 @@ class AdamConfig(OptimizerConfig):
     eps: float = 1e-8
 
     momentum_option = "beta1"
+    second_moment = "exp_avg_sq"
     search_range = (1e-4, 1e-1)
     range_test_range = (1e-5, 1.0)
     # Whether weight decay is decoupled from the gradient.
@@ -45,6 +46,11 @@ class AdamConfig(OptimizerConfig):
             raise ConfigError(
                 f"optimizer.eps={self.eps} is not positive", f"{type(self).eps:g} is common"
             )
+
+    def divisor(self, moment: Tensor, square: Tensor, step: int) -> Tensor:
+        """√v̂ + ε, where v̂ = (β₂ v + (1 − β₂) g²) / (1 − β₂^t) at update number t from 1."""
+        new = self.beta2 * moment + (1 - self.beta2) * square
+        return (new / (1 - self.beta2 ** (step + 1))).sqrt() + self.eps
 
     def torch_optimizer(self, parameters: Iterable[Tensor]) -> Optimizer:
         from torch import optim

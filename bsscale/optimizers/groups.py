@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-__all__ = ["ParameterGroup", "group_numbers", "torch_optimizer"]
+__all__ = ["ParameterGroup", "embedding_tables", "group_numbers", "torch_optimizer"]
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,11 @@ def group_numbers(module: nn.Module, groups: Sequence[ParameterGroup]) -> dict[s
     ConfigError
         If there is a group for embedding tables and the module has none.
     """
-    from torch import nn
-
     named = dict(module.named_parameters())
     if len(groups) == 1:
         return dict.fromkeys(named, 0)
-    tables = {
-        id(each.weight)
-        for each in module.modules()
-        if isinstance(each, nn.Embedding | nn.EmbeddingBag)
-    }
-    numbers = {name: int(id(value) in tables) for name, value in named.items()}
+    tables = embedding_tables(module)
+    numbers = {name: int(name in tables) for name in named}
     if 1 not in numbers.values():
         raise ConfigError(
             f"scaling.embeddings is given, but {type(module).__name__} has no embedding table "
@@ -64,6 +58,18 @@ def group_numbers(module: nn.Module, groups: Sequence[ParameterGroup]) -> dict[s
             "leave scaling.embeddings out, or give a model and data with categorical columns",
         )
     return numbers
+
+
+def embedding_tables(module: nn.Module) -> set[str]:
+    """Names of the weights of every ``nn.Embedding`` and ``nn.EmbeddingBag`` of a module."""
+    from torch import nn
+
+    tables = {
+        id(each.weight)
+        for each in module.modules()
+        if isinstance(each, nn.Embedding | nn.EmbeddingBag)
+    }
+    return {name for name, value in module.named_parameters() if id(value) in tables}
 
 
 def torch_optimizer(

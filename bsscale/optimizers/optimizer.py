@@ -42,6 +42,9 @@ class OptimizerConfig:
         rules, each parameter has its own tensor and all of it is updated.
     momentum_option
         The option that a schedule's momentum replaces; None if there is none.
+    second_moment
+        torch.optim's name of the state that averages or adds squared gradients, by whose root an
+        update divides the gradient; None if updates are not divided.
     search_range, range_test_range
         The first range of rates of a study's search, and the range of a range test. Use
         `rates_to_search` and `rates_to_test` to read them.
@@ -55,6 +58,7 @@ class OptimizerConfig:
     # Whether its class is one of bsscale's, which all models have been trained with.
     ships: ClassVar[bool] = True
     momentum_option: ClassVar[str | None] = None
+    second_moment: ClassVar[str | None] = None
     search_range: ClassVar[tuple[float, float]]
     range_test_range: ClassVar[tuple[float, float]]
 
@@ -79,6 +83,20 @@ class OptimizerConfig:
         1 if momentum averages gradients instead of summing them.
         """
         return 1.0
+
+    def divisor(self, moment: Tensor, square: Tensor, step: int) -> Tensor:
+        """What an update divides the gradient by, element by element.
+
+        Parameters
+        ----------
+        moment
+            The state `second_moment` before the update.
+        square
+            The squared gradient of the update, of the same shape.
+        step
+            Number of the update, from 0.
+        """
+        raise NotImplementedError
 
     def updates_touched_rows_only(self, rows: int) -> bool:
         """Whether an embedding table of so many rows is updated only where a batch touched it."""

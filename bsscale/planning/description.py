@@ -12,6 +12,7 @@ import numpy.typing as npt
 from bsscale.data import ColumnFacts, Dataset
 from bsscale.optimizers import OptimizerConfig
 from bsscale.planning.memory import describe_memory
+from bsscale.planning.noise_scale import MICRO_BATCHES
 from bsscale.planning.plan import Plan
 from bsscale.schedules import OneCycle
 from bsscale.terminal.numbers import metric_number
@@ -54,6 +55,7 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
             f"{plan.budget_samples:,} samples = {plan.steps:,} steps, "
             f"evaluated every {plan.eval_interval_samples:,}",
         ),
+        *([("noise scale", _describe_noise_scale(plan))] if plan.noise_scale_steps else []),
         ("objective", _describe_objective(plan)),
         ("base_lr", f"{plan.base_lr:g} ({plan.base_lr_source})"),
         ("scaling", _describe_scaling(plan)),
@@ -123,6 +125,19 @@ def _describe_scaling(plan: Plan) -> str:
 def _changed_options(before: OptimizerConfig, after: OptimizerConfig) -> list[str]:
     options = [(key, value, getattr(after, key)) for key, value in asdict(before).items()]
     return [f"{key} {a:.4g} -> {b:.4g}" for key, a, b in options if a != b]
+
+
+def _describe_noise_scale(plan: Plan) -> str:
+    """How often the gradient noise scale is measured, and on which gradients."""
+    steps = plan.noise_scale_steps
+    extra = len(steps) * MICRO_BATCHES * plan.config.micro_batch / plan.budget_samples
+    kind = plan.config.optimizer.second_moment
+    gradients = "gradients" if kind is None else f"gradients divided by the root of {kind}"
+    return (
+        f"{counted(len(steps), 'window')} of {MICRO_BATCHES} x {plan.config.micro_batch} samples, "
+        f"from step {steps[0]:,} to {steps[-1]:,}: {100 * extra:.1f}% more micro-batches; "
+        f"{gradients}"
+    )
 
 
 def _describe_objective(plan: Plan) -> str:

@@ -7,7 +7,9 @@ grid, learning rates, target. No later code derives a number again.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, cast
 
 from bsscale.config import Config
@@ -22,6 +24,7 @@ from bsscale.planning.checks import check_config, check_schedule
 from bsscale.planning.devices import Devices
 from bsscale.planning.executor import choose_executor
 from bsscale.planning.memory import Counts, Memory, check_memory, describe_memory, predict
+from bsscale.planning.noise_scale import measured_steps
 from bsscale.planning.scaling import scaled_schedule_and_groups
 from bsscale.planning.training_step import choose_training_step
 from bsscale.records.secrets import without_secrets
@@ -193,6 +196,18 @@ class Plan:
         )
         return described
 
+    @cached_property
+    def noise_scale_steps(self) -> tuple[int, ...]:
+        """The updates before which the gradient noise scale is measured; none if it is not."""
+        if not self.config.noise_scale:
+            return ()
+        return measured_steps(self.budget_samples, self.config.micro_batch, self.steps)
+
+    def next_noise_scale(self, step: int) -> int | None:
+        """The first update from `step` on before which the noise scale is measured, if any."""
+        place = bisect_left(self.noise_scale_steps, step)
+        return self.noise_scale_steps[place] if place < len(self.noise_scale_steps) else None
+
     def momentum(self, step: int) -> float | None:
         """SGD's momentum or Adam's beta1 at an update: the schedule's, else the optimizer's own."""
         moved = self.schedule.momentum(step)
@@ -297,6 +312,8 @@ def make_plan(
         ),
     )
     check_schedule(config, schedule, steps, global_batch)
+    if config.noise_scale:
+        measured_steps(budget, config.micro_batch, steps)  # (refuses too small a budget)
     return Plan(
         config=replace(config, gpus=gpus, base_lr=base_lr, target=target),
         objective=objective,

@@ -25,6 +25,7 @@ from bsscale.records.schema import FORMAT_VERSION, read_object, version_of
 __all__ = [
     "FOLDER",
     "Checkpoint",
+    "Window",
     "newest_checkpoint",
     "read_began",
     "read_checkpoint",
@@ -39,6 +40,23 @@ FOLDER = "checkpoints"
 PLAN = "plan.json"
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was measured for the gradient noise scale before an update.
+
+    Attributes
+    ----------
+    step
+        Number of the update, from 0.
+    squared_norms
+        For each group of parameters the squared norms of the gradients of a small batch, their
+        mean, and of a large one.
+    """
+
+    step: int
+    squared_norms: Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -60,6 +78,8 @@ class Checkpoint:
         What determines the training, as `Plan.training` describes it.
     test_value
         The metric on the test split at a hit that is confirmed, or may be by the next evaluation.
+    windows
+        The measurements of the gradient noise scale so far.
     """
 
     step: int
@@ -69,6 +89,7 @@ class Checkpoint:
     eval_s: float
     training: Mapping[str, Any]
     test_value: float | None = None
+    windows: tuple[Window, ...] = ()
 
 
 def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> Path:
@@ -89,6 +110,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> Path:
         "training": checkpoint.training,
         "test_value": checkpoint.test_value,
         "evals": [encode(point) for point in checkpoint.evals],
+        "windows": [[window.step, window.squared_norms] for window in checkpoint.windows],
     }
     path = folder / f"step-{checkpoint.step:09d}.safetensors"
     write_checked(path, checkpoint.arrays, json.dumps(plain(described), allow_nan=False))
@@ -183,12 +205,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
             eval_s=float(described["eval_s"]),
             training=dict(described["training"]),
             test_value=described["test_value"],
+            windows=tuple(_window(*each) for each in described.get("windows", ())),
         )
     except FileNotFoundError:
         raise RecordsError(f"there is no checkpoint {path}", "give the path of one") from None
     except FormatVersionError:
         raise
-    except (DamagedError, KeyError, TypeError, ValueError, RecordsError) as error:
+    except (
+        AttributeError,
+        DamagedError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecordsError,
+    ) as error:
         raise RecordsError(
             f"the checkpoint {path} is damaged ({error})", "give another one, or start from scratch"
         ) from error
@@ -201,6 +231,13 @@ def remove_checkpoints(directory: Path) -> None:
         for path in [*_files(folder), *folder.glob(".*.part"), folder / PLAN]:
             path.unlink(missing_ok=True)
         folder.rmdir()
+
+
+def _window(step: Any, squared_norms: Any) -> Window:
+    norms = {
+        str(name): (float(small), float(large)) for name, (small, large) in squared_norms.items()
+    }
+    return Window(int(step), norms)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -53,6 +53,9 @@ class EvalPoint:
         Of the last update; None at step 0, or if there is none.
     wall_s
         Seconds since training began.
+    noise_scale
+        The gradient noise scale of the last windows, in samples, where one was measured since the
+        last evaluation; None elsewhere, and where they do not tell the gradient from its noise.
     """
 
     step: int
@@ -62,6 +65,7 @@ class EvalPoint:
     lr: float | None
     momentum: float | None
     wall_s: float | None
+    noise_scale: float | None = None
 
 
 def encode(point: EvalPoint) -> dict[str, Any]:
@@ -75,6 +79,7 @@ def encode(point: EvalPoint) -> dict[str, Any]:
         "lr": point.lr,
         "momentum": point.momentum,
         "wall_s": point.wall_s,
+        **({} if point.noise_scale is None else {"noise_scale": point.noise_scale}),
     }
 
 
@@ -97,6 +102,7 @@ def eval_point(data: Any, where: object = "the evaluation") -> EvalPoint:
         lr=line.lr,
         momentum=line.momentum,
         wall_s=line.wall_s,
+        noise_scale=line.noise_scale,
     )
 
 

@@ -19,6 +19,7 @@ NOT_IN_ARM = (
     "resume",
     "checkpoint_interval_samples",
     "workers",
+    "noise_scale",
 )
 
 # Keys that the identity of the data stands for, in a run and in a study's settings.

@@ -37,6 +37,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Censored numbers are None, never a stand-in. `samples_to_target_interval` is the last miss
     and the first confirmed hit, in samples; `samples_to_target` interpolates the metric between.
+    `noise_scale` is in samples; the high end of its interval is None where there is none, and
+    `noise_scale_note` says what a reader of the interval should know.
     `study` and `study_head` are the hash of the study, and that of the last entry of its chain when
     the run was trained; `began` is the time of its first start.
     """
@@ -80,8 +82,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     base_lr: float | None
     noise_scale: float | None = None
-    noise_scale_interval: tuple[float, float] | None = None
-    noise_scale_groups: dict[str, float] | None = None
+    noise_scale_interval: tuple[float, float | None] | None = None
+    noise_scale_groups: dict[str, float | None] | None = None
+    noise_scale_group_intervals: dict[str, tuple[float, float | None] | None] | None = None
+    noise_scale_windows: Count | None = None
+    noise_scale_note: str | None = None
     samples_per_s: float | None
     eval_share: float | None
     wall_s: float

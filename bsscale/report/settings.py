@@ -51,7 +51,7 @@ def title_of(comparison: Comparison) -> str:
     return ", ".join([*names, f"{counts}{counted(gpus[-1], 'GPU')}"])
 
 
-_NOT_SETTINGS = ("seed", "tracker", "task", "dry_run")
+_NOT_SETTINGS = ("seed", "tracker", "task", "dry_run", "noise_scale")
 
 
 def _flat(config: Mapping[Any, Any], prefix: str = "") -> dict[str, str]:

@@ -15,7 +15,7 @@ from bsscale.report.ratios import with_ratios
 from bsscale.report.read import FoundRun, LeftOut, Sources, read_runs
 from bsscale.stats import KaplanMeier, kaplan_meier, rate, spread
 
-__all__ = ["QUARTILES_FROM", "compare", "summarize"]
+__all__ = ["QUARTILES_FROM", "compare", "median_curve", "summarize"]
 
 # What runs that differ in their seed alone share: study, arm, target, and what they are judged by.
 Key: TypeAlias = tuple[str, str, float | None, str]
@@ -205,13 +205,25 @@ def _survival(runs: Sequence[FoundRun]) -> KaplanMeier:
 
 
 def _curve(runs: Sequence[FoundRun]) -> tuple[CurvePoint, ...]:
+    return median_curve(
+        [(p.samples, p.metrics.get(run.record.metric)) for p in run.evals] for run in runs
+    )
+
+
+def median_curve(
+    runs: Iterable[Sequence[tuple[int, float | None]]],
+) -> tuple[CurvePoint, ...]:
+    """The median of some runs over samples, and the band around it.
+
+    Parameters
+    ----------
+    runs
+        Of each run the samples, ascending, and the value there, None where it has none. A run
+        keeps its last value.
+    """
     curves = []
     for run in runs:
-        points = [
-            (p.samples, value)
-            for p in run.evals
-            if (value := p.metrics.get(run.record.metric)) is not None
-        ]
+        points = [(samples, value) for samples, value in run if value is not None]
         if points:
             curves.append(([samples for samples, _ in points], [value for _, value in points]))
     made = []

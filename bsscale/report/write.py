@@ -22,6 +22,7 @@ from bsscale.report.comparison import Comparison
 from bsscale.report.contents import Contents
 from bsscale.report.drawing import NARROW, WIDE, save, svg
 from bsscale.report.limits import limits
+from bsscale.report.noise_scale import noise_scale_table
 from bsscale.report.page import render_page
 from bsscale.report.plan import plan_followed, plan_table, warnings
 from bsscale.report.read import Sources, find
@@ -122,6 +123,7 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
             tables.easier_table(comparison),
             tables.intervals_table(comparison),
             tables.divergence_table(comparison),
+            noise_scale_table(comparison),
         ],
         figures=figures(comparison, found.studies, found.range_tests, found_answers),
         plans=plans,

@@ -180,6 +180,7 @@ def _one_seed(
         budget_passes=None,
         seed=seed,
         tracker=TrackerOptions("none"),
+        noise_scale=False,
     )
     counts = count(config.model, dataset)
     plan = make_plan(tested, samples_per_pass, devices, dataset.key, counts)

@@ -241,8 +241,9 @@ class _Mirrored:
         import wandb
 
         if rows and self._run is not None:
-            columns: list[str | int] = list(rows[0])
-            data = [[row[str(column)] for column in columns] for row in rows]
+            # (an evaluation has the noise scale only where it was measured)
+            columns: list[str | int] = list(dict.fromkeys(key for row in rows for key in row))
+            data = [[row.get(str(column)) for column in columns] for row in rows]
             # Commit now: a row that is committed later would overwrite the summary.
             table = wandb.Table(columns=columns, data=data)
             self._run.log({name: table}, step=step, commit=True)

@@ -14,6 +14,7 @@ from bsscale.objectives.target import Crossing, crossing
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.records.evaluation import EvalPoint
+from bsscale.training.noise_meter import NoiseMeter
 from bsscale.training.outcome import Outcome
 from bsscale.training.signals import Deferred, OneProcess, Peers
 
@@ -132,8 +133,9 @@ def _train(
             return
 
         for run in live.values():
+            run.measure_noise_scale()
             run.schedule_next_evaluation()
-        updates = min(min(run.evaluation, run.checkpoint) - run.step for run in live.values())
+        updates = min(run.next_pause - run.step for run in live.values())
         updates = min(updates, engine.updates_at_once)
         engine.advance(updates)
         for run in live.values():
@@ -175,6 +177,8 @@ class _Run:
         self._metric = self.plan.metric
         self._detector = self.plan.objective.divergence(validation.label)
         self._points: list[EvalPoint] = list(start.evals)
+        evaluated = self._points[-1].step if self._points else 0
+        self._noise = NoiseMeter(self.plan, start.windows, evaluated)
         for point in self._points:
             self._diverged(point)
         self._reason = ""
@@ -200,6 +204,20 @@ class _Run:
         if self.step >= self.checkpoint:
             self.checkpoint = self.plan.next_checkpoint(self.step)
 
+    @property
+    def next_pause(self) -> int:
+        """The update after which it is evaluated, checkpointed or measured next."""
+        pauses = (self.evaluation, self.checkpoint, self.plan.next_noise_scale(self.step + 1))
+        return min(pause for pause in pauses if pause is not None)
+
+    def measure_noise_scale(self) -> None:
+        """Measure the gradients of the coming samples, if that is planned before the next update.
+
+        All processes of a run do so together, whatever its observers did.
+        """
+        if self._noise.is_due(self.step):
+            self._noise.add(self.step, self._engine.squared_norms(self.slot))
+
     def advance(self, updates: int) -> None:
         """Count `updates` more updates, and notify the observers."""
         self.step += updates
@@ -217,6 +235,7 @@ class _Run:
             lr=plan.schedule.lr(step - 1) if step else None,
             momentum=plan.momentum(step - 1) if step else None,
             wall_s=time.perf_counter() - self._started,
+            noise_scale=self._noise.take_recent(),
         )
         self._points.append(point)
         for observer in self._observers:
@@ -234,6 +253,7 @@ class _Run:
             eval_s=self.eval_s,
             training=self.plan.training,
             test_value=self._test_value,
+            windows=tuple(self._noise.windows),
         )
         self._guard(self.job.save, checkpoint)
 
@@ -266,6 +286,7 @@ class _Run:
             samples_seen=self.step * self.plan.global_batch,
             wall_s=time.perf_counter() - self._started,
             eval_s=self.eval_s,
+            noise=self._noise.fields(),
         )
         self._guard(self.job.end, outcome, self._engine.model(self.slot))
         self.over = True

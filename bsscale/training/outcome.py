@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bsscale.data import Dataset
@@ -43,6 +44,8 @@ class Outcome:
         Updates made, and their samples.
     wall_s, eval_s
         Seconds from the start of the run to its end, and the part of them that evaluations took.
+    noise
+        The fields of the record about the gradient noise scale, if it was measured.
     """
 
     status: str
@@ -55,6 +58,7 @@ class Outcome:
     samples_seen: int
     wall_s: float
     eval_s: float
+    noise: Mapping[str, Any] = field(default_factory=dict)
 
 
 def record_of(
@@ -110,6 +114,8 @@ def record_of(
             else None,
             "environment": {**describe_environment(plan.device), "stack_width": width},
             "config": resolved,
+            "noise_scale": None,  # (the configuration has an option of this name)
+            **outcome.noise,
         }
     )
 

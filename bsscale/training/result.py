@@ -30,11 +30,28 @@ def describe_result(record: RunRecord, directory: Path) -> str:
         ("to target", reached),
         (f"best {record.criterion.title}", best),
         ("samples seen", f"{record.samples_seen:,} in {record.steps:,} steps"),
+        *([] if record.noise_scale_windows is None else [("noise scale", noise_words(record))]),
         ("speed", f"{speed}, {record.wall_s:.1f} s in all"),
         ("records", str(directory)),
     ]
     width = max(13, *(len(name) for name, _ in rows))
     return "\n".join(f"{name:>{width}}  {value}" for name, value in rows)
+
+
+def noise_words(record: RunRecord) -> str:
+    """The gradient noise scale of a run, its interval and its groups."""
+    text = _samples(record.noise_scale)
+    if record.noise_scale_interval is not None:
+        low, high = record.noise_scale_interval
+        text += f" ({low:,.0f} {'or more' if high is None else f'to {high:,.0f}'})"
+    groups = record.noise_scale_groups or {}
+    if len(groups) > 1:
+        text += "; " + ", ".join(f"{name} {_samples(value)}" for name, value in groups.items())
+    return text + (f"; {record.noise_scale_note}" if record.noise_scale_note else "")
+
+
+def _samples(value: float | None) -> str:
+    return "not known" if value is None else f"{value:,.0f} samples"
 
 
 def describe_result_briefly(record: RunRecord) -> str:

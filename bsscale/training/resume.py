@@ -29,6 +29,7 @@ _EXCLUDED = (
     "resume",
     "checkpoint_interval_samples",
     "workers",
+    "noise_scale",
 )
 
 

@@ -30,6 +30,7 @@ class RangeTestTask(Task[Options]):
         "lr_range_test_fraction",
         "eval_interval_samples": "give task.evaluations, their number along the ramp",
         "tracker": "leave it out: a range test is not mirrored",
+        "noise_scale": "leave it out: the gradients of a ramp are not those of a training run",
     }
 
     def check(self, job: Job) -> None:

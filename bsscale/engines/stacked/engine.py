@@ -9,9 +9,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from bsscale.data import Dataset, Samples
+from bsscale.data import ArrayStream, Dataset, Samples
+from bsscale.data.checks import check_ids
 from bsscale.engines.checkpointed import LOSS_COUNT, LOSS_SUM, MODEL, OPTIMIZER, restore
 from bsscale.engines.outputs import HostOutputs, Outputs
+from bsscale.engines.squared_norms import SquaredNorms, groups_of, squared_norms
 from bsscale.engines.stacked.ahead import moved
 from bsscale.engines.stacked.compiling import check_stackable, compiling
 from bsscale.engines.stacked.device_use import DEVICE_USE
@@ -27,6 +29,7 @@ from bsscale.files.checked import Arrays
 from bsscale.models import build_model
 from bsscale.objectives.torch_form import losses_of
 from bsscale.optimizers.optimizer import Floats
+from bsscale.planning.noise_scale import MICRO_BATCHES
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 
@@ -213,6 +216,29 @@ class StackedEngine:
         outputs = self._outputs(self._on_device(samples))
         scores: npt.NDArray[np.float64] = outputs.to(torch.float64).cpu().numpy()
         return scores
+
+    @torch.no_grad()
+    def squared_norms(self, slot: int) -> SquaredNorms:
+        """The squared norms of the gradients of a run's coming micro-batches, by group."""
+        run, parameters, updates = self._slots[slot], self._step.parameters, self._step.updates
+        plan, train = run.plan, self._dataset.train
+        first = run.step * plan.global_batch
+        last = first + MICRO_BATCHES * plan.config.micro_batch
+        samples = train.read(plan.config.seed, first, last)
+        if not isinstance(train, ArrayStream):  # (checked when it was loaded)
+            check_ids("train", samples, self._dataset.schema)
+        batches = Batches.of(samples, self.device, self.dtype).parts(MICRO_BATCHES)
+        states = {
+            kind: parameters.views([each[k] for each in updates.state])
+            for k, kind in enumerate(updates.states)
+        }
+        return squared_norms(
+            self._step.gradient_sums(slot, batches),
+            groups_of(self._module, plan.groups),
+            lambda name, kind: states[kind][name][slot],
+            MICRO_BATCHES,
+            run.step,
+        )
 
     def model(self, slot: int) -> nn.Module:
         """A run's module as it is now; valid until the next call."""

@@ -61,6 +61,15 @@ class Batches:
             _tensor(samples.label).to(device, dtype),
         )
 
+    def parts(self, count: int) -> Batches:
+        """The same samples in so many parts of one size, leading dimensions (count, n / count)."""
+        return Batches(
+            *(
+                each.view(count, len(each) // count, *each.shape[1:])
+                for each in (self.categorical, self.numeric, self.label)
+            )
+        )
+
     def converted(self, dtype: torch.dtype) -> Batches:
         """The samples with numbers and labels of another type."""
         return Batches(self.categorical, self.numeric.to(dtype), self.label.to(dtype))

@@ -8,11 +8,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
+from bsscale.engines.squared_norms import Sums
+from bsscale.engines.stacked.micro_batches import at_a_time
 from bsscale.engines.trial import tried, without_gradient
 from bsscale.objectives import Objective
 from bsscale.objectives.torch_form import losses_of
 
 __all__ = ["FunctionalModel", "why_not_stackable"]
+
+# Numbers of the gradients of one run that are computed at a time.
+_GRADIENT_ELEMENTS = 2**24
 
 
 class FunctionalModel:
@@ -37,6 +42,7 @@ class FunctionalModel:
         self._values = dict(values)
         self._buffers = dict(module.named_buffers())
         self._gradient = vmap(grad(self._loss, has_aux=True))
+        self._gradients_of_one = vmap(grad(self._loss, has_aux=True), in_dims=(None, 0, 0, 0))
 
     def gradient(
         self, categorical: Tensor, numeric: Tensor, label: Tensor
@@ -44,6 +50,27 @@ class FunctionalModel:
         """Gradients of each run's own mean loss, by name, and the logits, (width, batch)."""
         gradients, logits = self._gradient(self._values, categorical, numeric, label)
         return gradients, logits
+
+    def gradient_sums(
+        self, slot: int, categorical: Tensor, numeric: Tensor, label: Tensor
+    ) -> dict[str, Sums]:
+        """Sums over the gradients of one run for some batches, (batches, samples, …), by name."""
+        values = {name: value[slot] for name, value in self._values.items()}
+        elements = sum(value.numel() for value in values.values())
+        parts = max(1, min(at_a_time(*label.shape), _GRADIENT_ELEMENTS // max(1, elements)))
+        totals: dict[str, Sums] = {}
+        for start in range(0, len(label), parts):
+            part = slice(start, start + parts)
+            found, _ = self._gradients_of_one(values, categorical[part], numeric[part], label[part])
+            for name, each in found.items():
+                gradients, squares = each.sum(dim=0), each.square().sum(dim=0)
+                if name in totals:
+                    gradients, squares = (
+                        gradients + totals[name].gradients,
+                        squares + totals[name].squares,
+                    )
+                totals[name] = Sums(gradients, squares)
+        return totals
 
     def score(self, slot: int, categorical: Tensor, numeric: Tensor) -> Tensor:
         """Logits of one run in evaluation mode, shape (n,)."""

@@ -24,7 +24,11 @@ __all__ = ["Linear", "StackedEmbedding", "Tower", "Weights", "cat"]
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a stacked model finds its parameters and puts their gradients, by parameter name."""
+    """Where a stacked model finds its parameters and puts their gradients, by parameter name.
+
+    A table may be one that all runs share (`torch.Tensor.expand`), and have no gradients here: then
+    its layer keeps those of the rows of the last batch.
+    """
 
     values: Mapping[str, Tensor]
     gradients: Mapping[str, Tensor]
@@ -107,17 +111,23 @@ class StackedEmbedding:
     ----------
     rows
         The rows of the last batch in that one table, shape (width x batch x fields,).
+    row_gradients
+        The gradients of these rows, shape (width x batch x fields, embedding_dim), if there is no
+        place for those of the table.
     """
 
     rows: Tensor
+    row_gradients: Tensor
 
     def __init__(self, weights: Weights, name: str, module: FieldEmbedding) -> None:
         self.parameter = f"{name}.table.weight"
         table = weights.values[self.parameter]
         width, rows, self._dim = table.shape
-        self._table = table.view(-1, self._dim)
-        self._gradient = weights.gradients[self.parameter].view(-1, self._dim)
-        first = torch.arange(width, device=table.device).unsqueeze(1) * rows
+        shared = width > 1 and table.stride(0) == 0
+        self._table = table[0] if shared else table.view(-1, self._dim)
+        gradient = weights.gradients.get(self.parameter)
+        self._gradient = None if gradient is None else gradient.view(-1, self._dim)
+        first = torch.arange(width, device=table.device).unsqueeze(1) * (0 if shared else rows)
         self._offsets = (first + module.offsets.to(table.device)).unsqueeze(1)
 
     def forward(self, categorical: Tensor) -> Tensor:
@@ -128,7 +138,11 @@ class StackedEmbedding:
 
     def backward(self, gradient: Tensor) -> None:
         """Add the gradients of the rows; of shape (width, batch, fields, embedding_dim)."""
-        add_rows(self._gradient, self.rows, gradient.reshape(-1, self._dim))
+        rows = gradient.reshape(-1, self._dim)
+        if self._gradient is None:
+            self.row_gradients = rows
+        else:
+            add_rows(self._gradient, self.rows, rows)
 
 
 def cat(parts: Sequence[Tensor]) -> Tensor:

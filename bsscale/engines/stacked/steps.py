@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from bsscale.data.cache import cache_directory
+from bsscale.engines.squared_norms import Sums
 from bsscale.engines.stacked.clipping import GradientClipping
 from bsscale.engines.stacked.feed import Batches
 from bsscale.engines.stacked.functional import FunctionalModel
 from bsscale.engines.stacked.layers import Weights
+from bsscale.engines.stacked.micro_batches import MicroBatches
 from bsscale.engines.stacked.models import stacked_model, tables
 from bsscale.engines.stacked.state import StackedParameters
 from bsscale.engines.stacked.updates import Updates
@@ -38,6 +40,18 @@ class Step(Protocol):
 
     def score(self, samples: Batches) -> Tensor:
         """Logits of shape (width, n) of samples with leading dimension (n,)."""
+        ...
+
+    def gradient_sums(self, slot: int, batches: Batches) -> dict[str, Sums]:
+        """Sums over the gradients of one run for some batches, by the parameter's name.
+
+        Parameters
+        ----------
+        slot
+            Of the run.
+        batches
+            Leading dimensions (batches, samples of each).
+        """
         ...
 
 
@@ -106,6 +120,8 @@ class LayersStep:
         self._model = stacked_model(
             Weights(values, self.parameters.views(self.updates.gradients)), module
         )
+        self._module, self._objective = module, objective
+        self._micro_batches: dict[tuple[int, ...], MicroBatches] = {}
 
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
         self.updates.open(coefficients)
@@ -124,6 +140,14 @@ class LayersStep:
             samples.categorical.expand(self._width, -1, -1),
             samples.numeric.expand(self._width, -1, -1),
         )
+
+    def gradient_sums(self, slot: int, batches: Batches) -> dict[str, Sums]:
+        key = (slot, *batches.label.shape)
+        if key not in self._micro_batches:
+            own = {name: each[slot : slot + 1] for name, each in self.parameters.values.items()}
+            shape = batches.label.shape
+            self._micro_batches[key] = MicroBatches(self._module, own, self._objective, *shape)
+        return self._micro_batches[key].sums(batches)
 
 
 class CompiledStep:
@@ -222,6 +246,9 @@ class CompiledStep:
                 for slot in range(self._width)
             ]
         )
+
+    def gradient_sums(self, slot: int, batches: Batches) -> dict[str, Sums]:
+        return self._model.gradient_sums(slot, batches.categorical, batches.numeric, batches.label)
 
 
 def use_compile_cache() -> str:

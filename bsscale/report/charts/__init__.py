@@ -10,6 +10,7 @@ from bsscale.report.charts.curves import convergence_figures
 from bsscale.report.charts.figure import Figure
 from bsscale.report.charts.forest import forest_figure
 from bsscale.report.charts.gpus import gpus_figure
+from bsscale.report.charts.noise_scale import noise_scale_figure
 from bsscale.report.charts.pairs import pairs_figure
 from bsscale.report.charts.range_test import range_test_figure
 from bsscale.report.charts.rates import momentum_figure
@@ -37,6 +38,7 @@ def figures(
         easier_targets_figure(comparison),
         *convergence_figures(comparison),
         gpus_figure(comparison),
+        noise_scale_figure(comparison),
         stairs_figure(comparison),
         momentum_figure(comparison),
         *tuning_figures(comparison, studies),
