@@ -269,7 +269,19 @@ def test_too_few_evaluations(samples: list[int], auc: list[float]) -> None:
 
 
 def test_a_hit_at_the_first_evaluation() -> None:
-    assert crossing([64, 128], [0.9, 0.9], 0.8) == Crossing((64, 64), 64.0)
+    # What came before it is not known, so its interval begins at 0.
+    assert crossing([64, 128], [0.9, 0.9], 0.8) == Crossing((0, 64), 64.0)
+    assert crossing([0, 128], [0.9, 0.9], 0.8) == Crossing((0, 0), 0.0)
+
+
+def test_the_last_hit_of_a_training_that_ended_itself() -> None:
+    auc = [0.5, 0.75, 0.7, 0.9]
+    assert crossing([0, 10, 20, 30], auc, 0.75) is None
+    assert crossing([0, 10, 20, 30], auc, 0.8, ended_itself=True) == Crossing((20, 30), 25.0)
+    # A hit that the next evaluation does not confirm counts no more than in other trainings.
+    assert crossing([0, 10, 20], auc[:3], 0.75, ended_itself=True) is None
+    assert crossing([64], [0.9], 0.8, ended_itself=True) == Crossing((0, 64), 64.0)
+    assert crossing([], [], 0.8, ended_itself=True) is None
 
 
 @pytest.mark.parametrize("miss", [None, math.nan])

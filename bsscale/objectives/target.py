@@ -35,6 +35,8 @@ def crossing(
     values: Sequence[float | None],
     target: float,
     direction: Direction = "max",
+    *,
+    ended_itself: bool = False,
 ) -> Crossing | None:
     """The crossing at the first evaluation at the target that the next one confirms.
 
@@ -51,13 +53,16 @@ def crossing(
         The value to reach; equal counts as reached.
     direction
         Whether higher values of the metric are better (max) or lower ones (min).
+    ended_itself
+        Whether the training ended by a rule of its own, as that of a script or of an imported curve
+        does: it may have stopped at its first hit, so a hit at the last evaluation counts.
 
     Returns
     -------
     Crossing or None
-        None if the target was not reached, or only at the last evaluation, unconfirmed. A confirmed
-        hit at the first evaluation has an interval of no length. After a miss without a value there
-        is nothing to interpolate from, and `samples` is that of the hit.
+        None if the target was not reached, or only at the last evaluation, unconfirmed. The
+        interval of a hit at the first evaluation begins at 0 samples. After a miss without a value,
+        or none, there is nothing to interpolate from, and `samples` is that of the hit.
 
     Raises
     ------
@@ -80,6 +85,8 @@ def crossing(
     for i, confirmed in enumerate(itertools.pairwise(hits)):
         if all(confirmed):
             return _interpolate(samples, values, target, i)
+    if ended_itself and hits and hits[-1]:
+        return _interpolate(samples, values, target, len(hits) - 1)
     return None
 
 
@@ -88,7 +95,7 @@ def _interpolate(
 ) -> Crossing:
     high = samples[hit]
     if hit == 0:
-        return Crossing((high, high), float(high))
+        return Crossing((0, high), float(high))
     low, missed, reached = samples[hit - 1], values[hit - 1], values[hit]
     # (`reached` is never None: it is at the target.)
     if missed is None or reached is None or not math.isfinite(missed):
