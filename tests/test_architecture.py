@@ -31,6 +31,7 @@ ROOMS = [
     "engines",
     "tracking",
     "training",
+    "bridge",
     "workers",
     "report",
     "study",

@@ -169,7 +169,10 @@ def test_a_report_says_where_its_metric_and_target_come_from() -> None:
     for option in ("metric", "target"):
         with pytest.raises(ConfigError) as caught:
             refuse_replaced(TASKS["report"], "report", [f"{option}=0.7"])
-        assert caught.value.remedy == f"leave it out: the {option} comes from the records"
+        said = (
+            f"leave it out: the {option} comes from the records; for curves from elsewhere write "
+        )
+        assert caught.value.remedy.startswith(f"{said}task.{option}=")
 
 
 def test_relative_paths_start_where_the_command_was_typed(

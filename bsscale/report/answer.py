@@ -205,7 +205,7 @@ def _no_baseline(arms: Sequence[ArmSummary], found: Sources) -> Answer:
         said.append(f"Not reached in half of the runs: {', '.join(missed)}.")
     said += _diverged(arms)
     head = "No 1-GPU baseline"
-    return Answer("no_baseline", head, tuple(said), None, add_baseline(arms), best.short)
+    return Answer("no_baseline", head, tuple(said), None, add_baseline(arms, found), best.short)
 
 
 def _one_arm(arm: ArmSummary) -> Answer:

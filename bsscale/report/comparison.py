@@ -79,7 +79,8 @@ class ArmSummary:
     study, role
         The study it is of, and what it is there: baseline, arm or control.
     gpus, target
-        Replicas, and the value of the metric that its runs were to reach.
+        Replicas, 0 where they are not known, and the value of the metric that its runs were to
+        reach.
     counts
         Runs by status.
     seeds
@@ -166,6 +167,11 @@ class ArmSummary:
         return self.baseline == self.arm
 
     @property
+    def imported(self) -> bool:
+        """Whether a curve of it comes from elsewhere."""
+        return any(run.imported is not None for run in self.runs)
+
+    @property
     def record(self) -> RunRecord:
         """The record of its first run."""
         return self.runs[0].record
@@ -183,7 +189,8 @@ class ArmSummary:
             "arm_hash": self.arm_hash,
             "study": self.study,
             "role": self.role,
-            "gpus": self.gpus,
+            "imported": self.imported,
+            "gpus": self.gpus or None,
             "target": self.target,
             "runs": sum(self.counts.values()),
             **{status: self.counts.get(status, 0) for status in STATUSES},

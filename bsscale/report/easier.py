@@ -66,7 +66,13 @@ def _samples(runs: Sequence[FoundRun], target: float, share: float) -> dict[int,
         record, hit = run.record, None
         if share:
             values = [point.metrics.get(record.metric) for point in run.evals]
-            hit = crossing([p.samples for p in run.evals], values, target, record.direction)
+            hit = crossing(
+                [p.samples for p in run.evals],
+                values,
+                target,
+                record.direction,
+                ended_itself=run.imported is not None,
+            )
         recorded = math.inf if record.samples_to_target is None else record.samples_to_target
         found[record.seed] = recorded if hit is None else min(hit.samples, recorded)
     return found

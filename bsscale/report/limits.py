@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bsscale.records.study_record import StudyRecord
 from bsscale.report.comparison import ArmSummary, Comparison, FamilySummary
+from bsscale.report.imported import imported_limits
 from bsscale.report.read import FoundStudy
 
 __all__ = ["limits"]
@@ -21,12 +22,13 @@ def limits(comparison: Comparison, studies: Sequence[FoundStudy]) -> list[str]:
     studies
         The studies that they are of.
     """
+    imported = imported_limits(comparison)
     if not comparison.families:
-        return []
-    said = [_data(comparison)]
+        return imported
+    said = [*imported, *_data(comparison)]
     for study in studies:
         said += _tuning(study.record, several=len(studies) > 1)
-    if not studies:
+    if not studies and not imported:
         said.append("No search for a learning rate is among these records: arms are as configured.")
     arms = {arm.arm: arm for arm in comparison.arms}
     for family in comparison.families:
@@ -39,17 +41,19 @@ def limits(comparison: Comparison, studies: Sequence[FoundStudy]) -> list[str]:
     return said
 
 
-def _data(comparison: Comparison) -> str:
+def _data(comparison: Comparison) -> list[str]:
+    """What the comparison rests on; of imported curves it is not known."""
+    arms = [arm for arm in comparison.arms if not arm.imported]
+    if not arms:
+        return []
     names = list(
-        dict.fromkeys(
-            arm.record.dataset or arm.record.data_key or "of a script" for arm in comparison.arms
-        )
+        dict.fromkeys(arm.record.dataset or arm.record.data_key or "of a script" for arm in arms)
     )
     which = f"One data set ({names[0]})" if len(names) == 1 else f"{len(names)} data sets"
-    return (
+    return [
         f"{which}, and one validation split of it, which chose the rates and judged the arms. "
         "Other data, models and batches can give another order."
-    )
+    ]
 
 
 def _tuning(study: StudyRecord, several: bool) -> list[str]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from bsscale.report.comparison import ArmSummary
 from bsscale.report.read import Sources
-from bsscale.report.use import command_of, setting_words
+from bsscale.report.use import command_of, option_value, setting_words
 from bsscale.stats import FEWEST_SEEDS, required_seeds
 
-__all__ = ["NextStep", "add_baseline", "easier", "more_seeds", "study_of"]
+__all__ = ["NextStep", "add_baseline", "easier", "joined", "more_seeds", "study_of"]
 
 BSSCALE = ["python", "-m", "bsscale"]
 
@@ -27,6 +27,8 @@ class NextStep:
 
 def more_seeds(one: ArmSummary, other: ArmSummary | None, found: Sources) -> NextStep | None:
     """As many seeds as would tell two arms apart, if they differ as it seems."""
+    if one.imported:
+        return None  # (their runs are trained elsewhere)
     here = len(one.seeds)
     a, b = (
         {} if arm is None else {each.seed: each.samples for each in arm.seeds}
@@ -40,15 +42,26 @@ def more_seeds(one: ArmSummary, other: ArmSummary | None, found: Sources) -> Nex
     words = words if _of_study(one) or "-m" in words else ["-m", *words]
     if _of_study(one):
         says = f"Add seeds, {seeds} in all; what is trained is kept"
-        return NextStep(says, (_joined(_with(words, "task.seeds", str(seeds))),))
+        return NextStep(says, (joined(_with(words, "task.seeds", str(seeds))),))
     first = min((each.seed for each in one.seeds), default=0)
     says = f"Train {seeds} seeds"
-    return NextStep(says, (_joined(_with(words, "seed", f"range({first},{first + seeds})")),))
+    return NextStep(says, (joined(_with(words, "seed", f"range({first},{first + seeds})")),))
 
 
-def add_baseline(arms: Sequence[ArmSummary]) -> NextStep | None:
-    """The job of the first arm at 1 GPU, on the same seeds, and the report of all."""
+def add_baseline(arms: Sequence[ArmSummary], found: Sources) -> NextStep | None:
+    """The job of the first arm at 1 GPU, on the same seeds, and the report of all.
+
+    Of imported curves, the report again, with the name of one of the arms.
+    """
     best, record = arms[0], arms[0].record
+    if any(arm.imported for arm in arms):
+        first = next(run.record.arm for run in found.runs if run.imported is not None)
+        says = f"Name the arm that ratios refer to, for instance {first}"
+        if not found.report_command:
+            return None
+        return NextStep(
+            says, (joined(_with(found.report_command, "task.baseline", option_value(first))),)
+        )
     if record.trainer != "bsscale":
         return None
     seeds = ",".join(str(each.seed) for each in best.seeds)
@@ -60,8 +73,8 @@ def add_baseline(arms: Sequence[ArmSummary]) -> NextStep | None:
     return NextStep(
         "Train the baseline at 1 GPU, and write the report of all",
         (
-            _joined([*words, "hydra.sweep.dir=baseline_1gpu"]),
-            _joined(["task=report", f"task.runs=[{runs}]"]),
+            joined([*words, "hydra.sweep.dir=baseline_1gpu"]),
+            joined(["task=report", f"task.runs=[{runs}]"]),
         ),
     )
 
@@ -77,16 +90,16 @@ def easier(arms: Sequence[ArmSummary], found: Sources, *, first: bool) -> NextSt
         sign * max(sign * each for each in values)
     )  # fmt: skip
     target = f"{value - sign * 0.001 * abs(value):.4g}"
-    changed = _with(words, "target", target)
+    changed = _with(words, "task.target" if arms[0].imported else "target", target)
     if _of_study(arms[0]):
         gpus = max(2, arms[0].gpus // 2)
         changed = _with(words, "gpus", str(gpus))
         directory = next((w for w in words if w.startswith("task.directory=")), None)
         if directory is not None:
             changed = _with(changed, "task.directory", f"{directory.partition('=')[2]}-gpus{gpus}")
-        return NextStep(f"Try fewer GPUs, here {gpus}", (_joined(changed),))
+        return NextStep(f"Try fewer GPUs, here {gpus}", (joined(changed),))
     says = "Give a target that the arms can reach"
-    return NextStep(says, (_joined(changed),))
+    return NextStep(says, (joined(changed),))
 
 
 def study_of(arm: ArmSummary) -> NextStep | None:
@@ -96,11 +109,13 @@ def study_of(arm: ArmSummary) -> NextStep | None:
         return None
     words = ["task=study", f"gpus={max(record.gpus, 2)}"]
     words += [word for word in setting_words(record) if not word.startswith("base_lr=")]
-    return NextStep("Compare it with other schedules", (_joined(words),))
+    return NextStep("Compare it with other schedules", (joined(words),))
 
 
 def _words_of(arm: ArmSummary, found: Sources) -> list[str] | None:
-    """The words of the command that trained an arm; None where it is not recorded."""
+    """The words of the command that trained or imported an arm; None where it is not recorded."""
+    if arm.imported:
+        return found.report_command or None
     study = arm.runs[0].study
     commands = found.commands if study is None else study.record.commands
     if not commands:
@@ -121,5 +136,6 @@ def _with(words: Sequence[str], key: str, value: str) -> list[str]:
     return [*(word for word in words if not pattern.match(word)), f"{key}={value}"]
 
 
-def _joined(words: Sequence[str]) -> str:
+def joined(words: Sequence[str]) -> str:
+    """A command line of bsscale with some words."""
     return shlex.join([*BSSCALE, *words])

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bsscale.errors import RecordsError
-from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import Registered
 from bsscale.report.comparison import ArmSummary, FamilySummary
 from bsscale.report.easier import easier_targets
@@ -53,7 +52,7 @@ def with_ratios(
     made: dict[str, ArmSummary] = {}
     references: dict[str, list[str]] = {}
     for arm in arms:
-        peers = [other for other in arms if _same_target(other.record, arm.record)]
+        peers = [other for other in arms if _same_target(other, arm)]
         own = arm.samples_to_target
         lowest = min(
             (p.samples_to_target.median for p in peers if p.samples_to_target), default=math.inf
@@ -81,10 +80,11 @@ def with_ratios(
     return list(made.values()), families
 
 
-def _same_target(one: RunRecord, other: RunRecord) -> bool:
-    """Whether two runs have the same target, metric and data."""
-    names = ("metric", "target", "data_key")
-    return all(getattr(one, name) == getattr(other, name) for name in names)
+def _same_target(one: ArmSummary, other: ArmSummary) -> bool:
+    """Whether two arms have the same target, metric and data, as far as that is known."""
+    known = not (one.imported or other.imported)  # (the data of imported curves are not)
+    names = ("metric", "target", *(["data_key"] if known else []))
+    return all(getattr(one.record, name) == getattr(other.record, name) for name in names)
 
 
 def _arm_named(arm: ArmSummary, label: str) -> bool:

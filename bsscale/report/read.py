@@ -1,4 +1,4 @@
-"""The sources of a report: studies, runs and range tests, found below some directories.
+"""Finds the sources of a report below some directories: studies, runs, range tests, and curves.
 
 Everything is read as data: nothing is imported, instantiated or unpickled. What cannot be read is
 left out, and listed with the reason.
@@ -7,24 +7,19 @@ left out, and listed with the reason.
 from __future__ import annotations
 
 import glob
-import json
-import math
 import os
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
-
-from bsscale.errors import FormatVersionError, RecordsError
-from bsscale.objectives import Criterion
-from bsscale.records.evaluation import EvalPoint, read_evals
-from bsscale.records.run_record import RunRecord, read_run
+from bsscale.bridge.curves import Wanted, curve_files, import_curves
+from bsscale.errors import ConfigError, FormatVersionError, RecordsError
+from bsscale.records.evaluation import read_evals
+from bsscale.records.run_record import read_run
+from bsscale.report.read_range_test import add_range_test
 from bsscale.report.read_study import FoundStudy, find_study
+from bsscale.report.saved_commands import command_of_directory, is_training_job
+from bsscale.report.sources import FoundRangeTest, FoundRun, LeftOut, Sources
+from bsscale.terminal.words import counted
 
 __all__ = [
     "FoundRangeTest",
@@ -42,90 +37,11 @@ _RUN = ("run.json", "evals.jsonl")
 _PRUNED = {"wandb", ".hydra", "figures", "__pycache__"}
 
 
-@dataclass(frozen=True)
-class LeftOut:
-    """A directory that is not in the comparison, or a run in it that failed, and why."""
-
-    directory: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class FoundRun:
-    """One finished run; `evals` is empty where they could not be read."""
-
-    directory: Path
-    record: RunRecord
-    evals: Sequence[EvalPoint]
-    study: FoundStudy | None = None
-
-
-@dataclass(frozen=True)
-class FoundRangeTest:
-    """The result of task=range_test.
-
-    Attributes
-    ----------
-    reason
-        How the suggestion was derived.
-    marks
-        The suggestion's rates by name, and the lowest edge.
-    readings
-        For each reading, lowest, median and highest over the seeds.
-    curves
-        For each seed, its evaluations.
-    criterion, loss
-        What it was judged by, and the name of the metric that is the validation loss.
-    gpus
-        At how many it was made; None where that is not recorded.
-    """
-
-    directory: Path
-    reason: str
-    marks: Mapping[str, float]
-    readings: Mapping[str, tuple[float, float, float]]
-    curves: Mapping[str, Sequence[EvalPoint]]
-    criterion: Criterion
-    loss: str
-    gpus: int | None = None
-
-
-@dataclass
-class Sources:
-    """All that was found.
-
-    Attributes
-    ----------
-    failed, set_aside
-        Runs that failed or left no record; and what else is not shown: a curve that cannot be read,
-        a directory without runs.
-    commands
-        What reproduces it, one command line each.
-    """
-
-    runs: list[FoundRun] = field(default_factory=list)
-    studies: list[FoundStudy] = field(default_factory=list)
-    range_tests: list[FoundRangeTest] = field(default_factory=list)
-    failed: list[LeftOut] = field(default_factory=list)
-    set_aside: list[LeftOut] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)
-
-    @property
-    def left_out(self) -> list[LeftOut]:
-        """All that is not shown."""
-        return [*self.failed, *self.set_aside]
-
-    def fail(self, directory: Path, reason: str) -> None:
-        """Note a run that has no result, and why."""
-        self.failed.append(LeftOut(str(directory), reason))
-
-    def leave_out(self, directory: Path, reason: str) -> None:
-        """Note why something else is not in the report."""
-        self.set_aside.append(LeftOut(str(directory), reason))
-
-
 def matching(patterns: Sequence[str]) -> list[Path]:
-    """The directories that paths and globs name, each once, in order.
+    """The directories, and the files of curves, that paths and globs name, each once, in order.
+
+    The name of what exists is no pattern. A glob names directories, or files if it names no
+    directory.
 
     Raises
     ------
@@ -136,14 +52,14 @@ def matching(patterns: Sequence[str]) -> list[Path]:
     for pattern in patterns:
         path = Path(pattern).expanduser()
         paths = [path] if path.exists() else _expand(str(path))
-        directories = [each for each in paths if each.is_dir()]
-        if not directories:
+        named = [each for each in paths if each.is_dir()] or paths
+        if not named:
             raise RecordsError(
-                f"task.runs={pattern}: there is no such directory",
-                "name a study's, a multirun's or a run's directory, several as [a,b], "
-                "or a glob: 'multirun/*/*'",
+                f"task.runs={pattern}: there is no such directory or file",
+                "name a study's, a multirun's or a run's directory, or a file of curves, several "
+                "as [a,b], or a glob: 'multirun/*/*'",
             )
-        found.update(dict.fromkeys(directories))
+        found.update(dict.fromkeys(named))
     return list(found)
 
 
@@ -153,24 +69,60 @@ def _expand(pattern: str) -> list[Path]:
     return [Path(name) for name in sorted(names, key=lambda name: (len(name), name))]
 
 
-def find(paths: Iterable[Path]) -> Sources:
-    """Everything below some directories.
+def find(paths: Iterable[Path], wanted: Wanted | None = None) -> Sources:
+    """Everything below some directories, and the curves of some files.
 
     Parameters
     ----------
     paths
-        Of studies, multiruns, range tests or runs, or of what holds them.
+        Of studies, multiruns, range tests or runs, or of what holds them; and files of curves.
+    wanted
+        How curves are judged, if any are to be imported.
+
+    Raises
+    ------
+    RecordsError
+        If a file of curves cannot be read without guessing.
+    ConfigError
+        If there are curves and no metric for them, or a metric and no curves.
     """
     found = Sources()
     seen: set[Path] = set()
+    curves: dict[Path, None] = {}
     for path in paths:
+        if not path.is_dir():
+            curves[path] = None
+            continue
+        here = [] if wanted is None else curve_files(path)
+        curves.update(dict.fromkeys(here))
         before = len(found.runs) + len(found.left_out) + len(found.range_tests)
         _walk(path, found, None, seen)
-        if before == len(found.runs) + len(found.left_out) + len(found.range_tests):
-            reason = "is empty" if _empty(path) else "holds no run"
-            found.leave_out(path, f"{path} {reason}, or only what was read already")
+        after = len(found.runs) + len(found.left_out) + len(found.range_tests)
+        if before == after and not here:
+            found.leave_out(path, f"{path} {_nothing_in(path)}")
+    if wanted is not None and not curves:
+        raise ConfigError(
+            f"task.metric={wanted.criterion.name} does nothing: there are no curves to import, and "
+            "records have their own metric and target",
+            "leave out task.metric, task.direction and task.target, or name a file of curves: "
+            "task.runs=curves.csv",
+        )
+    if curves:
+        if wanted is None:
+            raise _no_metric(next(iter(curves)))
+        found.runs += [
+            FoundRun(run.origin.path, run.record, run.evals, None, run.origin)
+            for run in import_curves(list(curves), wanted)
+        ]
     found.commands = list(dict.fromkeys(found.commands))
     return found
+
+
+def _no_metric(path: Path) -> ConfigError:
+    return ConfigError(
+        f"{path} has curves from elsewhere, and no metric is given that judges them",
+        "give task.metric=log_loss task.direction=min task.target=0.46, with your own",
+    )
 
 
 def read_runs(directories: Iterable[Path]) -> Sources:
@@ -181,11 +133,20 @@ def read_runs(directories: Iterable[Path]) -> Sources:
     return found
 
 
-def _empty(path: Path) -> bool:
+def _nothing_in(path: Path) -> str:
+    """Why a directory gives nothing to a report."""
     try:
-        return not any(path.iterdir())
+        if not any(path.iterdir()):
+            return "is empty"
     except OSError:
-        return True
+        return "is empty"
+    if others := curve_files(path):
+        return (
+            f"holds no run of bsscale, but {counted(len(others), 'run')} of another tool, such as "
+            f"{others[0]}: give task.metric=log_loss task.direction=min task.target=0.46, with "
+            "your own"
+        )
+    return "holds no run, or only what was read already"
 
 
 def _walk(directory: Path, found: Sources, study: FoundStudy | None, seen: set[Path]) -> None:
@@ -207,11 +168,12 @@ def _walk(directory: Path, found: Sources, study: FoundStudy | None, seen: set[P
     if "study.json" in names and study is None:
         _add_study(directory, found, seen)
     elif "range_test.json" in names:
-        _add_range_test(directory, found)
+        add_range_test(directory, found)
+        _add_commands(directory, found, None)
     elif names & set(_RUN):
         _add_run(directory, found, study)
         _add_commands(directory, found, study)
-    elif ".hydra" in names and not inside and _is_training_job(directory):
+    elif ".hydra" in names and not inside and is_training_job(directory):
         # A job that failed before its first evaluation leaves nothing else.
         _add_run(directory, found, study)
     else:
@@ -259,110 +221,8 @@ def _add_run(directory: Path, found: Sources, study: FoundStudy | None) -> None:
     found.runs.append(FoundRun(directory, record, evals, study))
 
 
-def _add_range_test(directory: Path, found: Sources) -> None:
-    path = directory / "range_test.json"
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        found.leave_out(directory, f"{path} cannot be read: {error}")
-        return
-    if not isinstance(data, Mapping):
-        found.leave_out(directory, f"{path} is not a range test")
-        return
-    curves: dict[str, Sequence[EvalPoint]] = {}
-    for run in sorted(directory.glob("seed-*"), key=lambda run: (len(run.name), run.name)):
-        try:
-            curves[run.name.removeprefix("seed-")] = read_evals(run)
-        except RecordsError as error:
-            found.leave_out(run, f"its curve only: {error.fact}")
-    readings = {}
-    for name, values in _mapping(data.get("spread")).items():
-        three = _numbers_of(_mapping(values), ("lowest", "median", "highest"))
-        if len(three) == 3:
-            readings[str(name)] = (three["lowest"], three["median"], three["highest"])
-    marks = _numbers_of(_mapping(data.get("suggestion")), ("cycle_min_lr", "cycle_max_lr"))
-    if "edge" in readings:
-        marks["lowest edge"] = readings["edge"][0]
-    reason, loss = data.get("reason"), data.get("loss")
-    found.range_tests.append(
-        FoundRangeTest(
-            directory,
-            reason if isinstance(reason, str) else "",
-            marks,
-            readings,
-            curves,
-            _criterion(data),
-            loss if isinstance(loss, str) else "log_loss",
-            gpus if isinstance(gpus := _mapping(data.get("training")).get("gpus"), int) else None,
-        )
-    )
-    _add_commands(directory, found, None)
-
-
-def _criterion(data: Mapping[str, Any]) -> Criterion:
-    """The metric of a range test; if it is not recorded, the AUC, once the only metric."""
-    name = data.get("metric")
-    if not isinstance(name, str):
-        return Criterion("auc", "max")
-    return Criterion(name, "min" if data.get("direction") == "min" else "max")
-
-
-def _number(value: object) -> float | None:
-    """A finite number, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return value
-
-
-def _numbers_of(data: Mapping[Any, Any], names: Sequence[str]) -> dict[str, float]:
-    """Those of the named values that are finite numbers."""
-    found = {name: _number(data.get(name)) for name in names}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _mapping(value: object) -> Mapping[Any, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
 def _add_commands(directory: Path, found: Sources, study: FoundStudy | None) -> None:
-    """The command that made a run, or the multirun it is of."""
-    if study is not None and study.record.commands:
-        return
-    for sweep in (directory, directory.parent):
-        overrides = _overrides(sweep / "multirun.yaml")
-        if overrides is not None:
-            found.commands.append(_command(["-m", *overrides]))
-            return
-    overrides = _overrides(directory / ".hydra" / "overrides.yaml")
-    if overrides is not None:
-        found.commands.append(_command(overrides))
-
-
-def _command(words: Sequence[str]) -> str:
-    return shlex.join(["python", "-m", "bsscale", *words])
-
-
-def _is_training_job(directory: Path) -> bool:
-    """Whether a job without records was a training run.
-
-    This follows from its saved configuration: task=train has no options of its own, other tasks
-    have, and a dry run trains nothing.
-    """
-    config = _mapping(_saved(directory / ".hydra" / "config.yaml"))
-    return not config.get("dry_run") and _mapping(config.get("task")).keys() <= {"name"}
-
-
-def _overrides(path: Path) -> list[str] | None:
-    """The command line's overrides, as Hydra saved them; None where it did not."""
-    saved = _saved(path)
-    if isinstance(saved, Mapping):
-        saved = _mapping(_mapping(saved.get("hydra")).get("overrides")).get("task")
-    return [str(word) for word in saved] if isinstance(saved, list) else None
-
-
-def _saved(path: Path) -> object:
-    """The content of a file that Hydra has saved; None where it cannot be read."""
-    try:
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException, RecursionError):
-        return None
+    """Add the command that made a run, if its study has none."""
+    if study is None or not study.record.commands:
+        command = command_of_directory(directory)
+        found.commands += [] if command is None else [command]

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from bsscale.records.run_record import RunRecord
 from bsscale.report.answer import ranked
 from bsscale.report.charts.figure import styles_of
 from bsscale.report.charts.rates import rate_line
 from bsscale.report.comparison import ArmSummary, Comparison
+from bsscale.report.imported import source_words
 from bsscale.report.palette import Style
 from bsscale.report.read import Sources
 from bsscale.report.tables import interval, samples, times
@@ -48,8 +50,8 @@ class Row:
     ----------
     name, style
         Its label, and how it is drawn.
-    role
-        baseline, control or arm.
+    role, imported
+        baseline, control or arm; whether its curves come from elsewhere.
     rate
         Its learning rate, from its start over its peak to its end.
     ratio
@@ -67,6 +69,7 @@ class Row:
     ratio: str
     reached: str
     bar: Bar | None
+    imported: bool
 
 
 def setting(comparison: Comparison, found: Sources, plan: str) -> str:
@@ -79,13 +82,20 @@ def setting(comparison: Comparison, found: Sources, plan: str) -> str:
         for name in ("dataset", "model", "optimizer")
         if all(getattr(each, name) for each in records)
     ]
-    gpus = sorted({each.gpus for each in records})
-    batches = sorted({each.global_batch for each in records})
-    counts = ", ".join(map(str, [n for n in gpus if n > 1] or gpus))
-    word = "GPU" if counts == "1" else "GPUs"
-    parts.append(f"{counts} {word} (batch {' → '.join(f'{each:,}' for each in batches)})")
-    parts += [date] if (date := _date(found)) else []
+    parts += [each for each in (_devices(records), source_words(comparison), _date(found)) if each]
     return " · ".join([*parts, plan])
+
+
+def _devices(records: Sequence[RunRecord]) -> str:
+    """The numbers of GPUs and the batches, as far as they are known."""
+    gpus = sorted({each.gpus for each in records} - {0})
+    batches = sorted({each.global_batch for each in records} - {0})
+    counts = ", ".join(map(str, [n for n in gpus if n > 1] or gpus))
+    batch = f"batch {' → '.join(f'{each:,}' for each in batches)}" if batches else ""
+    if not gpus:
+        return batch
+    word = "GPU" if counts == "1" else "GPUs"
+    return f"{counts} {word} ({batch})" if batch else f"{counts} {word}"
 
 
 def plan_in_words(plans: Sequence[tuple[str, Sequence[str], Any]]) -> str:
@@ -100,8 +110,9 @@ def _date(found: Sources) -> str:
     """Of the newest record."""
     times = []
     for run in found.runs:
+        written = run.directory / "run.json" if run.imported is None else run.directory
         try:
-            times.append((run.directory / "run.json").stat().st_mtime)
+            times.append(written.stat().st_mtime)
         except OSError:
             continue
     return f"{datetime.fromtimestamp(max(times), UTC):%Y-%m-%d}" if times else ""
@@ -124,6 +135,7 @@ def rows(comparison: Comparison) -> list[Row]:
             ratio=_ratio(arm),
             reached=_reached(arm),
             bar=None if ends is None else _bar(arm, ends),
+            imported=arm.imported,
         )
         for arm in arms
     ]

@@ -19,9 +19,10 @@ def settings(comparison: Comparison) -> tuple[Table, Table]:
     for config, arm in zip(configs, comparison.arms, strict=True):
         record = arm.record
         rate = "-" if record.base_lr is None else f"{record.base_lr:g}"
-        config |= {"base_lr": rate, "global_batch": str(record.global_batch)}
+        config |= {"base_lr": rate, "global_batch": _count(record.global_batch)}
         config |= {"target": "none" if record.target is None else f"{record.target:g}"}
-        config |= {"gpus": str(record.gpus), "budget_samples": f"{record.budget_samples:,}"}
+        budget = "not known" if arm.imported else f"{record.budget_samples:,}"
+        config |= {"gpus": _count(record.gpus), "budget_samples": budget}
         config |= {"eval_interval_samples": f"{record.eval_interval_samples:,}"}
     keys = sorted({key for config in configs for key in config})
     differ = [key for key in keys if len({config.get(key) for config in configs}) > 1]
@@ -32,6 +33,10 @@ def settings(comparison: Comparison) -> tuple[Table, Table]:
         Table("What the arms differ in", header, rows),
         Table("What all arms have in common", ("setting", "value"), common),
     )
+
+
+def _count(number: int) -> str:
+    return str(number) if number else "not known"
 
 
 def title_of(comparison: Comparison) -> str:
@@ -81,15 +86,14 @@ def versions_table(comparison: Comparison) -> Table:
 def cost(comparison: Comparison, studies: Sequence[FoundStudy]) -> str:
     """The cost of the shown runs, and of each whole study."""
     runs = [run.record for arm in comparison.arms for run in arm.runs]
-    text = (
-        f"{len(runs)} runs, {sum(run.samples_seen for run in runs):,} samples, "
-        f"{_duration(sum(run.wall_s for run in runs))} of training."
-    )
+    seconds = sum(run.wall_s for run in runs)
+    spent = f"{_duration(seconds)} of training" if seconds else "the time is not recorded"
+    text = f"{len(runs)} runs, {sum(run.samples_seen for run in runs):,} samples, {spent}."
     for study in studies:
-        spent = study.record.cost
+        cost = study.record.cost
         text += (
-            f" {study.record.name} in all, tuning included: {spent.samples:,} samples, "
-            f"{_duration(spent.wall_s)}."
+            f" {study.record.name} in all, tuning included: {cost.samples:,} samples, "
+            f"{_duration(cost.wall_s)}."
         )
     return text
 

@@ -134,12 +134,19 @@ def seeds_table(comparison: Comparison) -> Table:
     """Every run that had a target."""
     rows = []
     for arm in comparison.arms:
-        seen = {str(run.directory): run.record.samples_seen for run in arm.runs}
+        trained = [run for run in arm.runs if run.record.status != "failed"]
+        seen = {run.record.seed: run.record.samples_seen for run in trained}
         for result in arm.seeds:
-            more = f"> {seen[result.directory]:,}" if result.status == "exhausted" else "-"
+            more = f"> {seen[result.seed]:,}" if result.status == "exhausted" else "-"
             needed = samples(result.samples) if math.isfinite(result.samples) else more
-            rows.append([arm.short, str(result.seed), status_words(result.status), needed])
+            status = status_words(result.status, spent=_spent(arm))
+            rows.append([arm.short, str(result.seed), status, needed])
     return Table("Samples to target, seed by seed", ("arm", "seed", "status", "samples"), rows)
+
+
+def _spent(arm: ArmSummary) -> str:
+    """Why a run of an arm ended without its target."""
+    return "its curve ends" if arm.imported else "budget spent"
 
 
 def intervals_table(comparison: Comparison) -> Table:

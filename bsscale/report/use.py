@@ -21,7 +21,7 @@ from bsscale.schedules import Schedule, to_deepspeed
 from bsscale.schedules.options import SCHEDULES
 from bsscale.schedules.options.scaling import SCALINGS
 
-__all__ = ["Use", "command_of", "setting_words", "use_of"]
+__all__ = ["Use", "command_of", "option_value", "setting_words", "use_of"]
 
 # What a command names: all that changes what is trained, besides the schedule and its rule.
 _GROUPS = ("dataset", "model", "objective", "optimizer")
@@ -101,7 +101,7 @@ def setting_words(record: RunRecord) -> list[str]:
         words += _group(config, group)
     default = {each.name: each.default for each in dataclasses.fields(Config)}
     words += [
-        f"{name}={_value(config[name])}"
+        f"{name}={option_value(config[name])}"
         for name in _OPTIONS
         if name in config and config[name] != default[name]
     ]
@@ -131,7 +131,7 @@ def _group(config: Mapping[str, Any], group: str) -> list[str]:
             continue
         first = key.split(".")[0]
         added = "" if first in known or (group == "optimizer" and file is None) else "+"
-        words.append(f"{added}{group}.{key}={_value(value)}")
+        words.append(f"{added}{group}.{key}={option_value(value)}")
     return words
 
 
@@ -155,7 +155,7 @@ def _leaves(given: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tupl
             yield str(key), value
 
 
-def _value(value: Any) -> str:
+def option_value(value: Any) -> str:
     """A value as the command line reads it."""
     if value is None:
         return "null"
@@ -164,9 +164,9 @@ def _value(value: Any) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{_value(each)}" for key, each in value.items()) + "}"
+        return "{" + ",".join(f"{key}:{option_value(each)}" for key, each in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ",".join(map(_value, value)) + "]"
+        return "[" + ",".join(map(option_value, value)) + "]"
     text = str(value)
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS_OF_YAML:
         return text

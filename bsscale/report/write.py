@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from bsscale.bridge.curves import Wanted
 from bsscale.errors import RecordsError
 from bsscale.files.replace import replace_text, write_json
 from bsscale.records.directories import unwritable_error
@@ -21,7 +22,9 @@ from bsscale.report.charts.figure import styles_of
 from bsscale.report.comparison import Comparison
 from bsscale.report.contents import Contents
 from bsscale.report.drawing import NARROW, WIDE, save, svg
+from bsscale.report.imported import imported_table
 from bsscale.report.limits import limits
+from bsscale.report.next_step import joined
 from bsscale.report.noise_scale import noise_scale_table
 from bsscale.report.page import render_page
 from bsscale.report.plan import plan_followed, plan_table, warnings
@@ -61,31 +64,46 @@ class Report:
     files: tuple[Path, ...]
 
 
-def write_report(paths: Sequence[Path], out: Path, baseline: str | None = None) -> Report:
+def write_report(
+    paths: Sequence[Path],
+    out: Path,
+    baseline: str | None = None,
+    wanted: Wanted | None = None,
+    command: Sequence[str] = (),
+) -> Report:
     """Rebuild the report of some runs from their records; nothing is trained or downloaded.
 
     Parameters
     ----------
     paths
-        Directories of studies, multiruns, range tests or runs, or of what holds them.
+        Directories of studies, multiruns, range tests or runs, or of what holds them; and files of
+        curves from elsewhere.
     out
         Where to write report.html, report.md, report.csv, report.json and figures/.
     baseline
         Label of the arm that ratios refer to; None: the study's baseline, else the only arm at one
         GPU, else the only one there with a fixed rate, else none: then arms are ranked only.
+    wanted
+        How curves from elsewhere are judged; None: there are none.
+    command
+        The words after ``python -m bsscale`` with which this report can be made again.
 
     Raises
     ------
+    ConfigError
+        If curves have no metric that judges them, or there are none for the given one.
     RecordsError
         If there is nothing to report on, no arm is called `baseline`, or `out` cannot be written.
     """
-    found = find(paths)
+    found = find(paths, wanted)
+    found.report_command = list(command) if wanted is not None else []
     if not (found.runs or found.range_tests or found.studies):
         reasons = [each.reason for each in found.left_out]
         more = f" (and {len(reasons) - 3} more)" if len(reasons) > 3 else ""
         raise RecordsError(
             f"there is nothing to report on: {'; '.join(reasons[:3])}{more}",
-            "name directories of finished runs (task.runs=DIR)",
+            "name directories of finished runs (task.runs=DIR), or a file of curves with "
+            "task.metric=NAME",
         )
     comparison = summarize(found, baseline)
     contents = _contents(found, comparison, paths)
@@ -124,6 +142,7 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
             tables.intervals_table(comparison),
             tables.divergence_table(comparison),
             noise_scale_table(comparison),
+            imported_table(comparison),
         ],
         figures=figures(comparison, found.studies, found.range_tests, found_answers),
         plans=plans,
@@ -132,7 +151,10 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
         versions=versions_table(comparison),
         cost=cost(comparison, found.studies),
         left_out=tables.left_out_table(comparison),
-        commands=found.commands,
+        commands=[
+            *found.commands,
+            *([joined(found.report_command)] if found.report_command else []),
+        ],
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 __all__ = ["counted", "status_words"]
 
 
-def status_words(status: str, has_target: bool = True) -> str:
+def status_words(status: str, has_target: bool = True, spent: str = "budget spent") -> str:
     """How a run ended; records keep the one word.
 
     Parameters
@@ -14,10 +14,12 @@ def status_words(status: str, has_target: bool = True) -> str:
         As it is recorded: reached, exhausted, diverged or failed.
     has_target
         Whether the run had a target to reach or to miss.
+    spent
+        Why a run without its target ended.
     """
     if status != "exhausted":
         return status
-    return "missed the target (budget spent)" if has_target else "budget spent"
+    return f"missed the target ({spent})" if has_target else spent
 
 
 def counted(number: int, noun: str) -> str:

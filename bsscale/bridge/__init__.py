@@ -1,0 +1,1 @@
+"""Training scripts that are not bsscale's own: their curves from elsewhere."""
