@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bsscale.config import Config, ExecutorOptions
+from bsscale.config import Config, ExecutorOptions, TaskOptions
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.errors import BsscaleError, ConfigError, RecordsError
@@ -31,6 +31,7 @@ from bsscale.records.checkpoints import (
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import RunRecord
 from bsscale.schedules.options import LinearScalingConfig, OneCycleConfig
+from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.terminal.progress import Progress
 from bsscale.training.loop import train
 from bsscale.training.outcome import record_failure
@@ -262,6 +263,27 @@ def test_the_same_directory_goes_on_and_a_finished_one_is_left_alone(
     before = (tmp_path / "run" / "run.json").stat().st_mtime_ns
     assert carried_out(CONFIG, tmp_path / "run") == record
     assert (tmp_path / "run" / "run.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("task", "weights", "kept"),
+    [
+        (TaskOptions("train"), "auto", True),
+        (TaskOptions("train"), "none", False),
+        (StudyOptions(), "auto", False),
+        (StudyOptions(), "last", True),
+        (RangeTestOptions(), "auto", False),
+    ],
+)
+def test_a_run_keeps_the_weights_that_are_asked_for(
+    task: TaskOptions, weights: str, kept: bool, tmp_path: Path
+) -> None:
+    config = small_config(task=task, weights=weights, budget_samples=2048)
+    record = carried_out(config, tmp_path / "run")
+    assert (tmp_path / "run" / "model.safetensors").exists() == kept
+    # What is kept changes nothing else: the same run is found again.
+    other = small_config(task=task, weights="last", budget_samples=2048)
+    assert carried_out(other, tmp_path / "run") == record
 
 
 def test_a_stack_goes_on_with_every_run_in_its_place(tmp_path: Path) -> None:

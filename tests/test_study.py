@@ -47,6 +47,7 @@ STUDY = (
     "dataset.validation_samples=3000",
     "dataset.test_samples=2000",
     "task.directory=study",
+    "weights=last",
     "task.trials=4",
     "task.lowest_lr=0.03",
     "task.highest_lr=1.92",

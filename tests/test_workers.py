@@ -200,7 +200,11 @@ def test_it_is_no_part_of_an_arm_nor_of_the_training() -> None:
     one, two = planned(workers=1), planned(workers=2)
     assert one.training == two.training
     assert arm_hash({"seed": 0, "workers": 2}) == arm_hash({"seed": 1, "workers": "auto"})
-    assert arm_label("fixed", 8, ["workers=2", "micro_batch=32"]) == "fixed gpus=8 micro_batch=32"
+    assert arm_hash({"weights": "none"}) == arm_hash({"weights": "last"}) == arm_hash({})
+    assert (
+        arm_label("fixed", 8, ["workers=2", "weights=none", "micro_batch=32"])
+        == "fixed gpus=8 micro_batch=32"
+    )
 
 
 # -- the same bits ---------------------------------------------------------------------------------
@@ -281,6 +285,7 @@ def test_so_do_a_range_test_and_a_model_of_the_user(tmp_path: Path) -> None:
                 budget_samples=None,
                 dataset={**SYNTHETIC, "samples_per_pass": 6000},
                 workers=workers,
+                weights="last",
             )
             directory = tmp_path / model["name"] / str(workers)
             directory.mkdir(parents=True)

@@ -7,7 +7,7 @@ and the command line registers them. The comments in conf/ explain the options.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -26,9 +26,15 @@ class TaskOptions:
     """A task: the name of a file in conf/task/, and the options of the task.
 
     A task without options of its own trains one run: a report lists its jobs that left no record.
+
+    Attributes
+    ----------
+    keeps_weights
+        Whether its runs keep their weights, if ``weights=auto``.
     """
 
     name: str = MISSING
+    keeps_weights: ClassVar[bool] = True
 
 
 @dataclass
@@ -80,5 +86,11 @@ class Config:
     clip_grad_norm: float | None = None
     workers: int | str = "auto"
     noise_scale: bool = False
+    weights: str = "auto"
     seed: int = 0
     dry_run: bool = False
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether a run of it leaves model.safetensors."""
+        return self.task.keeps_weights if self.weights == "auto" else self.weights == "last"

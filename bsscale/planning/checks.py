@@ -71,6 +71,7 @@ def check_config(config: Config) -> None:
             f"budget_passes={passes} is not a number of passes", "give a positive one, such as 8"
         )
     _check_choice("precision", config.precision, ("fp32", "fp64", "bf16"))
+    _check_choice("weights", config.weights, ("auto", "last", "none"))
     _check_choice("executor", config.executor.name, ("auto", "virtual", "ddp"))
     _check_choice("executor.device", config.executor.device, ("auto", "cpu", "cuda"))
     if not isinstance(config.executor.compile, bool) and config.executor.compile != "auto":

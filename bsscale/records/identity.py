@@ -20,6 +20,7 @@ NOT_IN_ARM = (
     "checkpoint_interval_samples",
     "workers",
     "noise_scale",
+    "weights",
 )
 
 # Keys that the identity of the data stands for, in a run and in a study's settings.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 from bsscale.config import TaskOptions
 from bsscale.errors import ConfigError
@@ -21,6 +21,7 @@ DEFAULT_LOOKS = (10, 15, 20)
 class RangeTestOptions(TaskOptions):
     """task=range_test."""
 
+    keeps_weights: ClassVar[bool] = False
     name: str = "range_test"
     ramp: RangeTestConfig = field(default_factory=lambda: RangeTestConfig(mode="exponential"))
     seeds: int = 3
@@ -47,6 +48,7 @@ class StudyArm:
 class StudyOptions(TaskOptions):
     """task=study. `work` and `part` are of a job that a study starts: a part of that work."""
 
+    keeps_weights: ClassVar[bool] = False
     name: str = "study"
     arms: dict[str, Any] = field(default_factory=dict)
     directory: str | None = None

@@ -145,7 +145,8 @@ class RecordedRun:
             record = record_of(self.spec, outcome, self._dataset, self.width)
             assert self._records is not None
             try:
-                _save_weights(model, self.spec.directory / "model.safetensors")
+                if self.plan.config.keeps_weights:
+                    _save_weights(model, self.spec.directory / "model.safetensors")
                 self._records.finish(record)
             except OSError as error:
                 raise records_unwritable(self.spec.directory, error) from error

@@ -30,6 +30,7 @@ _EXCLUDED = (
     "checkpoint_interval_samples",
     "workers",
     "noise_scale",
+    "weights",
 )
 
 

@@ -42,7 +42,7 @@ def timed(arguments: Sequence[str], workers: int, directory: Path) -> tuple[floa
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     begun = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "bsscale", *arguments, f"workers={workers}"],
+        [sys.executable, "-m", "bsscale", *arguments, f"workers={workers}", "weights=last"],
         cwd=directory,
         env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
