@@ -33,6 +33,7 @@ CHOICES = [
     if path.parent.name in GROUPS
 ]
 REQUIRED = {
+    ("dataset", "criteo"): ["dataset.path=train.txt"],
     ("dataset", "table"): ["dataset.path=x.csv", "dataset.label=y"],
     ("dataset", "custom"): ["dataset._target_=my.load"],
     ("model", "custom"): ["model._target_=my.Net"],

@@ -6,7 +6,10 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +17,18 @@ import numpy as np
 
 from bsscale.data.checks import check_dataset
 from bsscale.data.dataset import ArrayStream, ColumnFacts, Dataset, Samples, Schema
+from bsscale.data.prepared import SPLITS, Prepared
 from bsscale.errors import BsscaleError
-from bsscale.files.checked import Arrays, DamagedError, map_checked, unfinished, write_checked
+from bsscale.files.blocks import write_blocks
+from bsscale.files.checked import Arrays, DamagedError, map_checked, unfinished
 
-__all__ = ["PREPARATION_VERSION", "cache_directory", "cached", "content_key"]
+__all__ = ["PREPARATION_VERSION", "cache_directory", "cached", "cached_arrays", "content_key"]
 
 # Raise it whenever the same source and parameters come to give other arrays.
 PREPARATION_VERSION = 2
 
 _FORMAT_VERSION = 4
-_SPLITS = ("train", "validation", "test")
+_SCRATCH = ".scratch"
 # Name within a split -> element type and number of dimensions.
 _ARRAYS = {"categorical": (np.int32, 2), "numeric": (np.float32, 2), "label": (np.float32, 1)}
 
@@ -68,6 +73,25 @@ def content_key(sources: Sequence[Path], parameters: Mapping[str, Any]) -> str:
 
 
 def cached(name: str, key: str, prepare: Callable[[], Dataset]) -> Dataset:
+    """As `cached_arrays`, for a data set that is prepared in memory.
+
+    Parameters
+    ----------
+    name, key
+        See `cached_arrays`.
+    prepare
+        Makes the data set; its `train` must be an `ArrayStream`.
+    """
+
+    def in_memory(_: Path) -> Prepared:
+        dataset = prepare()
+        check_dataset(dataset)
+        return Prepared.of(dataset)
+
+    return cached_arrays(name, key, in_memory)
+
+
+def cached_arrays(name: str, key: str, prepare: Callable[[Path], Prepared]) -> Dataset:
     """The data set under `key`: read from the cache, or prepared now and put there.
 
     Its arrays are pages of the file in the cache, which all processes share.
@@ -83,7 +107,8 @@ def cached(name: str, key: str, prepare: Callable[[], Dataset]) -> Dataset:
     key
         From `content_key`.
     prepare
-        Makes the data set; its `train` must be an `ArrayStream`.
+        Makes the data set. It may write into the folder that it is given, which is removed when
+        the arrays have been read.
     """
     path = cache_directory() / f"{name}-{key}.safetensors"
     try:
@@ -99,7 +124,8 @@ def cached(name: str, key: str, prepare: Callable[[], Dataset]) -> Dataset:
     # filelock raises NotImplementedError on file systems that have no locks.
     except (OSError, NotImplementedError) as error:
         _log.warning("No cache for dataset %s: %s", name, error)
-        return prepare()
+        with tempfile.TemporaryDirectory(prefix="bsscale-") as scratch:
+            return prepare(Path(scratch)).dataset()
     with lock:
         # Whoever was writing it has been killed: a living process would hold the lock.
         unfinished(path).unlink(missing_ok=True)
@@ -109,37 +135,58 @@ def cached(name: str, key: str, prepare: Callable[[], Dataset]) -> Dataset:
         except DamagedError as error:
             _log.warning("The cached dataset %s is damaged (%s): preparing it again", path, error)
         _log.info("Preparing dataset %s, once; it is kept in %s", name, path.parent)
-        dataset = prepare()
-        check_dataset(dataset)
-        try:
-            _write(path, key, dataset)
-            # (pages of the file, which other processes share)
-            return _read(path, key) or dataset
-        except (OSError, DamagedError) as error:
-            _log.warning("No cache for dataset %s: %s", name, error)
+        _remove_abandoned(path.parent)
+        with _scratch(path) as scratch:
+            return _prepare(path, name, key, lambda: prepare(scratch))
+
+
+def _prepare(path: Path, name: str, key: str, prepare: Callable[[], Prepared]) -> Dataset:
+    """Prepare the data set and put it under `path`, if that can be written."""
+    prepared = prepare()
+    try:
+        _write(path, key, prepared)
+        # (pages of the file, which other processes share)
+        if dataset := _read(path, key):
             return dataset
+    except (OSError, DamagedError) as error:
+        _log.warning("No cache for dataset %s: %s", name, error)
+    return prepared.dataset()
 
 
-def _write(path: Path, key: str, dataset: Dataset) -> None:
-    """Put `dataset` under `path`."""
-    if not isinstance(dataset.train, ArrayStream):
-        raise TypeError(f"only finite data sets are cached, not a {type(dataset.train).__name__}")
-    splits = (dataset.train.samples, dataset.validation, dataset.test)
-    arrays = {
-        f"{split}.{name}": getattr(samples, name)
-        for split, samples in zip(_SPLITS, splits, strict=True)
-        for name in _ARRAYS
-    }
+@contextmanager
+def _scratch(path: Path) -> Iterator[Path]:
+    """A folder for what is needed while the file `path` is prepared, under its lock."""
+    folder = path.with_suffix(_SCRATCH)
+    shutil.rmtree(folder, ignore_errors=True)  # (of a preparation that was killed)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Remove the folders of preparations that were killed: nobody holds their locks."""
+    import filelock
+
+    for folder in cache.glob(f"*{_SCRATCH}"):
+        lock = filelock.FileLock(folder.with_suffix(".lock"))
+        with suppress(filelock.Timeout, OSError), lock.acquire(timeout=0):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(path: Path, key: str, prepared: Prepared) -> None:
+    """Put a data set under `path`."""
     described = {
         "format_version": _FORMAT_VERSION,
         "key": key,
-        "data_key": dataset.key,
-        "schema": vars(dataset.schema),
-        "notes": dataset.notes,
-        "columns": [vars(column) for column in dataset.columns],
-        "best_possible": dataset.best_possible,
+        "data_key": prepared.key,
+        "schema": vars(prepared.schema),
+        "notes": prepared.notes,
+        "columns": [vars(column) for column in prepared.columns],
+        "best_possible": prepared.best_possible,
     }
-    write_checked(path, arrays, json.dumps(described))
+    write_blocks(path, prepared.arrays, json.dumps(described))
 
 
 def _read(path: Path, key: str) -> Dataset | None:
@@ -167,7 +214,7 @@ def _decode(arrays: Arrays, described: dict[str, Any], key: str) -> Dataset:
     schema = Schema(**{k: tuple(v) for k, v in described["schema"].items()})
     columns = {"categorical": len(schema.categorical), "numeric": len(schema.numeric)}
     splits = []
-    for split in _SPLITS:
+    for split in SPLITS:
         parts = {name: arrays[f"{split}.{name}"] for name in _ARRAYS}
         for name, (dtype, dimensions) in _ARRAYS.items():
             shape = (len(parts["label"]), columns.get(name, 0))[:dimensions]

@@ -14,8 +14,10 @@ import numpy.typing as npt
 
 from bsscale.data.order import SampleOrder
 from bsscale.errors import DataError
+from bsscale.files.blocks import Blocks
+from bsscale.files.checked import describe_array
 
-__all__ = ["ArrayStream", "ColumnFacts", "Dataset", "Samples", "Schema", "TrainStream"]
+__all__ = ["ArrayStream", "ColumnFacts", "Dataset", "Samples", "Schema", "TrainStream", "data_key"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class ColumnFacts:
     name
         As in the source.
     role
-        categorical, numeric, label, time or unused.
+        categorical, numeric, label, time, group or unused.
     type
         Of its values in the source, such as text, integer, float or a type of Parquet.
     cardinality
@@ -161,6 +163,17 @@ class ArrayStream:
         return order.indices(start, stop)
 
 
+def data_key(schema: Schema, arguments: Mapping[str, Any], arrays: Mapping[str, Blocks]) -> str:
+    """`Dataset.key`: SHA-256 of the schema, the arguments of a stream, and all arrays in order."""
+    text = json.dumps([vars(schema), arguments], sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode())
+    for name, blocks in arrays.items():
+        digest.update(describe_array(name, blocks))
+        for part in blocks.bytes():
+            digest.update(part)
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A data set, ready to train on.
@@ -209,13 +222,12 @@ class Dataset:
         if isinstance(self.train, ArrayStream):
             splits = {"train": self.train.samples, **splits}
             arguments = {}
-        text = json.dumps([vars(self.schema), arguments], sort_keys=True, default=str)
-        digest = hashlib.sha256(text.encode())
-        for name, samples in splits.items():
-            for part, array in vars(samples).items():
-                digest.update(f"{name}.{part} {array.dtype} {array.shape}".encode())
-                digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
-        return digest.hexdigest()
+        arrays = {
+            f"{name}.{part}": Blocks.of(array)
+            for name, samples in splits.items()
+            for part, array in vars(samples).items()
+        }
+        return data_key(self.schema, arguments, arrays)
 
     @classmethod
     def from_arrays(

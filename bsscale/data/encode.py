@@ -15,7 +15,10 @@ from bsscale.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["SPLITS", "Rows", "check_integer", "check_split", "encode", "split_rows"]
+__all__ = [
+    "SPLITS", "Rows", "check_integer", "check_split", "encode", "encode_categories", "split_rows",
+    "standardize",
+]  # fmt: skip
 
 SPLITS = ("random", "time")
 
@@ -27,6 +30,11 @@ class Rows:
     train: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]
     test: npt.NDArray[np.int64]
+
+    @property
+    def order(self) -> npt.NDArray[np.int64]:
+        """The rows of training, then those of validation, then those of test."""
+        return np.concatenate([self.train, self.validation, self.test])
 
 
 def check_integer(name: str, value: int, low: int, high: int | None = None) -> None:
@@ -43,16 +51,17 @@ def check_integer(name: str, value: int, low: int, high: int | None = None) -> N
         raise DataError(f"{name} is {value!r}", f"give an integer {allowed}")
 
 
-def check_split(split: str, split_seed: int) -> None:
+def check_split(split: str, split_seed: int, splits: Sequence[str] = SPLITS) -> None:
     """Refuse an unknown split before any work is done.
 
     Raises
     ------
     DataError
-        `split` is neither random nor time, or `split_seed` is not an integer ≥ 0.
+        `split` is not one of `splits`, or `split_seed` is not an integer ≥ 0.
     """
-    if split not in SPLITS:
-        raise DataError(f"split is {split!r}", "choose split=random or split=time")
+    if split not in splits:
+        choices = " or ".join(f"split={name}" for name in splits)
+        raise DataError(f"split is {split!r}", f"choose {choices}")
     check_integer("split_seed", split_seed, 0)
 
 
@@ -114,87 +123,105 @@ def encode(
     Returns
     -------
     Dataset
-        Categorical ids follow the sort order of the categories from 1; 0 is unknown: missing,
-        unseen in training or rare. Numeric columns have mean 0 and standard deviation 1 over the
-        training rows (a column that is constant there is 0); a missing, infinite or NaN value is
-        0, the mean.
+        With the ids of `encode_categories` and the numbers of `standardize`.
 
     Raises
     ------
     DataError
         A number is so far from the others that float32 cannot hold its standardized value.
     """
-    schema_ids = [
-        _encode_categorical(frame[name], rows.train, min_count=min_count) for name in categorical
-    ]
-    schema = Schema(
-        categorical=tuple(categorical),
-        cardinalities=tuple(cardinality for _, cardinality in schema_ids),
-        numeric=tuple(numeric),
-    )
-    ids = np.empty((len(frame), len(categorical)), np.int32)
-    for column, (values, _) in enumerate(schema_ids):
-        ids[:, column] = values
-    numbers = _encode_numeric([frame[name] for name in numeric], len(frame), rows.train)
-    samples = Samples(ids, numbers, label)
-    return Dataset.from_arrays(
-        schema, samples[rows.train], samples[rows.validation], samples[rows.test], notes
-    )
-
-
-def _encode_categorical(
-    column: pl.Series, train: npt.NDArray[np.int64], *, min_count: int
-) -> tuple[npt.NDArray[np.int32], int]:
-    """Ids of a column, int32 (rows,), and how many there are with the unknown one."""
-    from sklearn.preprocessing import OrdinalEncoder
-
-    # Numbers instead of strings only make the encoder fast; -1 stands for missing.
-    codes = column.rank("dense").cast(int).fill_null(-1).to_numpy()[:, None]
-    seen = codes[train]
-    seen = seen[seen[:, 0] >= 0]
-    if not len(seen):
-        return np.zeros(len(codes), np.int32), 1
-    encoder = OrdinalEncoder(
-        dtype=np.int32,
-        handle_unknown="use_encoded_value",
-        unknown_value=-1,
-        min_frequency=min_count if min_count > 1 else None,
-    ).fit(seen)
-    known = len(encoder.categories_[0])
-    if min_count > 1:
-        # The encoder puts all rare categories under one id, the last; here they are unknown.
-        rare = encoder.infrequent_categories_[0]
-        known -= 0 if rare is None else len(rare)
-    ids = encoder.transform(codes)[:, 0] + 1
-    return np.where(ids <= known, ids, 0).astype(np.int32), known + 1
-
-
-def _encode_numeric(
-    columns: Sequence[pl.Series], count: int, train: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float32]:
-    """Standardized columns, float32 (rows, columns)."""
     import polars as pl
 
-    values = np.empty((count, len(columns)), np.float64)
-    if not columns:
+    order, training = rows.order, len(rows.train)
+    ids, cardinalities = np.empty((len(order), len(categorical)), np.int32), []
+    for column, name in enumerate(categorical):
+        codes = frame[name].rank("dense").cast(pl.Int32).fill_null(0).to_numpy() - 1
+        ids[:, column], cardinality = encode_categories(codes[order], training, min_count)
+        cardinalities.append(cardinality)
+    values = np.empty((len(order), len(numeric)), np.float64)
+    for column, name in enumerate(numeric):
+        values[:, column] = frame[name].cast(pl.Float64).to_numpy()[order]
+    schema = Schema(tuple(categorical), tuple(cardinalities), tuple(numeric))
+    every = Samples(ids, standardize(values, numeric, training), label[order])
+    cut = training + len(rows.validation)
+    return Dataset.from_arrays(schema, every[:training], every[training:cut], every[cut:], notes)
+
+
+def encode_categories(
+    codes: npt.NDArray[np.int32], training: int, min_count: int
+) -> tuple[npt.NDArray[np.int32], int]:
+    """The ids of a column, and how many there are with the unknown one.
+
+    Parameters
+    ----------
+    codes
+        int32, shape (rows,), the training rows first: numbers from 0 in the order of the
+        categories; −1 is missing.
+    training
+        How many rows are training rows.
+    min_count
+        A category seen fewer times than this in the training rows is unknown.
+
+    Returns
+    -------
+    int32, shape (rows,): ids in the order of the categories from 1; 0 is unknown: missing, unseen
+    in training or rare.
+    """
+    seen = codes[:training]
+    counts = np.bincount(seen[seen >= 0], minlength=int(codes.max(initial=-1)) + 1)
+    known = counts >= max(min_count, 1)
+    ids = np.where(known, np.cumsum(known), 0)
+    # (-1 is the last element)
+    return np.append(ids, 0).astype(np.int32).take(codes), int(known.sum()) + 1
+
+
+def standardize(
+    values: npt.NDArray[np.float64], names: Sequence[str], training: int
+) -> npt.NDArray[np.float32]:
+    """Columns with mean 0 and standard deviation 1 over the training rows.
+
+    The sums of a column are those of one pass over its rows, whatever columns are beside it; only
+    the sums of a column alone are made in another order. So columns may be given in groups, of two
+    or more, if there are two or more.
+
+    Parameters
+    ----------
+    values
+        float64, shape (rows, columns), the training rows first; NaN or infinite if missing. They
+        are overwritten.
+    names
+        Of the columns, for messages.
+    training
+        How many rows are training rows.
+
+    Returns
+    -------
+    float32, shape (rows, columns). A column that is constant over the training rows is 0; a
+    missing, infinite or NaN value is 0, the mean.
+
+    Raises
+    ------
+    DataError
+        A number is so far from the others that float32 cannot hold its standardized value.
+    """
+    if not len(names):
         return values.astype(np.float32)
     from sklearn.preprocessing import StandardScaler
 
-    for index, column in enumerate(columns):
-        values[:, index] = column.cast(pl.Float64).to_numpy()
     values[~np.isfinite(values)] = np.nan
     # A column without any training value has no statistics: it is missing everywhere. One of a
     # single value would keep no more than the rounding of its mean.
-    unknown = np.isnan(values[train]).all(axis=0)
+    unknown = np.isnan(values[:training]).all(axis=0)
     values[:, unknown] = 0.0
-    low, high = np.nanmin(values[train], axis=0), np.nanmax(values[train], axis=0)
+    train = values[:training]
+    low, high = np.nanmin(train, axis=0), np.nanmax(train, axis=0)
     with np.errstate(all="ignore"):
-        scaler = StandardScaler().fit(values[train])
+        scaler = StandardScaler().fit(train)
         standard = scaler.transform(values)
         # The scaler treats a spread that is small beside the mean as rounding; here it is not.
         for index in np.flatnonzero((scaler.scale_ == 1.0) & (high > low)).tolist():
             shifted = values[:, index] - low[index]
-            mean, std = np.nanmean(shifted[train]), np.nanstd(shifted[train])
+            mean, std = np.nanmean(shifted[:training]), np.nanstd(shifted[:training])
             standard[:, index] = (shifted - mean) / std
         standard[:, low == high] = np.where(np.isnan(values[:, low == high]), np.nan, 0.0)
         narrow = standard.astype(np.float32)
@@ -202,7 +229,7 @@ def _encode_numeric(
     if len(lost):
         row, column_index = lost[0]
         raise DataError(
-            f"column {columns[column_index].name!r} has {values[row, column_index]:g}, too far "
+            f"column {names[column_index]!r} has {values[row, column_index]:g}, too far "
             "from the training rows' values to be standardized",
             "give a smaller number, or none: the value counts as missing then",
         )

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +19,30 @@ from bsscale.files.mapped import MappedFile
 from bsscale.files.replace import start_file
 
 __all__ = [
-    "Arrays", "DamagedError", "map_checked", "read_checked", "unfinished", "write_checked"
+    "Arrays", "DamagedError", "describe_array", "map_checked", "read_checked", "unfinished",
+    "write_checked",
 ]  # fmt: skip
 
 Arrays = dict[str, npt.NDArray[Any]]
+
+# Bytes that are read together for a checksum.
+_PIECE = 1 << 26
 
 # NumPy's names of the types in a file: those that `write_checked` may have written.
 _TYPES = {
     **{"F64": "f8", "F32": "f4", "F16": "f2", "BOOL": "?"},
     **{f"{kind}{8 * size}": f"{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
 }
+
+
+class Shaped(Protocol):
+    """What has the form of an array."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
 
 class DamagedError(Exception):
@@ -112,7 +126,7 @@ def map_checked(path: Path) -> tuple[Arrays, str]:
             dtype = np.dtype(_TYPES[part.get_dtype()]).newbyteorder("<")
             arrays[name] = mapped.array(start, dtype, tuple(part.get_shape()))
             start += arrays[name].nbytes
-        if _checksum(arrays, metadata["text"]) != metadata["sha256"]:
+        if _checksum(arrays, metadata["text"], mapped) != metadata["sha256"]:
             raise ValueError("its checksum does not fit its content")
     except FileNotFoundError:
         raise
@@ -121,11 +135,24 @@ def map_checked(path: Path) -> tuple[Arrays, str]:
     return arrays, metadata["text"]
 
 
-def _checksum(arrays: Mapping[str, npt.NDArray[Any]], text: str) -> str:
-    """SHA-256 of all arrays with their names and forms, and of the text."""
+def describe_array(name: str, array: Shaped) -> bytes:
+    """The name and the form of an array, as a checksum covers them."""
+    return f"{name} {array.dtype} {array.shape}".encode()
+
+
+def _checksum(
+    arrays: Mapping[str, npt.NDArray[Any]], text: str, mapped: MappedFile | None = None
+) -> str:
+    """SHA-256 of all arrays with their names and forms, and of the text.
+
+    Pages of `mapped` are given back when they have been read, so that they do not fill the memory.
+    """
     digest = hashlib.sha256(text.encode())
     for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
+        digest.update(describe_array(name, arrays[name]))
+        content = arrays[name].reshape(-1).view(np.uint8)
+        for start in range(0, len(content), _PIECE):
+            digest.update(content[start : start + _PIECE].data)
+            if mapped is not None:
+                mapped.forget()
     return digest.hexdigest()

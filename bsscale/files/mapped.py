@@ -39,6 +39,11 @@ class MappedFile(mmap.mmap):
         count = int(np.prod(shape, dtype=np.int64))
         return np.frombuffer(self, dtype, count, start if count else 0).reshape(shape)
 
+    def forget(self) -> None:
+        """Give back the memory of its pages, of which none may have been written."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self.madvise(mmap.MADV_DONTNEED)
+
 
 def places_in_file(
     buffers: Iterable[memoryview],

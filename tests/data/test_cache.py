@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import pickle
@@ -225,11 +226,10 @@ def test_a_full_disk(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def fail(arrays: object, path: Path, metadata: object) -> None:
-        path.write_bytes(b"half")
-        raise safetensors.SafetensorError("No space left on device")
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(safetensors.numpy, "save_file", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     dataset = load(source)
     assert len(warnings_of(caplog)) == 1
     assert "No space left" in warnings_of(caplog)[0]

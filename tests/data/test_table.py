@@ -369,7 +369,7 @@ def test_bad_files(
     assert caught.value.remedy
 
 
-def test_a_directory_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_without_tables_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(DataError, match="is not a file"):
+    with pytest.raises(DataError, match="is not a file, and no table is in this folder"):
         table.load(str(tmp_path / "folder.csv"), "y")

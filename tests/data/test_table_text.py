@@ -198,8 +198,8 @@ def test_a_file_that_changes_while_it_is_read(
 ) -> None:
     read = Source.read
 
-    def exchanged(self: Source) -> Any:
-        found = read(self)
+    def exchanged(self: Source, scratch: Path) -> Any:
+        found = read(self, scratch)
         self.path.write_text(TEXT.replace("s1", "s9"))
         return found
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from bsscale.data.dataset import ColumnFacts
+from bsscale.data.table.column import Column
 from bsscale.data.table.remedies import option_list
 from bsscale.data.table.roles import Roles
 from bsscale.data.table.values import read_numbers
@@ -17,79 +16,72 @@ from bsscale.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["check_copies", "describe_columns", "with_cardinalities"]
+__all__ = ["describe", "describe_feature", "refuse_copies"]
 
 # Integers above this are not exact in float64.
 _EXACT = 2**53
+# From this skewness on, if there are so many rows, a note recommends logarithms.
+_SKEWED, _ROWS_OF_SKEW = 10.0, 1000
 _HEXADECIMAL = r"^[0-9]+[eE][0-9]+$"
 
 
-def describe_columns(
-    frame: pl.DataFrame, values: pl.DataFrame, label: npt.NDArray[np.float32], roles: Roles
-) -> tuple[ColumnFacts, ...]:
-    """The columns of `frame` in order, with a note on each that looks wrong.
+def describe(column: Column, roles: Roles) -> ColumnFacts:
+    """A column that is no feature."""
+    named = {roles.label: "label", roles.time: "time", roles.group: "group"}
+    role = named.get(column.name, "unused")
+    return _facts(column, role, roles.unused.get(column.name, ""), None)
+
+
+def describe_feature(
+    column: Column,
+    converted: pl.Series,
+    relation: str,
+    cardinality: int | None,
+    roles: Roles,
+    is_transformed: bool = False,
+) -> ColumnFacts:
+    """A feature, with a note if it looks wrong.
 
     Parameters
     ----------
-    frame
-        The table, with missing values as null.
-    values
-        The features alone, as codes and numbers; same rows.
-    label
-        float32, shape (rows,); NaN if it is missing.
+    column
+        The feature.
+    converted
+        Its `values` as codes or numbers.
+    relation
+        Its relation to the label.
+    cardinality
+        Number of its ids; None for numbers.
     roles
         The roles of the columns.
+    is_transformed
+        Whether numbers are transformed before they are standardized.
     """
-    facts = []
-    for column in frame.get_columns():
-        name, note = column.name, ""
-        if name in values.columns:
-            role = "categorical" if name in roles.categorical else "numeric"
-            parts = [
-                roles.reading.get(name, ""),
-                _infinite(column),
-                _suspicion(column, values[name], label),
-            ]
-            note = "; ".join(part for part in parts if part)
-        elif name in (roles.label, roles.time):
-            role = "label" if name == roles.label else "time"
-        else:
-            role, note = "unused", roles.unused.get(name, "")
-        missing = column.null_count() / len(column)
-        facts.append(ColumnFacts(name, role, _type(column, role), None, missing, note))
-    return tuple(facts)
+    role = "numeric" if cardinality is None else "categorical"
+    suspicion = _suspicion(column, converted, relation)
+    if role == "numeric" and not suspicion and not is_transformed:
+        suspicion = _skewed(column, converted)
+    parts = [roles.reading.get(column.name, ""), _infinite(column), suspicion]
+    return _facts(column, role, "; ".join(part for part in parts if part), cardinality)
 
 
-def with_cardinalities(
-    columns: tuple[ColumnFacts, ...], cardinalities: dict[str, int]
-) -> tuple[ColumnFacts, ...]:
-    """The descriptions with the number of ids of each categorical field."""
-    return tuple(replace(column, cardinality=cardinalities.get(column.name)) for column in columns)
-
-
-def check_copies(values: pl.DataFrame, label: npt.NDArray[np.float32], roles: Roles) -> None:
-    """Raise DataError if an inferred feature is a copy of the label.
-
-    Raises
-    ------
-    DataError
-        If each of its values occurs with one label, and each label with one of its values.
-    """
-    copies = [
-        name
-        for name in values.columns
-        if name in roles.inferred and _relation(values[name], label) == "copy"
-    ]
+def refuse_copies(copies: list[str], label: str) -> None:
+    """Raise DataError if there are inferred features that are copies of the label."""
     if copies:
         raise DataError(
-            f"column {copies[0]!r} is the label {roles.label!r} again: each of its values "
+            f"column {copies[0]!r} is the label {label!r} again: each of its values "
             "occurs with one label",
             f"{option_list('drop', copies)}; to train on it anyway, name it under categorical "
             "or numeric",
         )
 
 
-def _type(column: pl.Series, role: str) -> str:
+def _facts(column: Column, role: str, note: str, cardinality: int | None) -> ColumnFacts:
+    missing = column.missing / column.rows
+    return ColumnFacts(column.name, role, _type(column, role), cardinality, missing, note)
+
+
+def _type(column: Column, role: str) -> str:
     """The type of a column in words: Parquet's type, or the type of the values in its text."""
     import polars as pl
 
@@ -97,82 +89,76 @@ def _type(column: pl.Series, role: str) -> str:
         return str(column.dtype)
     if role in ("categorical", "unused"):
         return "text"
-    if column.str.contains(r"^\s*[+-]?[0-9]+\s*$").all():
+    if column.values.str.contains(r"^\s*[+-]?[0-9]+\s*$").all():
         return "integer"
-    return "float" if read_numbers(column).null_count() == column.null_count() else "text"
+    return "text" if read_numbers(column.values).null_count() else "float"
 
 
-def _infinite(column: pl.Series) -> str:
+def _infinite(column: Column) -> str:
     """A note on infinite values in a column of floats, which count as missing."""
-    count = int(column.is_infinite().sum()) if column.dtype.is_float() else 0
+    count = int(column.values.is_infinite().sum()) if column.dtype.is_float() else 0
     return f"{count:,} infinite values count as missing" if count else ""
 
 
-def _suspicion(column: pl.Series, values: pl.Series, label: npt.NDArray[np.float32]) -> str:
+def _suspicion(column: Column, converted: pl.Series, relation: str) -> str:
     """A note on a feature that looks wrong; empty for others."""
     import polars as pl
 
-    present, raw = values.drop_nulls(), column.drop_nulls().n_unique()
-    distinct, number = present.n_unique(), values.dtype.is_float()
+    known = converted.drop_nulls()
+    distinct, number = known.n_unique(), converted.dtype.is_float()
+    present = column.rows - column.missing if column.codes is not None else len(known)
     if not distinct:
         return "no values"
-    if distinct < raw and column.dtype != pl.Decimal and bool((present.abs() > _EXACT).any()):
+    if (
+        distinct < column.distinct
+        and column.dtype != pl.Decimal
+        and bool((known.abs() > _EXACT).any())
+    ):
         return "different integers above 2^53 merge; ids belong under categorical"
     if distinct == 1:
         return "constant"
-    relation = _relation(values, label)
     if relation:
         return {"copy": "the label again", "determines": "its value determines the label"}.get(
             relation, "proportional to the label"
         )
     is_id = column.dtype in (pl.String, pl.Categorical, pl.Enum) or column.dtype.is_integer()
-    whole = not number or bool((present.floor() == present).all())
-    if distinct == len(present) and is_id and whole:
+    whole = not number or bool((known.floor() == known).all())
+    if distinct == present and is_id and whole:
         return "row number" if _counts(column) else "every value is different: an id?"
-    if number and distinct > 2 and len(present) >= 20:
-        numbers = present.to_numpy()
+    if number and distinct > 2 and present >= 20:
+        numbers = column.spread(converted).drop_nulls().to_numpy()
         far = np.abs(numbers - np.median(numbers))
         # One value causes almost all of the standard deviation.
         if far.max() >= 0.99 * len(numbers) ** 0.5 * numbers.std():
             return f"{numbers[far.argmax()]:g} is far from all other values"
-    if number and column.dtype == pl.String and column.str.contains(_HEXADECIMAL).any():
+    if number and column.dtype == pl.String and column.values.str.contains(_HEXADECIMAL).any():
         return "numbers such as 1e5; hexadecimal ids belong under categorical"
-    if not number and distinct > 0.9 * len(present) and distinct > 20:
-        return f"{distinct:,} values in {len(present):,} rows: an id?"
+    if not number and distinct > 0.9 * present and distinct > 20:
+        return f"{distinct:,} values in {present:,} rows: an id?"
     return ""
 
 
-def _counts(column: pl.Series) -> bool:
+def _skewed(column: Column, converted: pl.Series) -> str:
+    """A note on counts of which a few are much larger than all others."""
+    numbers = converted.drop_nulls().to_numpy()
+    weights = np.ones(len(numbers)) if column.codes is None else column.counts.astype(np.float64)
+    if weights.sum() < _ROWS_OF_SKEW or numbers.min() < 0:
+        return ""
+    deviations = numbers - np.average(numbers, weights=weights)
+    variance = np.average(deviations**2, weights=weights)
+    skewness = np.average(deviations**3, weights=weights) / variance**1.5
+    if skewness < _SKEWED:
+        return ""
+    return f"very skewed ({skewness:.0f}); dataset.numeric_transform=log1p may train better"
+
+
+def _counts(column: Column) -> bool:
     """Whether the values of a column are its row numbers, from 0 or 1."""
     import polars as pl
 
-    numbers = column.cast(pl.String).cast(pl.Int64, strict=False)
-    start = (numbers - pl.int_range(len(numbers), eager=True)).drop_nulls().unique().to_list()
-    return numbers.null_count() == column.null_count() and start in ([0], [1])
-
-
-def _relation(values: pl.Series, label: npt.NDArray[np.float32]) -> str:
-    """The relation of a feature to the label.
-
-    "copy": each value occurs with one label and each label with one value, for few labels; or they
-    are the same numbers. "determines": each of a few values occurs with one label. "proportional":
-    the pairs are on a line. Otherwise empty.
-    """
-    import polars as pl
-
-    pairs = pl.DataFrame([values.alias("value"), pl.Series("label", label)])
-    pairs = pairs.fill_nan(None).drop_nulls()
-    rows = len(pairs)
-    pairs = pairs.unique()
-    distinct, labels = pairs["value"].n_unique(), pairs["label"].n_unique()
-    if labels < 2 or distinct < 2:
-        return ""
-    if len(pairs) == distinct and distinct * 20 <= rows + 20 * (distinct == labels == 2):
-        return "copy" if distinct == labels else "determines"
-    if labels > 2 and values.dtype.is_float():
-        if (pairs["value"].cast(pl.Float32) == pairs["label"]).all():
-            return "copy"
-        if len(pairs) > 2:
-            correlation = np.corrcoef(pairs["value"].to_numpy(), pairs["label"].to_numpy())[0, 1]
-            return "proportional" if abs(correlation) > 1 - 1e-9 else ""
-    return ""
+    numbers = column.values.cast(pl.String).cast(pl.Int64, strict=False)
+    if numbers.null_count() > column.values.null_count():
+        return False
+    rows = column.spread(numbers)
+    start = (rows - pl.int_range(len(rows), eager=True)).drop_nulls().unique().to_list()
+    return start in ([0], [1])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bsscale.data.table.column import Column
 from bsscale.data.table.remedies import option_value
 from bsscale.data.table.values import Text, read_numbers
 from bsscale.errors import DataError
@@ -19,8 +20,8 @@ __all__ = ["as_label"]
 _LABELS = {"0": 0.0, "1": 1.0, "0.0": 0.0, "1.0": 1.0, "false": 0.0, "true": 1.0}
 
 
-def as_label(column: pl.Series, positive: str | None) -> tuple[pl.Series, str | None]:
-    """The label as float32, null if it is missing, and a note on the conversion.
+def as_label(column: Column, positive: str | None) -> tuple[pl.Series, str | None]:
+    """The values of the label as float32, and a note on the conversion.
 
     Booleans, and the words 0, 1, false and true, become 0 and 1. Numbers are unchanged.
 
@@ -41,7 +42,7 @@ def as_label(column: pl.Series, positive: str | None) -> tuple[pl.Series, str | 
 
     name, dtype = column.name, column.dtype
     is_number = dtype.is_numeric()
-    texts = column if is_number else column.cast(pl.String)
+    texts = column.values if is_number else column.values.cast(pl.String)
     if not is_number and dtype != pl.Boolean:
         numbers = read_numbers(texts)
         is_number = numbers.null_count() == texts.null_count()
@@ -50,10 +51,10 @@ def as_label(column: pl.Series, positive: str | None) -> tuple[pl.Series, str | 
     if positive is not None:
         # (Compare integers of Parquet as integers: above 2^53, two of them may be the same float.)
         exact = dtype.is_integer() and re.fullmatch(r"-?[1-9][0-9]*|0", positive) is not None
-        values = column.cast(pl.String) if exact else numbers if is_number else texts
+        values = texts.cast(pl.String) if exact else numbers if is_number else texts
         return _positive(values, name, positive)
     if not is_number:
-        return _words(texts), None
+        return _words(column, texts), None
     label = numbers.cast(pl.Float32, strict=False)
     lost = numbers.filter(label.is_infinite())
     if len(lost):
@@ -66,20 +67,20 @@ def as_label(column: pl.Series, positive: str | None) -> tuple[pl.Series, str | 
     return label, note
 
 
-def _words(texts: pl.Series) -> pl.Series:
+def _words(column: Column, texts: pl.Series) -> pl.Series:
     """The words 0, 1, false and true as numbers; raises DataError for other text."""
     import polars as pl
 
     known = texts.str.strip_chars().str.to_lowercase()
     found = texts.drop_nulls().unique().sort()
     if not set(known.drop_nulls().unique()) <= _LABELS.keys():
-        text = Text.of(texts)
+        text = Text.of(column)
         if text.is_almost_numeric:
-            raise text.refusal(texts.name)
+            raise text.refusal(column.name)
         remedy = "give numbers, or two values of which dataset.positive=... names the one that is 1"
         if len(found) == 2:
             remedy = "say which is 1: " + " or ".join(option_value("positive", v) for v in found)
-        raise DataError(f"the label {texts.name!r} is text: {_shown(found)}", remedy)
+        raise DataError(f"the label {column.name!r} is text: {_shown(found)}", remedy)
     return known.replace_strict(_LABELS, default=None, return_dtype=pl.Float32)
 
 

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from bsscale.data.cache import cached, content_key
+from bsscale.data.cache import cached_arrays, content_key
 from bsscale.data.dataset import Dataset
-from bsscale.data.encode import check_integer, check_split, encode, split_rows
-from bsscale.data.table.columns import check_copies, describe_columns, with_cardinalities
-from bsscale.data.table.labels import as_label
-from bsscale.data.table.roles import Asked, choose_roles
-from bsscale.data.table.source import Source, open_source
-from bsscale.data.table.values import as_category, as_number, as_time, with_missing
+from bsscale.data.encode import check_integer, check_split
+from bsscale.data.prepared import Prepared
+from bsscale.data.table.open_source import Reading, open_source
+from bsscale.data.table.preparation import TRANSFORMS, Options, Preparation
+from bsscale.data.table.roles import Asked
+from bsscale.data.table.source import Source
 from bsscale.errors import DataError
 
-if TYPE_CHECKING:
-    import polars as pl
+__all__ = ["check_options", "load", "load_table"]
 
-__all__ = ["load"]
+_SPLITS = ("random", "time", "group")
+_MOST_IDS = 2**31 - 1
+_LATER = {
+    "boundaries": None,
+    "group": None,
+    "hash_buckets": None,
+    "numeric_transform": "none",
+    "splits": None,
+}
 
 
 def load(
-    path: str,
+    path: str | Sequence[str],
     label: str,
     categorical: Sequence[str] | None = None,
     numeric: Sequence[str] | None = None,
@@ -39,14 +44,23 @@ def load(
     split_seed: int = 0,
     time_column: str | None = None,
     min_count: int = 1,
+    pattern: str | None = None,
+    validation_path: str | Sequence[str] | None = None,
+    test_path: str | Sequence[str] | None = None,
+    validation_from: object = None,
+    test_from: object = None,
+    group_column: str | None = None,
+    hash_buckets: int | None = None,
+    numeric_transform: str = "none",
 ) -> Dataset:
-    r"""Prepare the table at `path` for training; the result is cached until the file changes.
+    r"""Prepare the table at `path` for training; the result is cached until a file changes.
 
     Parameters
     ----------
     path
         A .csv (comma), .tsv or .txt (tab) file, these also as .gz or .zst, or a .parquet or .pq
-        file; relative to the current directory, ``~`` allowed, never a pattern. Text files are
+        file; relative to the current directory, ``~`` allowed, never a pattern. A list of such
+        files, or a folder, whose tables are read in the order of their names. Text files are
         UTF-8. In them "NA", "N/A", "NaN", "null", "None", ``\N`` and empty fields are missing
         values.
     label
@@ -71,13 +85,27 @@ def load(
         header=False: the first row of a text file is data, and `columns` names all columns.
     split
         "random": 80/10/10 by `split_seed`. "time": sorted by `time_column`, the first 80% train,
-        the next 10% validate, the last 10% test.
+        the next 10% validate, the last 10% test. "group": about 80/10/10 by `split_seed`, all rows
+        with one value of `group_column` in one split.
     split_seed
-        The seed of the random split; the time split does not use it.
+        The seed of the random split and of the group split; the time split does not use it.
     time_column
         A column of numbers, dates or ISO 8601 text, for split="time"; rows without it are left out.
     min_count
         A category that occurs less often in the training rows is unknown.
+    pattern
+        Which files of the folder `path` are read, such as "day_*.csv".
+    validation_path, test_path
+        The files of these splits, as `path`; the rows of `path` are then all training rows.
+    validation_from, test_from
+        The first times of the validation and of the test split, for split="time": numbers, or
+        ISO 8601 (UTC without a zone). None: 80/10/10.
+    group_column
+        A column for split="group", such as the user; rows without it are left out.
+    hash_buckets
+        Ids by hashing (`hashed_ids`) instead of a vocabulary, so many for each column.
+    numeric_transform
+        "log1p": numbers are standardized after sign(x) log(1 + |x|). "none": as they are.
 
     Raises
     ------
@@ -85,138 +113,159 @@ def load(
         If the file or a column is missing or cannot be read without guessing, or if there are too
         few rows to split.
     """
-    check_split(split, split_seed)
-    check_integer("min_count", min_count, 1)
-    if split == "time" and time_column is None:
-        raise DataError(
-            "split=time has no time_column", "name the column with the time: time_column=..."
-        )
+    check_split(split, split_seed, _SPLITS)
+    check_options(min_count, hash_buckets, numeric_transform, split, validation_path)
+    boundaries = _boundaries(split, validation_from, test_from)
+    _check_roles(split, time_column, group_column)
     asked = Asked(
         label=_text("label", label),
         time=None if time_column is None else _text("time_column", time_column),
         categorical=None if categorical is None else _texts("categorical", categorical),
         numeric=None if numeric is None else _texts("numeric", numeric),
         drop=_texts("drop", drop),
+        group=None if group_column is None else _text("group_column", group_column),
     )
-    recipe = _Recipe(
-        source=open_source(
-            path, separator, header, None if columns is None else _texts("columns", columns)
-        ),
-        asked=asked,
+    names = None if columns is None else _texts("columns", columns)
+    reading = Reading(pattern, separator, header, names)
+    source = open_source(path, reading, validation_path, test_path)
+    options = Options(
         positive=None if positive is None else _value("positive", positive),
         nulls=tuple(_value("nulls", null) for null in _listed("nulls", nulls)),
         split=split,
-        split_seed=split_seed if split == "random" else None,
+        split_seed=None if split == "time" else split_seed,
         min_count=min_count,
+        boundaries=boundaries,
+        hash_buckets=hash_buckets,
+        numeric_transform=numeric_transform,
     )
-    key = recipe.key()
-
-    def prepare() -> Dataset:
-        dataset = recipe.prepare()
-        if recipe.key() != key:
-            raise DataError(f"{recipe.source.path} was changed while it was read", "start again")
-        return dataset
-
-    return cached("table", key, prepare)
+    return load_table(source, asked, options)
 
 
-@dataclass(frozen=True)
-class _Recipe:
-    """Everything on which the arrays depend."""
+def load_table(source: Source, asked: Asked, options: Options) -> Dataset:
+    """The data set of a table: read from the cache, or prepared now.
 
-    source: Source
-    asked: Asked
-    positive: str | None
-    nulls: tuple[str, ...]
-    split: str
-    split_seed: int | None
-    min_count: int
+    Raises
+    ------
+    DataError
+        See `load`.
+    """
+    key = _key(source, asked, options)
 
-    def key(self) -> str:
-        """The key of the arrays in the cache, for the present content of the file."""
-        source, options = self.source, vars(self)
-        parameters: dict[str, Any] = {
-            **{name: value for name, value in options.items() if name not in ("source", "asked")},
-            **vars(self.asked),
-            "loader": "table",
-            "format": source.format,
-            "separator": source.separator,
-            "names": source.names,
-        }
-        try:
-            return content_key([source.path], parameters)
-        except OSError as error:
-            raise DataError(
-                f"cannot read {source.path}: {error}", "check the permissions of the file"
-            ) from error
+    def prepare(scratch: Path) -> Prepared:
+        prepared = _prepared(source, asked, options, scratch)
+        if _key(source, asked, options) != key:
+            raise DataError(f"{source.path} was changed while it was read", "start again")
+        return prepared
 
-    def prepare(self) -> Dataset:
-        """Read the file and encode it."""
-        import polars as pl
+    return cached_arrays("table", key, prepare)
 
-        frame, reading = self.source.read()
-        try:
-            return self._prepare(frame, reading)
-        except pl.exceptions.PolarsError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise DataError(
-                f"cannot read the values of {self.source.path}: {reason}",
-                "leave the column out (dataset.drop=[...]) or store it as numbers or text",
-            ) from error
 
-    def _prepare(self, frame: pl.DataFrame, notes: list[str]) -> Dataset:
-        import polars as pl
+def _key(source: Source, asked: Asked, options: Options) -> str:
+    """The key of the arrays in the cache, for the present content of the file."""
+    several = len(source.files) > 1
+    parameters: dict[str, Any] = {
+        **vars(options),
+        **vars(asked),
+        "loader": "table",
+        "format": [file.format for file in source.files] if several else source.files[0].format,
+        "separator": source.separator,
+        "names": source.names,
+        "splits": source.splits,
+    }
+    # Options that came later have no part in it until they are used, so that keys stay.
+    for name, unused in _LATER.items():
+        if parameters[name] == unused:
+            del parameters[name]
+    try:
+        return content_key(source.paths, parameters)
+    except OSError as error:
+        raise DataError(
+            f"cannot read {source.path}: {error}", "check the permissions of the file"
+        ) from error
 
-        is_text, asked = self.source.is_text, self.asked
-        notes += self._unseen_nulls(frame)
-        frame = with_missing(frame, self.nulls, is_text)
-        roles = choose_roles(frame, self.source, asked)
-        label, labelling = as_label(frame[roles.label], self.positive)
-        values = pl.DataFrame(
-            {name: as_category(frame[name], is_text) for name in roles.categorical}
-            | {name: as_number(frame[name]) for name in roles.numeric}
+
+def _prepared(source: Source, asked: Asked, options: Options, scratch: Path) -> Prepared:
+    """Read the file and encode it."""
+    import polars as pl
+
+    try:
+        return Preparation(source, asked, options, scratch).prepared()
+    except pl.exceptions.PolarsError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(
+            f"cannot read the values of {source.path}: {reason}",
+            "leave the column out (dataset.drop=[...]) or store it as numbers or text",
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"cannot write the columns of {source.path}: {error}",
+            "make room, or name another folder for prepared data: BSSCALE_CACHE_DIR",
+        ) from error
+
+
+def check_options(
+    min_count: int,
+    hash_buckets: int | None,
+    numeric_transform: str,
+    split: str,
+    validation_path: object,
+) -> None:
+    """Raise DataError for values that no file could make right."""
+    check_integer("min_count", min_count, 1)
+    if numeric_transform not in TRANSFORMS:
+        raise DataError(
+            f"numeric_transform is {numeric_transform!r}", f"choose {' or '.join(TRANSFORMS)}"
         )
-        labels = label.to_numpy().astype(np.float32)
-        check_copies(values, labels, roles)
-        columns = describe_columns(frame, values, labels, roles)
-        kept = label.is_not_null()
-        notes += [*([labelling] if labelling else []), *_left_out(kept, kept, "label", roles.label)]
-        order = np.flatnonzero(kept.to_numpy())
-        if self.split == "time" and roles.time is not None:
-            time = as_time(frame[roles.time])
-            notes += _left_out(kept & time.is_not_null(), kept, "time", roles.time)
-            timed = pl.DataFrame([time.alias("time"), kept.alias("kept")]).with_row_index("row")
-            timed = timed.filter("kept").drop_nulls("time").sort("time", maintain_order=True)
-            order = timed["row"].to_numpy().astype(np.int64)
-        dataset = encode(
-            values[order],
-            roles.categorical,
-            roles.numeric,
-            labels[order],
-            split_rows(len(order), self.split, self.split_seed or 0),
-            min_count=self.min_count,
-            notes=[*notes, *roles.notes],
+    if hash_buckets is not None:
+        check_integer("hash_buckets", hash_buckets, 2, _MOST_IDS)
+        if min_count > 1:
+            raise DataError(
+                f"min_count={min_count} needs a vocabulary, and hash_buckets={hash_buckets} makes "
+                "ids without one",
+                "give one of them",
+            )
+    if validation_path is not None and split != "random":
+        raise DataError(
+            f"split={split}, but the files of validation and test are given",
+            "leave out dataset.split, or dataset.validation_path and dataset.test_path",
         )
-        schema = dataset.schema
-        cardinalities = dict(zip(schema.categorical, schema.cardinalities, strict=True))
-        return replace(dataset, columns=with_cardinalities(columns, cardinalities))
-
-    def _unseen_nulls(self, frame: pl.DataFrame) -> list[str]:
-        """A note on values of `nulls` that do not occur."""
-        before = with_missing(frame, (), False).null_count()
-        unseen = [
-            null
-            for null in self.nulls
-            if with_missing(frame, [null], False).null_count().equals(before)
-        ]
-        return [f"No field is {', '.join(map(repr, unseen))} (dataset.nulls)."] if unseen else []
 
 
-def _left_out(kept: pl.Series, before: pl.Series, role: str, name: str) -> list[str]:
-    """A note on the rows that are left out because `name` has no value."""
-    count = int(before.sum()) if role == "time" else len(before)
-    missing = count - int(kept.sum())
-    return [f"{missing:,} of {count:,} rows have no {role} {name!r}: left out."] if missing else []
+def _check_roles(split: str, time_column: object, group_column: object) -> None:
+    """Raise DataError for a split without its column, or a column without its split."""
+    if split == "time" and time_column is None:
+        raise DataError(
+            "split=time has no time_column", "name the column with the time: time_column=..."
+        )
+    if split == "group" and group_column is None:
+        raise DataError(
+            "split=group has no group_column",
+            "name the column whose rows stay together: dataset.group_column=user",
+        )
+    if split != "group" and group_column is not None:
+        raise DataError(
+            f"group_column is {group_column!r}, but split={split} does not use it",
+            "give dataset.split=group, or leave dataset.group_column out",
+        )
+
+
+def _boundaries(split: str, validation_from: object, test_from: object) -> tuple[str, str] | None:
+    """The times at which validation and test begin, as text."""
+    given = {"validation_from": validation_from, "test_from": test_from}
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == 2:
+        return None
+    if missing:
+        raise DataError(
+            f"{missing[0]} is not given, but the other boundary is",
+            "give dataset.validation_from and dataset.test_from, or neither",
+        )
+    if split != "time":
+        raise DataError(
+            f"validation_from and test_from are given, but split={split} does not use them",
+            "add dataset.split=time dataset.time_column=...",
+        )
+    return _value("validation_from", validation_from), _value("test_from", test_from)
 
 
 def _listed(option: str, values: object) -> list[Any]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from bsscale.data.table.source import Source
-from bsscale.data.table.values import Text, is_category
+from bsscale.data.table.values import NO_TEXT, Text, is_category
 from bsscale.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Asked", "Roles", "choose_roles"]
+__all__ = ["Asked", "Roles", "check_named", "choose_roles"]
 
 # The names of pandas' row numbers: empty, which pandas reads as "Unnamed: 0".
 _INDEX_NAMES = ("", "__index_level_0__", "Unnamed: 0")
@@ -29,12 +30,14 @@ class Asked:
     categorical: tuple[str, ...] | None
     numeric: tuple[str, ...] | None
     drop: tuple[str, ...]
+    group: str | None = None
 
     @property
     def special(self) -> dict[str, str]:
         """The columns that are never features, with the option that names each."""
         time = {} if self.time is None else {self.time: "time_column"}
-        return {**time, self.label: "label"}
+        group = {} if self.group is None else {self.group: "group_column"}
+        return {**time, **group, self.label: "label"}
 
     @property
     def features(self) -> list[str]:
@@ -48,8 +51,8 @@ class Roles:
 
     Attributes
     ----------
-    label, time
-        Column names; time is None without a time column.
+    label, time, group
+        Column names; time and group are None without such a column.
     categorical, numeric
         Feature columns, in order.
     inferred
@@ -70,6 +73,7 @@ class Roles:
     unused: Mapping[str, str]
     reading: Mapping[str, str]
     notes: tuple[str, ...]
+    group: str | None = None
 
 
 @dataclass
@@ -81,8 +85,19 @@ class _Inferred:
     odd: dict[str, Text] = field(default_factory=dict)
 
 
-def choose_roles(frame: pl.DataFrame, source: Source, asked: Asked) -> Roles:
+def choose_roles(
+    dtypes: Mapping[str, pl.DataType], texts: Mapping[str, Text], source: Source, asked: Asked
+) -> Roles:
     """Check the columns that are named and infer the others.
+
+    Parameters
+    ----------
+    dtypes
+        The columns in order, with their types in the source.
+    texts
+        The statistics of the columns of type String.
+    source, asked
+        The file, and the columns that the options name.
 
     Raises
     ------
@@ -90,9 +105,9 @@ def choose_roles(frame: pl.DataFrame, source: Source, asked: Asked) -> Roles:
         If a column does not exist or is named twice, if there is no feature, or if a column without
         a given role has mostly numbers and some other values.
     """
-    _check_named(frame, source, asked)
+    check_named(dtypes, source, asked)
     found = _Inferred()
-    for name in frame.columns:
+    for name in dtypes:
         if name in asked.special or name in asked.features:
             continue
         if name in asked.drop:
@@ -100,7 +115,7 @@ def choose_roles(frame: pl.DataFrame, source: Source, asked: Asked) -> Roles:
         elif name in _INDEX_NAMES:
             found.unused[name] = "has no name, as a row number of pandas"
         else:
-            _infer(frame[name], source.is_text, asked, found)
+            _infer(name, dtypes[name], texts.get(name, NO_TEXT), source.is_text, asked, found)
     if found.odd:
         name, text = next(iter(found.odd.items()))
         others = [other for other in found.odd if other != name]
@@ -110,7 +125,7 @@ def choose_roles(frame: pl.DataFrame, source: Source, asked: Asked) -> Roles:
         more = f"; the same is true of: {', '.join(others[:10])}" if others else ""
         raise DataError(refusal.fact + more, refusal.remedy)
     for name in asked.numeric or ():
-        if source.is_text and (padded := Text.of(frame[name]).padded) is not None:
+        if source.is_text and (padded := texts[name].padded) is not None:
             found.reading[name] = _padding(padded)
     roles = Roles(
         asked.label,
@@ -121,6 +136,7 @@ def choose_roles(frame: pl.DataFrame, source: Source, asked: Asked) -> Roles:
         unused=found.unused,
         reading=found.reading,
         notes=tuple(_notes(found, all_named=None not in (asked.categorical, asked.numeric))),
+        group=asked.group,
     )
     if not roles.categorical and not roles.numeric:
         raise DataError(
@@ -130,12 +146,10 @@ def choose_roles(frame: pl.DataFrame, source: Source, asked: Asked) -> Roles:
     return roles
 
 
-def _infer(column: pl.Series, is_text: bool, asked: Asked, found: _Inferred) -> None:
+def _infer(
+    name: str, dtype: pl.DataType, text: Text, is_text: bool, asked: Asked, found: _Inferred
+) -> None:
     """Infer the role of a column, and add it to `found`."""
-    import polars as pl
-
-    name, dtype = column.name, column.dtype
-    text = Text.of(column if dtype == pl.String else pl.Series([], dtype=pl.String))
     if not is_text:
         numeric, category = dtype.is_numeric(), is_category(dtype)
     else:
@@ -177,20 +191,22 @@ def _notes(found: _Inferred, all_named: bool) -> list[str]:
     return notes
 
 
-def _check_named(frame: pl.DataFrame, source: Source, asked: Asked) -> None:
+def check_named(dtypes: Mapping[str, pl.DataType], source: Source, asked: Asked) -> None:
+    """Raise DataError for a named column that does not exist, or that cannot have its role."""
     named = asked.features
     for name in [*asked.special, *named, *asked.drop]:
-        _check_column(name, frame, source)
+        _check_column(name, list(dtypes), source)
     for name in [*asked.special, *named]:
-        if frame.schema[name].is_nested() or str(frame.schema[name]) in ("Binary", "Object"):
+        if dtypes[name].is_nested() or str(dtypes[name]) in ("Binary", "Object"):
             raise DataError(
-                f"column {name!r} holds {frame.schema[name]}, not single values",
-                "name another column, or turn it into columns of single values",
+                f"column {name!r} holds {dtypes[name]}, not single values",
+                "turn it into columns of single values (padded), or use a TrainStream or a "
+                "training script of your own",
             )
-    if asked.label == asked.time:
-        raise DataError(
-            f"column {asked.label!r} is the label and the time_column", "name two columns"
-        )
+    roles = {"label": asked.label, "time_column": asked.time, "group_column": asked.group}
+    for (one, column), (other, same) in combinations(roles.items(), 2):
+        if column is not None and column == same:
+            raise DataError(f"column {column!r} is the {one} and the {other}", "name two columns")
     for name in [*named, *asked.drop]:
         if name in asked.special:
             raise DataError(
@@ -211,9 +227,8 @@ def _check_named(frame: pl.DataFrame, source: Source, asked: Asked) -> None:
             )
 
 
-def _check_column(name: str, frame: pl.DataFrame, source: Source) -> None:
+def _check_column(name: str, columns: Sequence[str], source: Source) -> None:
     """Raise DataError for a name that is not a column."""
-    columns = frame.columns
     if name in columns:
         return
     by_case = {column.lower(): column for column in columns}

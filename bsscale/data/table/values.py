@@ -1,4 +1,4 @@
-"""The values of columns: missing values, numbers, and the order of categories."""
+"""The values of columns: numbers, times, and the order of categories."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bsscale.data.table.column import Column, nulled
 from bsscale.data.table.remedies import option_list
 from bsscale.errors import DataError
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "NO_TEXT",
     "NUMBER",
     "Text",
     "as_category",
@@ -22,11 +24,7 @@ __all__ = [
     "as_time",
     "is_category",
     "read_numbers",
-    "with_missing",
 ]
-
-# How text files write a missing value.
-_NULLS = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "\\N"]
 
 NUMBER = r"^\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\s*$"
 # A number with leading zeros, such as 00012, is a code.
@@ -37,6 +35,8 @@ _WRITTEN = (
 )
 _MOSTLY = 0.9
 _LARGEST = 1e30
+# Values that are shown in a message.
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Text:
     written
         Number of them that are numbers, or look like numbers in a form that people write.
     odd
-        The values that are not numbers, the most frequent first.
+        Some of the values that are not numbers, the most frequent first.
     code
         A number with leading zeros, if there is one.
     padded
@@ -67,24 +67,24 @@ class Text:
     padded: str | None
 
     @classmethod
-    def of(cls, column: pl.Series) -> Text:
+    def of(cls, column: Column) -> Text:
+        """The statistics of a column of text."""
         import polars as pl
 
-        values = column.drop_nulls().alias("value").value_counts(name="count", sort=True)
+        counts = pl.Series(column.counts)
+        found = pl.DataFrame([column.values.alias("value"), counts.alias("count")])
         value = pl.col("value").str
-        values = values.with_columns(
+        values = found.with_columns(
             number=value.contains(NUMBER), written=value.contains(_WRITTEN)
         ).with_columns(pl.col("written") | pl.col("number"))
         numbers = values.filter("number")
-        codes = numbers.filter(value.contains(_CODE))["value"]
-        padded = numbers.filter(value.contains(r"^\s|^\+|\s$"))["value"]
         return cls(
             present=int(values["count"].sum()),
             numbers=int(numbers["count"].sum()),
             written=int(values.filter("written")["count"].sum()),
-            odd=tuple(values.filter(~pl.col("number"))["value"]),
-            code=codes[0] if len(codes) else None,
-            padded=padded[0] if len(padded) else None,
+            odd=tuple(_frequent(values.filter(~pl.col("number")), _SHOWN + 1)),
+            code=_first(numbers.filter(value.contains(_CODE))),
+            padded=_first(numbers.filter(value.contains(r"^\s|^\+|\s$"))),
         )
 
     @property
@@ -110,53 +110,19 @@ class Text:
         named = option_list("categorical", [*categories, name])
         if len(categories) > 10:
             named = f"name {name!r} and all other categories under dataset.categorical"
-        shown = ", ".join(map(repr, self.odd[:5])) + (", ..." if len(self.odd) > 5 else "")
+        shown = ", ".join(map(repr, self.odd[:_SHOWN])) + (
+            ", ..." if len(self.odd) > _SHOWN else ""
+        )
         return DataError(
             f"column {name!r} is not numeric: {self.numbers:,} of {self.present:,} values are "
             f"numbers, {odd:,} {'is' if odd == 1 else 'are'} not: {shown}",
-            f"{option_list('nulls', self.odd[:5])} if they mean a missing value, "
+            f"{option_list('nulls', self.odd[:_SHOWN])} if they mean a missing value, "
             f"{named} if it is a category, "
             f"{option_list('drop', [name])} to leave it out, or write plain numbers",
         )
 
 
-def with_missing(frame: pl.DataFrame, nulls: Sequence[str], is_text: bool) -> pl.DataFrame:
-    """The table with missing values as null: NaN, the usual words of text files, and `nulls`.
-
-    In a column of numbers (Parquet), the numbers among `nulls` are compared as numbers.
-    """
-    import polars as pl
-
-    words = [*(_NULLS if is_text else ()), *nulls]
-    numbers = [float(word) for word in nulls if _parses(word)]
-    changed = []
-    for column in frame.get_columns():
-        if column.dtype.is_float():
-            column = column.fill_nan(None)
-        if column.dtype in (pl.String, pl.Categorical, pl.Enum) and words:
-            column = _nulled(column, column.cast(pl.String).is_in(words))
-        elif column.dtype.is_numeric():
-            for number in numbers:
-                column = _nulled(column, column.cast(pl.Float64, strict=False) == number)
-        changed.append(column)
-    # (A list would rename a column without a name.)
-    return pl.DataFrame({column.name: column for column in changed})
-
-
-def _nulled(column: pl.Series, missing: pl.Series) -> pl.Series:
-    """`column` with null where `missing` is true."""
-    import polars as pl
-
-    # Rename the column: "*" in an expression would mean all columns.
-    both = pl.DataFrame([column.alias("value"), missing.fill_null(False).alias("missing")])
-    return both.select(pl.when(~pl.col("missing")).then("value")).to_series().alias(column.name)
-
-
-def _parses(word: str) -> bool:
-    try:
-        return bool(np.isfinite(float(word)))
-    except ValueError:
-        return False
+NO_TEXT = Text(0, 0, 0, (), None, None)
 
 
 def is_category(dtype: pl.DataType) -> bool:
@@ -183,8 +149,8 @@ def read_numbers(texts: pl.Series) -> pl.Series:
     )
 
 
-def as_number(column: pl.Series) -> pl.Series:
-    """A column as float64; infinite values of Parquet are missing.
+def as_number(column: Column) -> pl.Series:
+    """The values of a column as float64; infinite values of Parquet are missing.
 
     Raises
     ------
@@ -193,63 +159,67 @@ def as_number(column: pl.Series) -> pl.Series:
     """
     import polars as pl
 
-    name = column.name
-    if column.dtype in (pl.Categorical, pl.Enum):
-        column = column.cast(pl.String)
-    if column.dtype == pl.String:
-        numbers = read_numbers(column)
-        if bool((numbers.is_null() & column.is_not_null()).any()):
-            text = Text.of(column)
-            if set(text.odd) == set(column.drop_nulls().unique()) <= {"true", "false"}:
-                return (column == "true").cast(pl.Float64)
-            raise text.refusal(name)
+    name, values = column.name, column.values
+    if column.codes is not None:
+        numbers = read_numbers(values)
+        if numbers.null_count():
+            if len(values) <= 2 and set(values) <= {"true", "false"}:
+                return (values == "true").cast(pl.Float64)
+            raise Text.of(column).refusal(name)
     else:
-        numbers = column.cast(pl.Float64, strict=False)
-        lost = column.filter(numbers.is_null() & column.is_not_null())
+        numbers = values.cast(pl.Float64, strict=False)
+        lost = values.filter(numbers.is_null() & values.is_not_null())
         if len(lost):
             raise DataError(
                 f"column {name!r} is not numeric: {len(lost):,} values such as {lost[0]!r}",
                 f"name it under categorical, or {option_list('drop', [name])}",
             )
-        numbers = _nulled(numbers, ~numbers.is_finite())
-    wrong = numbers.abs() > _LARGEST
+        numbers = nulled(numbers, ~numbers.is_finite())
+    wrong = (numbers.abs() > _LARGEST).fill_null(False)
     if wrong.any():
-        row = int(wrong.fill_null(False).arg_true()[0])
+        row = int(column.spread(wrong).fill_null(False).arg_true()[0])
+        value = values[row if column.codes is None else int(column.codes[row])]
         raise DataError(
-            f"column {name!r} has {column[row]!r} in row {row + 1:,}, which would make every "
+            f"column {name!r} has {value!r} in row {row + 1:,}, which would make every "
             "other value 0",
-            f"{option_list('nulls', [str(column[row])])} if it means a missing value, "
+            f"{option_list('nulls', [str(value)])} if it means a missing value, "
             f"{option_list('categorical', [name])} if it is an id, or give another number",
         )
     return numbers
 
 
-def as_category(column: pl.Series, is_text: bool) -> pl.Series:
-    """A column as int64 codes in an order that depends only on its values; null if missing.
+def as_category(column: Column, from_text: bool) -> pl.Series:
+    """The values of a column as int32 codes in an order that depends only on the values.
 
     Two values have one code only if they are the same text (in Parquet: the same value). If all
     values of a column of a text file are numbers, they are in the order of the numbers.
     """
     import polars as pl
 
-    if column.dtype in (pl.Categorical, pl.Enum, pl.Null):
-        # The order of their values depends on the order in which they were created.
-        column = column.cast(pl.String)
-    if column.dtype != pl.String:
-        return column.rank("dense").cast(pl.Int64)
-    values = column.drop_nulls().unique().to_frame("value").sort("value")
-    if is_text:
-        numbers = values["value"].cast(pl.Float64, strict=False)
+    values = column.values
+    if column.codes is None:
+        if values.dtype == pl.Null:
+            return pl.Series(column.name, [None] * len(values), pl.Int32)
+        if not values.dtype.is_integer() or values.dtype == pl.Int128:
+            return values.rank("dense").cast(pl.Int32)
+        known = values.drop_nulls().unique().sort()
+        if known.is_empty():
+            return pl.Series(column.name, [None] * len(values), pl.Int32)
+        codes = pl.int_range(len(known), dtype=pl.Int32, eager=True)
+        return values.replace_strict(known, codes, default=None, return_dtype=pl.Int32)
+    codes = pl.int_range(len(values), dtype=pl.Int32, eager=True)
+    if from_text:
+        numbers = values.cast(pl.Float64, strict=False)
         if numbers.null_count() == 0:
-            values = values.with_columns(number=numbers).sort("number", maintain_order=True)
-    if values.is_empty():
-        return pl.Series(column.name, [None] * len(column), pl.Int64)
-    codes = pl.int_range(len(values), dtype=pl.Int64, eager=True)
-    return column.replace_strict(values["value"], codes, default=None, return_dtype=pl.Int64)
+            order = np.argsort(numbers.to_numpy(), kind="stable")
+            places = np.empty(len(order), np.int32)
+            places[order] = codes.to_numpy()
+            codes = pl.Series(places)
+    return codes.alias(column.name)
 
 
-def as_time(column: pl.Series) -> pl.Series:
-    """A column that sorts by time: numbers and dates unchanged, text parsed.
+def as_time(column: Column) -> pl.Series:
+    """The values of a column so that they sort by time: numbers and dates unchanged, text parsed.
 
     Raises
     ------
@@ -259,8 +229,8 @@ def as_time(column: pl.Series) -> pl.Series:
     import polars as pl
 
     if column.dtype.is_float() or column.dtype.is_integer() or column.dtype.is_temporal():
-        return column
-    texts = column.cast(pl.String)
+        return column.values
+    texts = column.values.cast(pl.String)
     present = texts.is_not_null()
     for numbers in (texts.cast(pl.Int64, strict=False), read_numbers(texts)):
         if (numbers.is_not_null() == present).all():
@@ -278,3 +248,13 @@ def as_time(column: pl.Series) -> pl.Series:
         f"the time column {column.name!r} has values such as {strange[0]!r}",
         "give numbers, dates, or text of one form such as 2013-01-31 or 2013-01-31T23:59:00",
     )
+
+
+def _frequent(found: pl.DataFrame, count: int) -> list[str]:
+    """The most frequent values."""
+    return found.sort("count", descending=True, maintain_order=True)["value"][:count].to_list()
+
+
+def _first(found: pl.DataFrame) -> str | None:
+    """The most frequent value, if there is one."""
+    return next(iter(_frequent(found, 1)), None)

@@ -1,0 +1,119 @@
+"""A data set as it is prepared: its description, and its arrays in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bsscale.data.dataset import ArrayStream, ColumnFacts, Dataset, Samples, Schema, data_key
+from bsscale.files.blocks import ROWS, Blocks
+
+__all__ = ["SPLITS", "ColumnFiles", "Prepared"]
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is stored of a finite data set.
+
+    Attributes
+    ----------
+    schema, notes, columns, best_possible
+        Those of `Dataset`.
+    arrays
+        "train.categorical" and so on: the arrays of each split.
+    """
+
+    schema: Schema
+    arrays: Mapping[str, Blocks]
+    notes: tuple[str, ...] = ()
+    columns: tuple[ColumnFacts, ...] = ()
+    best_possible: float | None = None
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Prepared:
+        """A data set whose arrays are in memory.
+
+        Raises
+        ------
+        TypeError
+            It has no end.
+        """
+        if not isinstance(dataset.train, ArrayStream):
+            kind = type(dataset.train).__name__
+            raise TypeError(f"only finite data sets are cached, not a {kind}")
+        splits = (dataset.train.samples, dataset.validation, dataset.test)
+        arrays = {
+            f"{split}.{name}": Blocks.of(array)
+            for split, samples in zip(SPLITS, splits, strict=True)
+            for name, array in vars(samples).items()
+        }
+        return cls(dataset.schema, arrays, dataset.notes, dataset.columns, dataset.best_possible)
+
+    @cached_property
+    def key(self) -> str:
+        """`Dataset.key` of it."""
+        return data_key(self.schema, {}, self.arrays)
+
+    def dataset(self) -> Dataset:
+        """The data set, with all its arrays in memory."""
+        names = ("categorical", "numeric", "label")
+        train, validation, test = (
+            Samples(**{name: self.arrays[f"{split}.{name}"].array() for name in names})
+            for split in SPLITS
+        )
+        return Dataset(
+            self.schema,
+            ArrayStream(train),
+            validation,
+            test,
+            best_possible=self.best_possible,
+            notes=self.notes,
+            columns=self.columns,
+        )
+
+
+class ColumnFiles:
+    """Columns of equal length, each in a file, which are read together as rows.
+
+    Parameters
+    ----------
+    folder
+        Where the files are written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, Path] = {}
+
+    def add(self, name: str, values: npt.NDArray[Any]) -> None:
+        """Write a column; all columns that are read together have one type."""
+        path = self._folder / f"column-{len(self._files)}"
+        values.tofile(path)
+        self._files[name] = path
+
+    def matrix(self, names: Sequence[str], dtype: type, start: int, stop: int) -> Blocks:
+        """Rows start … stop − 1 of some columns, shape (stop − start, columns)."""
+        files = [self._files[name] for name in names]
+        size = np.dtype(dtype).itemsize
+
+        def pieces() -> Iterator[npt.NDArray[Any]]:
+            for at in range(start, stop, ROWS):
+                piece: npt.NDArray[Any] = np.empty((min(ROWS, stop - at), len(files)), dtype)
+                for column, file in enumerate(files):
+                    piece[:, column] = np.fromfile(file, dtype, len(piece), offset=at * size)
+                yield piece
+
+        return Blocks(np.dtype(dtype), (stop - start, len(files)), pieces)
+
+    def vector(self, name: str, dtype: type, start: int, stop: int) -> Blocks:
+        """Rows start … stop − 1 of one column, shape (stop − start,)."""
+        rows = self.matrix([name], dtype, start, stop)
+        return Blocks(rows.dtype, rows.shape[:1], lambda: (piece[:, 0] for piece in rows.pieces()))
