@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from bsscale.bridge.curves.rows import Rows
-from bsscale.data.table.source import open_source
+from bsscale.data.table.open_source import Reading, open_source
 from bsscale.errors import DataError, RecordsError
 
 __all__ = ["read_table"]
@@ -20,11 +21,12 @@ def read_table(path: Path) -> Rows:
         If it cannot be read without guessing.
     """
     try:
-        source = open_source(str(path), separator=None, header=True, columns=None)
-        frame, _ = source.read()
+        source = open_source(str(path), Reading())
+        with tempfile.TemporaryDirectory(prefix="bsscale-") as scratch:
+            content = source.read(Path(scratch))
+            columns = {name: content.column(name).to_list() for name in content.dtypes}
     except DataError as error:
         raise RecordsError(error.fact, error.remedy) from error
     kind = {"\t": "TSV", ",": "CSV"}.get(source.separator or "", "Parquet")
-    columns = {name: frame[name].to_list() for name in frame.columns}
     # (The header is row 1 of a text file.)
     return Rows(path, kind, columns, numbered_from=2 if source.is_text else 1)

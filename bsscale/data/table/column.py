@@ -69,6 +69,10 @@ class Column:
         """The number of distinct values."""
         return self.values.drop_nulls().n_unique() if self.codes is None else len(self.values)
 
+    def to_list(self) -> list[Any]:
+        """The value of each row; None if it is missing."""
+        return self.spread(self.values).to_list()
+
     def spread(self, converted: pl.Series) -> pl.Series:
         """What `values` were converted to, for each row."""
         import polars as pl
