@@ -109,7 +109,7 @@ def write_passes(directory: Path) -> Path:
         path = directory / "passes" / arm / f"{seed}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         mllog.config(filename=str(path))
-        logger = mllog.getmllogger()
+        logger = mllog.get_mllogger()
         logger.event(key=mllog.constants.SEED, value=seed)
         logger.event(key=mllog.constants.TRAIN_SAMPLES, value=4096)
         for samples, loss in points.items():
@@ -141,6 +141,21 @@ def _with_writer(directory: Path, open_writer: Callable[[Path], Any]) -> Path:
             writer.add_scalar("train/loss", loss + 1, samples // STEP)
         writer.close()
     return directory
+
+
+def write_tensors(directory: Path) -> Path:
+    """Event files as TensorFlow, Keras and JAX write scalars: as tensors."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    for (arm, seed), points in CURVES.items():
+        writer = EventFileWriter(str(directory / "tensors" / arm / str(seed)))
+        for samples, loss in points.items():
+            writer.add_event(Event(step=samples // STEP, summary=scalar_pb("log_loss", loss)))
+            writer.add_event(Event(step=samples // STEP, summary=scalar_pb("train/loss", loss + 1)))
+        writer.close()
+    return directory / "tensors"
 
 
 def write_wandb(directory: Path) -> Path:

@@ -80,6 +80,7 @@ def test_mlperf_logs_by_mlperf_logging(tmp_path: Path) -> None:
     [
         ("tensorboard", curve_files.write_tensorboard),
         ("tensorboardX", curve_files.write_tensorboardx),
+        ("tensorboard", curve_files.write_tensors),
     ],
 )
 def test_event_files_of_tensorboard(library: str, write: Write, tmp_path: Path) -> None:
@@ -306,10 +307,10 @@ def test_a_report_marks_what_was_imported_and_says_what_is_not_known(
     for words in (
         "All arms are imported from curves that were recorded elsewhere. They were not registered",
         "Budgets and settings of imported curves are not recorded.",
-        "fixed: 1 of 2 runs that reached the target did so at the last evaluation",
-        "large: 1 of 2 runs that reached the target did so by the first evaluation.",
-        "large was evaluated coarsely: the target was reached between two evaluations that are "
-        "1,024 samples apart, 62% of the samples to it",
+        "reached the target at their last evaluation, which no other confirms: 1 of 2 of fixed.",
+        "at the target at their first evaluation: 1 of 2 of large.",
+        "fixed 1,024 (50% of its samples to the target), large 1,024 (62% of its samples to the "
+        "target)",
         "A run counts as diverged if its last value is not finite (large).",
     ):
         assert words in text, said
@@ -326,7 +327,9 @@ def test_figures_are_drawn_without_a_learning_rate(report: tuple[Report, Path]) 
     _, out = report
     names = {path.stem for path in (out / "figures").iterdir()}
     assert {"convergence", "samples_to_target", "forest"} <= names
-    assert "learning rate</text>" not in (out / "figures" / "convergence.svg").read_text()
+    text = (out / "report.md").read_text()
+    assert "## log loss over samples" in text and "a triangle has ended, a cross" in text
+    assert "learning rate" not in (out / "figures" / "convergence.svg").read_text()
 
 
 def test_without_a_baseline_the_next_step_names_one(tmp_path: Path) -> None:

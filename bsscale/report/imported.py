@@ -13,8 +13,8 @@ from bsscale.terminal.words import counted
 
 __all__ = ["imported_limits", "imported_table", "source_words"]
 
-# Evaluations are coarse if the interval in which the target was reached is a larger share of the
-# samples to it: differences of that size between arms may be of the grid.
+# Evaluations are coarse if the two around the target are further apart than this share of the
+# samples to it.
 COARSE = 0.05
 
 
@@ -69,12 +69,7 @@ def imported_limits(comparison: Comparison) -> list[str]:
         "target counts as censored where it ends, also if its budget was smaller than that of "
         "others; whether all arms had the same data, validation split and model is not known.",
     ]
-    said += [
-        each
-        for arm in arms
-        for each in (_unconfirmed(arm), _from_the_start(arm), _coarse(arm))
-        if each is not None
-    ]
+    said += [each for each in (_unconfirmed(arms), _from_the_start(arms), _coarse(arms)) if each]
     diverged = [arm for arm in arms if arm.counts.get("diverged")]
     if diverged:
         said.append(
@@ -94,52 +89,58 @@ def _imported(arm: ArmSummary) -> list[tuple[FoundRun, Origin]]:
     return [(run, run.imported) for run in arm.runs if run.imported is not None]
 
 
-def _unconfirmed(arm: ArmSummary) -> str | None:
-    count, reached = _count(arm, lambda origin: origin.hit_at_end)
-    if not count:
-        return None
+def _unconfirmed(arms: Sequence[ArmSummary]) -> str:
+    """How many hits are the last point of their curve."""
+    counts = _counts(arms, lambda origin: origin.hit_at_end)
+    if not counts:
+        return ""
     return (
-        f"{arm.short}: {count} of {counted(reached, 'run')} that reached the target did so at the "
-        "last evaluation, which no other confirms. It counts, because these runs ended by a rule "
-        "of their own; one lucky evaluation would count too."
+        f"Runs that reached the target at their last evaluation, which no other confirms: "
+        f"{counts}. They count, because they may have stopped there; one lucky evaluation would "
+        "count too."
     )
 
 
-def _from_the_start(arm: ArmSummary) -> str | None:
-    count, reached = _count(arm, lambda origin: origin.hit_at_start)
-    if not count:
-        return None
+def _from_the_start(arms: Sequence[ArmSummary]) -> str:
+    """How many hits are the first point of their curve."""
+    counts = _counts(arms, lambda origin: origin.hit_at_start)
+    if not counts:
+        return ""
     return (
-        f"{arm.short}: {count} of {counted(reached, 'run')} that reached the target did so by the "
-        "first evaluation. When before it is not known: the interval begins at 0, and the samples "
-        "are those of that evaluation."
+        f"Runs that were at the target at their first evaluation: {counts}. When they reached it "
+        "is not known: the interval begins at 0, and the samples are those of that evaluation."
     )
 
 
-def _count(arm: ArmSummary, matches: Callable[[Origin], bool]) -> tuple[int, int]:
-    """Of the imported runs that reached the target: those that match, and all."""
-    reached = [origin for run, origin in _imported(arm) if run.record.status == "reached"]
-    return sum(map(matches, reached)), len(reached)
+def _counts(arms: Sequence[ArmSummary], matches: Callable[[Origin], bool]) -> str:
+    """Of each arm the runs that match, of those that reached the target; empty if none match."""
+    said = []
+    for arm in arms:
+        reached = [origin for run, origin in _imported(arm) if run.record.status == "reached"]
+        if count := sum(map(matches, reached)):
+            said.append(f"{count} of {len(reached)} of {arm.short}")
+    return ", ".join(said)
 
 
-def _coarse(arm: ArmSummary) -> str | None:
-    """How coarse the evaluations are, if that limits what the arm's samples say."""
-    widths = []
-    for run, _ in _imported(arm):
-        interval, needed = run.record.samples_to_target_interval, run.record.samples_to_target
-        if interval is not None and needed:
-            widths.append((interval[1] - interval[0], (interval[1] - interval[0]) / needed))
-    if not widths:
-        return None
-    width = statistics.median(width for width, _ in widths)
-    share = statistics.median(share for _, share in widths)
-    if share <= COARSE:
-        return None
+def _coarse(arms: Sequence[ArmSummary]) -> str:
+    """How coarse the evaluations are, of the arms whose samples it limits."""
+    said = []
+    for arm in arms:
+        widths = [
+            (interval[1] - interval[0], (interval[1] - interval[0]) / run.record.samples_to_target)
+            for run, _ in _imported(arm)
+            if (interval := run.record.samples_to_target_interval) and run.record.samples_to_target
+        ]
+        share = statistics.median([share for _, share in widths] or [0.0])
+        if share > COARSE:
+            apart = samples(statistics.median(width for width, _ in widths))
+            said.append(f"{arm.short} {apart} ({100 * share:.0f}% of its samples to the target)")
+    if not said:
+        return ""
     return (
-        f"{arm.short} was evaluated coarsely: the target was reached between two evaluations that "
-        f"are {samples(width)} samples apart, {100 * share:.0f}% of the samples to it (medians). "
-        "Between them the metric is interpolated; a difference from another arm that is smaller "
-        "than that may be the grid's."
+        "Evaluations are coarse. The samples between the two around the target, by the median: "
+        f"{', '.join(said)}. The metric is interpolated between them, so that smaller differences "
+        "between arms may come from the grid alone."
     )
 
 

@@ -120,7 +120,7 @@ def _convergence(criterion: Criterion, arms: list[ArmSummary], keys: Styles, mix
         sign=criterion.sign,
         keys=keys,
     )
-    title = f"{criterion.title} and learning rate over samples"
+    title = f"{criterion.title}{' and learning rate' if drawn.rates else ''} over samples"
     name = f"convergence_{criterion.name}" if mixed else "convergence"
     return Figure(
         name,
@@ -323,7 +323,8 @@ def _text(criterion: Criterion, arms: Sequence[ArmSummary], drawn: _Drawn) -> st
         )
         rate = drawn.rates.get(arm.short)
         said.append(f"{arm.short}: {words}" + (f", learning rate {span(rate)}" if rate else ""))
-    return f"Validation {criterion.title} and learning rate over samples. {'; '.join(said)}."
+    rates = " and learning rate" if drawn.rates else ""
+    return f"Validation {criterion.title}{rates} over samples. {'; '.join(said)}."
 
 
 def _table(title: str, criterion: Criterion, arms: Sequence[ArmSummary], drawn: _Drawn) -> Table:

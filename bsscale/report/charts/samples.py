@@ -47,7 +47,8 @@ def samples_to_target_figure(comparison: Comparison) -> Figure | None:
         "A mark a seed; the thin bar is the median, the wide one its 95% interval (Kaplan-Meier; "
         "open to an edge, or not drawn, where the seeds do not bound it). A run that did not reach "
         "the target lies at the right edge, because it needs more than is shown: a triangle has "
-        "spent its budget, a cross has diverged.",
+        f"{'ended' if any(arm.imported for arm in arms) else 'spent its budget'}, a cross has "
+        "diverged.",
         f"Samples to the target by arm. {said}.",
         partial(_draw, arms, keys),
         seeds_table(comparison),
