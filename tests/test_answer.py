@@ -110,7 +110,7 @@ def test_no_baseline_is_a_ranking_only(tmp_path: Path) -> None:
     assert "a ranking only" in made.text and "onecycle gpus=8 needs the fewest samples" in made.text
     assert "Not reached in half of the runs: cosine gpus=8." in made.text
     assert {arm.baseline for arm in comparison.arms} == {None}
-    assert "best" not in f"{headline(comparison)} {arms_table(comparison).text()}".lower()
+    assert "best" not in f"{headline(comparison)} {arms_table(comparison).markdown()}".lower()
     assert made.next is not None
     train, report = made.next.commands
     assert "schedule=fixed gpus=1 seed=0,1,2,3,4,5,6,7" in train and "target=0.76" in train

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import re
@@ -245,6 +246,10 @@ def test_a_run_that_cannot_be_read_is_never_deleted(
         ("+task.arms={.hidden:{schedule:{name:fixed}}}", "has the name '.hidden'"),
         ("task.budget_factor=inf", "task.budget_factor=inf"),
         ("task.lowest_lr=0", "task.lowest_lr=0"),
+        ("task.momenta=[]", "task.momenta=[] is empty"),
+        ("task.momenta=[0.9,0.9]", "task.momenta=[0.9, 0.9] has one of them twice"),
+        ("task.momenta=[0.9,1.5]", "optimizer.momentum=1.5 is outside [0, 1)"),
+        ("task.momenta=[0.05]", "cycle_min_mom is -0.05"),
         ("+task.arms.fixed.schedule.colour=red", "colour"),
     ],
 )
@@ -311,6 +316,45 @@ def test_two_processes_do_not_carry_out_one_study(bsscale: Bsscale, tmp_path: Pa
         done = bsscale(*STUDY)
     assert done.code == 1 and "another process" in done.text and "Traceback" not in done.text
     assert not (tmp_path / "study" / "study.json").exists()
+
+
+@pytest.mark.slow
+def test_momenta_are_a_second_axis_of_the_tuned_arms(bsscale: Bsscale, tmp_path: Path) -> None:
+    arguments = (
+        *STUDY, "task.seeds=1", "task.trials=3", "task.momenta=[0.5,0.9]", "target=0.6",
+        "base_lr=0.5", "~task.arms.fixed", "~task.arms.onecycle",
+    )  # fmt: skip
+    done = bsscale(*arguments)
+    assert done.code == 0, done.text
+    study = read(tmp_path / "study" / "study.json")
+    assert study["registered"]["options"]["momenta"] == [0.5, 0.9]
+    found: dict[str, list[Any]] = {}
+    for tuning in study["tunings"]:
+        arm = tuning["name"].removesuffix(f"-momentum-{tuning['momentum']}")
+        found.setdefault(arm, []).append(tuning)
+    assert {arm: [t["momentum"] for t in each] for arm, each in found.items()} == {
+        "tuned_constant": [0.5, 0.9], "tuned_onecycle": [0.5, 0.9],
+    }  # fmt: skip
+    # As many rates for each momentum and arm.
+    assert len({len(t["trials"]) for each in found.values() for t in each}) == 1
+
+    def cost(tuning: Any) -> float:
+        best = next(t for t in tuning["trials"] if t["lr"] == tuning["best"])
+        return math.inf if best["samples_to_target"] is None else best["samples_to_target"]
+
+    best = {arm: min(each, key=cost) for arm, each in found.items()}
+    run = read(tmp_path / "study" / "runs" / "tuned_constant" / "seed-0" / "run.json")
+    assert run["base_lr"] == best["tuned_constant"]["best"]
+    assert run["config"]["optimizer"]["momentum"] == best["tuned_constant"]["momentum"]
+    cycle = read(tmp_path / "study" / "runs" / "tuned_onecycle" / "seed-0" / "run.json")
+    schedule = cycle["config"]["schedule"]
+    assert schedule["cycle_max_lr"] == best["tuned_onecycle"]["best"]
+    assert schedule["cycle_max_mom"] == best["tuned_onecycle"]["momentum"]
+    assert schedule["cycle_min_mom"] == pytest.approx(schedule["cycle_max_mom"] - 0.1)
+    assert cycle["config"]["optimizer"]["momentum"] == 0.9
+    before = outcome(tmp_path / "study")
+    again = bsscale(*arguments)
+    assert again.code == 0 and outcome(tmp_path / "study") == before
 
 
 @pytest.mark.slow

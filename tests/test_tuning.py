@@ -14,12 +14,16 @@ import pytest
 
 from bsscale.errors import ConfigError
 from bsscale.objectives import Binary
+from bsscale.optimizers.adagrad import AdagradConfig
+from bsscale.optimizers.adam import AdamConfig
+from bsscale.optimizers.sgd import SGDConfig
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import FlatEndRecord, StudyRecord
 from bsscale.report.base_lr import base_lr_words, with_base_lr
 from bsscale.schedules.options import FixedConfig, OneCycleConfig, OneCycleTorchConfig
 from bsscale.stats.search import Rules, Search
-from bsscale.study.tuning import Judge, Tuner, Tuning, at_rate
+from bsscale.study.arms import at_rate
+from bsscale.study.tuning import Judge, Tuner, Tuning
 from bsscale.training.spec import RunSpec
 from tests.helpers import prepare, small_config
 from tests.test_decisions import record_of
@@ -194,6 +198,22 @@ def test_what_a_search_tries_of_a_schedule() -> None:
     for fixed in (OneCycleConfig(factor=2.0), OneCycleConfig(cycle_min_lr=0.1)):
         with pytest.raises(ConfigError, match="a search looks for the peak"):
             at_rate(fixed, 0.4, 0.1)
+
+
+def test_what_a_momentum_changes() -> None:
+    # A cycle keeps its width; a constant rate has the optimizer's momentum.
+    assert OneCycleConfig().at_momentum(0.95) == OneCycleConfig(
+        cycle_max_mom=0.95, cycle_min_mom=0.85
+    )
+    assert OneCycleTorchConfig().at_momentum(0.9) == OneCycleTorchConfig(
+        max_momentum=0.9, base_momentum=0.8
+    )
+    assert OneCycleConfig(cycle_momentum=False).at_momentum(0.95) is None
+    assert FixedConfig().at_momentum(0.95) is None
+    assert SGDConfig().at_momentum(0.5) == SGDConfig(momentum=0.5)
+    assert AdamConfig().at_momentum(0.5) == AdamConfig(beta1=0.5)
+    with pytest.raises(ConfigError, match=r"optimizer=adagrad has no momentum that could be 0\.5"):
+        AdagradConfig().at_momentum(0.5)
 
 
 def test_the_choice_of_base_lr_in_words() -> None:

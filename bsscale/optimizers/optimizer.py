@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,22 @@ class OptimizerConfig:
             return None
         momentum: float = getattr(self, self.momentum_option)
         return momentum
+
+    def at_momentum(self, momentum: float) -> Self:
+        """The same optimizer with another momentum.
+
+        Raises
+        ------
+        ConfigError
+            If it has no momentum that a schedule can change.
+        """
+        if self.momentum_option is None or self.momentum_now is None:
+            raise ConfigError(
+                f"optimizer={self.name} has no momentum that could be {momentum:g}",
+                "leave out what sets its momentum, or give an optimizer with momentum",
+            )
+        moved: dict[str, Any] = {self.momentum_option: momentum}
+        return replace(self, **moved)
 
     @property
     def follows_lr(self) -> bool:

@@ -175,6 +175,10 @@ def _expected_and_found(
     """What a run should have been, and what it was, as far as that is registered or settled."""
     registered, config = study.registered, record.config
     expected = {**registered.settings, "data_key": registered.data_key}
+    if momenta := _momenta(name, record, study):
+        expected["optimizer"] = _with_momentum(
+            expected.get("optimizer"), config.get("optimizer"), momenta
+        )
     found = _same_keys(expected, {**config, "data_key": record.data_key})
     if "device" in expected:
         device = str(record.environment.get("device"))
@@ -190,6 +194,30 @@ def _expected_and_found(
     return expected, found
 
 
+def _momenta(name: str, record: RunRecord, study: StudyRecord) -> list[Any]:
+    """The momenta that the optimizer of a run may have beside the registered one."""
+    if name.split("/")[0] == RUNS:
+        configured = study.settled.get(f"arm {record.arm}")
+        momentum = configured.get("momentum") if isinstance(configured, Mapping) else None
+        return [] if momentum is None else [momentum]
+    if not name.startswith("tuning/") or "-momentum-" not in name:
+        return []
+    searched = study.registered.options.get("momenta")
+    return list(searched) if isinstance(searched, list) else []
+
+
+def _with_momentum(registered: Any, found: Any, momenta: list[Any]) -> Any:
+    """The registered optimizer, with that option of the run's which is one of the momenta."""
+    if not isinstance(registered, Mapping) or not isinstance(found, Mapping):
+        return registered
+    moved = [key for key, value in registered.items() if found.get(key) != value]
+    if len(moved) == 1 and found.get(moved[0]) in momenta:
+        return {**registered, moved[0]: found[moved[0]]}
+    if len(momenta) == 1 and momenta[0] not in found.values():
+        return {**registered, "momentum": momenta[0]}
+    return registered
+
+
 def _of_arm(arm: RegisteredArm, study: StudyRecord) -> dict[str, Any]:
     """What the runs of an arm have in common, as in their records."""
     settled = study.settled
@@ -198,7 +226,11 @@ def _of_arm(arm: RegisteredArm, study: StudyRecord) -> dict[str, Any]:
         "gpus": arm.gpus,
         "target": settled.get("target"),
         "budget_samples": settled.get("budget_samples"),
-        **(configured if isinstance(configured, Mapping) else {}),
+        **(
+            {key: value for key, value in configured.items() if key != "momentum"}
+            if isinstance(configured, Mapping)
+            else {}
+        ),
     }
 
 

@@ -153,6 +153,8 @@ class TuningRecord(msgspec.Struct, frozen=True, kw_only=True):
     provisional
         The best rate by the metric alone, from which the target follows; None where the target was
         known already.
+    momentum
+        The highest momentum of its runs, where the study tries several; else None.
     """
 
     name: str
@@ -166,6 +168,7 @@ class TuningRecord(msgspec.Struct, frozen=True, kw_only=True):
     trials: tuple[TrialRecord, ...]
     flat: tuple[float, ...] = ()
     provisional: float | None = None
+    momentum: float | None = None
 
 
 class FlatEndRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ from bsscale.report.read import Sources
 from bsscale.report.tables import interval, samples, times
 from bsscale.report.use import Use, use_of
 from bsscale.stats import FEWEST_SEEDS, RatioEstimate, paired_ratio
+from bsscale.terminal.words import counted
 
 __all__ = ["Answer", "answers", "ranked"]
 
@@ -160,7 +161,7 @@ def _few_seeds(
     diverged: Sequence[str],
 ) -> Answer:
     n = best.ratio.n if best.ratio is not None else len(best.seeds)
-    seeds = "1 seed" if n == 1 else f"{n} seeds"
+    seeds = counted(n, "seed")
     said = [
         f"So far, {best.short} is the fastest.",
         against,
@@ -224,7 +225,7 @@ def _against(best: ArmSummary, reference: ArmSummary) -> str:
     """What the fastest arm needs, against the baseline."""
     estimate = best.judged or best.ratio
     assert estimate is not None
-    seeds = f"{estimate.n} seed{'s' if estimate.n != 1 else ''}"
+    seeds = counted(estimate.n, "seed")
     sure = seeds
     if estimate.confidence is not None:
         together = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bsscale.records.study_record import FlatEndRecord, StudyRecord
+from bsscale.terminal.words import counted
 
 __all__ = ["base_lr_words", "with_base_lr"]
 
@@ -29,7 +30,7 @@ def _words(ends: Sequence[FlatEndRecord]) -> str:
     seeds = max(end.runs for end in ends)
     return (
         f"At 1 GPU, base_lr from {low:g} to {high:g} is not told apart from the best; {said} "
-        f"({seeds} tuning seed{'s' if seeds != 1 else ''}). That much of its result is the choice "
+        f"({counted(seeds, 'tuning seed')}). That much of its result is the choice "
         "of base_lr."
     )
 

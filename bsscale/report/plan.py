@@ -9,6 +9,7 @@ from bsscale.records.registered_runs import repeated_runs
 from bsscale.records.study_record import Amendment, Registered, StudyRecord
 from bsscale.report.read import FoundRun, FoundStudy
 from bsscale.report.tables import Table
+from bsscale.terminal.words import counted
 
 __all__ = ["describe_look", "plan_followed", "plan_table", "warnings"]
 
@@ -33,8 +34,7 @@ def _registered(registered: Registered) -> dict[str, str]:
             lines[key.replace("_", " ")] = _shown(value)
     for arm in registered.arms:
         described = ", ".join(f"{key}={_shown(each)}" for key, each in arm.schedule.items())
-        word = "GPU" if arm.gpus == 1 else "GPUs"
-        lines[f"arm {arm.name}"] = f"{arm.role}, {arm.gpus} {word}: {described}"
+        lines[f"arm {arm.name}"] = f"{arm.role}, {counted(arm.gpus, 'GPU')}: {described}"
     return lines
 
 
@@ -106,7 +106,8 @@ def _untuned(record: StudyRecord) -> list[str]:
     """The arms that a range test should have configured, and did not."""
     return [
         f"{', '.join(arms)} has the untuned defaults of its schedule, by the registered rule: the "
-        f"range test at {each.gpus} GPUs suggests nothing, because {each.reason.rstrip('.')}."
+        f"range test at {counted(each.gpus, 'GPU')} suggests nothing, because "
+        f"{each.reason.rstrip('.')}."
         for each in record.presets
         if (arms := record.untuned(each))
     ]

@@ -10,6 +10,7 @@ from bsscale.report.comparison import ArmSummary, Comparison, FamilySummary
 from bsscale.report.held_out import test_note
 from bsscale.report.tables import interval, number, samples, times
 from bsscale.stats import RatioEstimate, smallest_margin, verdict
+from bsscale.terminal.words import counted
 
 __all__ = ["headline", "verdicts"]
 
@@ -113,7 +114,7 @@ def _details(arm: ArmSummary, estimate: RatioEstimate, corrected: float | None) 
         parts.append(f"ratio of medians {times(estimate.ratio)}")
         if corrected is not None:
             parts[-1] += f", {times(corrected)} corrected for the choice of the fastest"
-    seeds = f"{estimate.n} seed{'s' if estimate.n != 1 else ''}"
+    seeds = counted(estimate.n, "seed")
     if estimate.confidence is not None:
         seeds += f", {_percent(estimate.confidence)} interval"
         if estimate.comparisons > 1:

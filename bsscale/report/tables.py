@@ -14,8 +14,7 @@ from bsscale.report.comparison import ArmSummary, Comparison
 from bsscale.report.read import FoundRangeTest
 from bsscale.stats import RatioEstimate, rounded_range, smallest_margin
 from bsscale.terminal.numbers import metric_number as number
-from bsscale.terminal.tables import render_table
-from bsscale.terminal.words import status_words
+from bsscale.terminal.words import counted, status_words
 
 __all__ = [
     "Table",
@@ -34,10 +33,6 @@ class Table:
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-
-    def text(self) -> str:
-        """For a terminal."""
-        return render_table("", self.header, self.rows)
 
     def markdown(self) -> str:
         """For report.md."""
@@ -249,7 +244,7 @@ def tuning_note(tuning: TuningRecord) -> str:
     best = f"{tuning.best:.4g}"
     text = f"{tuning.name}: best learning rate {best}"
     if tuning.gpus is not None:
-        text += f" at {tuning.gpus} GPU{'s' if tuning.gpus != 1 else ''}"
+        text += f" at {counted(tuning.gpus, 'GPU')}"
     text += f", over {tuning.samples:,} samples in all"
     if len(tuning.flat) > 1:
         low, high = min(tuning.flat), max(tuning.flat)

@@ -18,6 +18,7 @@ from bsscale.study.options import StudyArm, StudyOptions
 
 __all__ = [
     "Arm",
+    "at_rate",
     "depends_on_base_lr",
     "given_options",
     "make_arms",
@@ -128,6 +129,22 @@ def tuned_arms(arms: Sequence[Arm]) -> dict[str, Arm]:
             if (arm.gpus, arm.schedule) not in known:
                 found[arm.name] = arm
     return found
+
+
+def at_rate(schedule: ScheduleConfig, rate: float, base_lr: float) -> tuple[ScheduleConfig, float]:
+    """A schedule and the base_lr with which it has a rate that a search tries.
+
+    Parameters
+    ----------
+    schedule
+        That of the arm. If it has a peak, the search tries peaks; else it tries base_lr.
+    rate
+        The tried rate.
+    base_lr
+        The rate tuned at 1 GPU, for a schedule with a peak.
+    """
+    peaked = schedule.at_peak(rate)
+    return (schedule, rate) if peaked is None else (peaked, base_lr)
 
 
 def depends_on_base_lr(arm: Arm) -> bool:

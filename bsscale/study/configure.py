@@ -8,19 +8,21 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from bsscale.files.replace import plain
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import FlatEndRecord
 from bsscale.schedules.options import ScheduleConfig
 from bsscale.stats.search import Search
-from bsscale.study.arms import depends_on_base_lr, tuned_arms
+from bsscale.study.arms import at_rate, depends_on_base_lr, given_options, tuned_arms
 from bsscale.study.plan import StudyPlan
 from bsscale.study.rules import search_rules, trial_budget_samples
 from bsscale.study.runs import Runs
-from bsscale.study.tuning import Judge, Tuning, at_rate
+from bsscale.study.tuning import Judge, Tuning
 from bsscale.training.spec import RunSpec
 
-__all__ = ["Settled", "flat_ends", "searches", "tune_arms"]
+__all__ = ["Settled", "Tuned", "flat_ends", "searches", "tune_arms"]
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +36,39 @@ class Settled:
     budget_samples: int
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """How an arm trains.
+
+    Attributes
+    ----------
+    schedule, base_lr
+        Its schedule and rate.
+    momentum
+        That of its optimizer, where a search found one and the schedule sets none; else None.
+    """
+
+    schedule: ScheduleConfig
+    base_lr: float
+    momentum: float | None = None
+
+    def settled(self) -> dict[str, Any]:
+        """For the study's chain; a momentum only where there is one."""
+        return {
+            "schedule": plain(given_options(self.schedule)),
+            "base_lr": self.base_lr,
+            **({} if self.momentum is None else {"momentum": self.momentum}),
+        }
+
+
 def searches(plan: StudyPlan, settled: Settled) -> dict[str, Tuning]:
     """The searches of the tuned arms, by the arm that names them: all by the same rules."""
     budget = trial_budget_samples(
         settled.budget_samples, plan.specs.one_pass, plan.specs.eval_interval_samples
     )
-    return {
-        name: Tuning(
-            name=name,
+    found = [
+        Tuning(
+            name=name if momentum is None else f"{name}-momentum-{momentum:g}",
             gpus=arm.gpus,
             schedule=arm.schedule,
             base_lr=settled.base_lr,
@@ -49,15 +76,19 @@ def searches(plan: StudyPlan, settled: Settled) -> dict[str, Tuning]:
             stops=True,
             budget=budget,
             search=Search(search_rules(plan.task), *plan.searched()),
+            momentum=momentum,
         )
         for name, arm in tuned_arms(plan.arms).items()
-    }
+        for momentum in plan.task.momentum_list()
+    ]
+    return {tuning.name: tuning for tuning in found}
 
 
-def tune_arms(
-    plan: StudyPlan, found: dict[str, Tuning], base_lr: float
-) -> tuple[dict[str, ScheduleConfig], dict[str, float]]:
-    """The schedule and the base_lr of every arm, with what its search has found.
+def tune_arms(plan: StudyPlan, found: dict[str, Tuning], base_lr: float) -> dict[str, Tuned]:
+    """The schedule, the base_lr and the momentum of every arm, with what its searches have found.
+
+    Where several momenta were searched, the best trial of all of them decides; of equal ones, that
+    of the momentum that was given first.
 
     Parameters
     ----------
@@ -68,14 +99,23 @@ def tune_arms(
     base_lr
         The rate tuned at 1 GPU.
     """
-    schedules = {arm.name: arm.schedule for arm in plan.arms}
-    rates = {arm.name: base_lr for arm in plan.arms}
+    tuned = {arm.name: Tuned(arm.schedule, base_lr) for arm in plan.arms}
     for arm in plan.arms:
-        for tuning in found.values():
-            if arm.rate == "tuned" and (arm.gpus, arm.schedule) == (tuning.gpus, tuning.schedule):
-                best = tuning.search.best.lr
-                schedules[arm.name], rates[arm.name] = at_rate(arm.schedule, best, base_lr)
-    return schedules, rates
+        own = [
+            tuning
+            for tuning in found.values()
+            if arm.rate == "tuned" and (arm.gpus, arm.schedule) == (tuning.gpus, tuning.schedule)
+        ]
+        if own:
+            best = max(own, key=lambda tuning: tuning.search.best.rank)
+            tuned[arm.name] = _tuned(best, *at_rate(arm.schedule, best.search.best.lr, base_lr))
+    return tuned
+
+
+def _tuned(found: Tuning, schedule: ScheduleConfig, base_lr: float) -> Tuned:
+    """An arm at the rate and the momentum that a search has found."""
+    cycled = None if found.momentum is None else schedule.at_momentum(found.momentum)
+    return Tuned(schedule, base_lr, found.momentum) if cycled is None else Tuned(cycled, base_lr)
 
 
 def flat_ends(

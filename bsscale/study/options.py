@@ -62,6 +62,7 @@ class StudyOptions(TaskOptions):
     finalist_seeds: int = 3
     target_seeds: int = 5
     range_test_seeds: int = 3
+    momenta: list[float] | None = None
     margin: float | None = None
     budget_factor: float = 8.0
     primary: str | None = None
@@ -91,12 +92,23 @@ class StudyOptions(TaskOptions):
         """Far from all others."""
         return list(range(2_000_000, 2_000_000 + self.target_seeds))
 
+    def momentum_list(self) -> list[float | None]:
+        """Momenta that the searches of tuned arms try; None: the configured one."""
+        return [None] if self.momenta is None else list(self.momenta)
+
     def check(self) -> None:
         """Raise ConfigError for values with which no study is possible."""
         self._check_looks()
         for key in ("tuning_seeds", "finalist_seeds", "target_seeds", "range_test_seeds"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"task.{key}={getattr(self, key)} is below 1", "give 1 or more")
+        momenta = self.momentum_list()
+        if not momenta or len(set(momenta)) < len(momenta):
+            fault = "has one of them twice" if momenta else "is empty"
+            raise ConfigError(
+                f"task.momenta={self.momenta} {fault}",
+                "give each momentum once, for instance task.momenta=[0.8,0.9,0.95], or null",
+            )
         if self.trials < 3:
             raise ConfigError(
                 f"task.trials={self.trials}: a best rate with neighbours on both sides needs at "

@@ -19,7 +19,7 @@ from bsscale.records.run_record import read_run
 from bsscale.records.study_record import Registered
 from bsscale.schedules.options import FixedConfig
 from bsscale.schedules.options.scaling import CustomRule, ScalingConfig
-from bsscale.study.arms import depends_on_base_lr, make_arms, tuned_arms
+from bsscale.study.arms import at_rate, depends_on_base_lr, make_arms, tuned_arms
 from bsscale.study.options import StudyOptions
 from bsscale.study.registered import to_register
 from bsscale.study.registration import check_registration
@@ -150,11 +150,30 @@ class StudyPlan:
         return low, high
 
     def check_rates(self) -> None:
-        """Raise ConfigError where a search or a range test has no learning rates to try."""
+        """Raise ConfigError where a search or a range test has no rates or momenta to try."""
+        self._check_momenta()
         if self._searches():
             self.searched()
         if self.range_tests():
             self.config.optimizer.rates_to_test()
+
+    def _check_momenta(self) -> None:
+        """Raise ConfigError for a momentum that no tuned arm can have."""
+        if self.task.momenta is None:
+            return
+        tuned = tuned_arms(self.arms)
+        if not tuned:
+            raise ConfigError(
+                f"task.momenta={self.task.momenta} has no effect: no arm has rate=tuned",
+                "leave it out, or give an arm rate: tuned",
+            )
+        for arm in tuned.values():
+            for momentum in self.task.momentum_list():
+                self.specs.run(
+                    Path("-"), arm.name, at_rate(arm.schedule, 1.0, 1.0)[0], gpus=arm.gpus,
+                    rate=1.0, seed=self.task.first_seed, target=None,
+                    budget=_PASSES * self.specs.one_pass, momentum=momentum,
+                )  # fmt: skip
 
     def check_target(self) -> None:
         """Raise ConfigError where no target can follow from the runs at 1 GPU."""
@@ -241,7 +260,7 @@ class StudyPlan:
             2: 0 if given else runs * self.specs.trial_pass,
             3: task.target_seeds * one_pass,
             4: len(self.range_tests()) * task.range_test_seeds * one_pass
-            + (tuned * runs + ends) * trial,
+            + (tuned * len(task.momentum_list()) * runs + ends) * trial,
             5: len(self.arms) * self.seeds * budget,
         }
         return sum(most for step, most in samples.items() if step >= number)

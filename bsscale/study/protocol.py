@@ -18,6 +18,7 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,17 @@ from bsscale.config.objectives import build_objective
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, RecordsError
 from bsscale.files.locks import hold
-from bsscale.files.replace import plain, remove_unfinished
+from bsscale.files.replace import remove_unfinished
 from bsscale.planning.devices import Devices
 from bsscale.records.chain import NAMES, digest
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import Cost, StudyRecord
 from bsscale.report.base_lr import base_lr_words
 from bsscale.report.plan import describe_look
-from bsscale.schedules.options import FixedConfig, ScheduleConfig
+from bsscale.schedules.options import FixedConfig
 from bsscale.stats.search import Search
-from bsscale.study.arms import given_options, make_schedule
-from bsscale.study.configure import Settled, flat_ends, searches, tune_arms
+from bsscale.study.arms import make_schedule
+from bsscale.study.configure import Settled, Tuned, flat_ends, searches, tune_arms
 from bsscale.study.looks import make_look
 from bsscale.study.plan import StudyPlan, spent_samples
 from bsscale.study.presets import Preset, range_test_of_study, read_preset
@@ -50,6 +51,7 @@ from bsscale.study.seal import Seal
 from bsscale.study.tuning import Judge, Tuner, Tuning
 from bsscale.study.work import Jobs, Work, write_work
 from bsscale.terminal.numbers import metric_number
+from bsscale.terminal.words import counted
 from bsscale.tracking.tracker import mirror_comparison
 from bsscale.training.spec import RunSpec
 from bsscale.workers import Workers
@@ -147,8 +149,7 @@ class _Study:
             self.target, self.budget = self._fix_target(one_gpu)
             self.base_lr = self._rank_by_target(one_gpu)
             self._settle_one_gpu()
-            schedules, rates = self._settle_arms(*self._configure(one_gpu))
-            records = self._run_arms(schedules, rates)
+            records = self._run_arms(self._settle_arms(self._configure(one_gpu)))
         finally:
             self._save()
         self._report(records)
@@ -264,10 +265,8 @@ class _Study:
         )
         return target, budget
 
-    def _configure(
-        self, one_gpu: Tuning | None
-    ) -> tuple[dict[str, ScheduleConfig], dict[str, float]]:
-        """Each arm's schedule and rate, before any of them is run."""
+    def _configure(self, one_gpu: Tuning | None) -> dict[str, Tuned]:
+        """How each arm trains, before any of them is run."""
         self._step(4, "configuring the arms: range tests and tuned controls")
         presets = {gpus: self._preset(gpus) for gpus in self.plan.range_tests()}
         self.file.presets = [preset.record(gpus) for gpus, preset in presets.items()]
@@ -284,18 +283,18 @@ class _Study:
             for name, words in base_lr_words(self.file).items():
                 log.info("%s: %s", name, words)
         self._save()
-        schedules, rates = tune_arms(self.plan, tunings, self.base_lr)
+        tuned = tune_arms(self.plan, tunings, self.base_lr)
         for arm in self.arms:
             suggestion = presets[arm.gpus].suggestion if arm.preset else None
             if suggestion is not None:
-                schedules[arm.name] = suggestion
+                tuned[arm.name] = replace(tuned[arm.name], schedule=suggestion)
             elif arm.preset:
                 log.warning(
-                    "warning: %s has the untuned defaults of its schedule: the range test at %d "
-                    "GPUs suggests nothing, %s",
-                    arm.name, arm.gpus, presets[arm.gpus].reason,
+                    "warning: %s has the untuned defaults of its schedule: the range test at %s "
+                    "suggests nothing, %s",
+                    arm.name, counted(arm.gpus, "GPU"), presets[arm.gpus].reason,
                 )  # fmt: skip
-        return schedules, rates
+        return tuned
 
     def _settle_one_gpu(self) -> None:
         """Settle what follows from the runs at 1 GPU; what an earlier start has settled holds."""
@@ -312,22 +311,18 @@ class _Study:
         self.base_lr, self.target = settled["base_lr"], settled["target"]
         self.budget = self.plan.budget_samples = settled["budget_samples"]
 
-    def _settle_arms(
-        self, schedules: Mapping[str, ScheduleConfig], rates: Mapping[str, float]
-    ) -> tuple[dict[str, ScheduleConfig], dict[str, float]]:
-        """Settle the schedule and the rate of every arm; what was settled before holds."""
+    def _settle_arms(self, tuned: Mapping[str, Tuned]) -> dict[str, Tuned]:
+        """Settle how every arm trains; what was settled before holds."""
         self._refuse_failed()
-        wanted = {
-            f"arm {name}": {"schedule": plain(given_options(schedule)), "base_lr": rates[name]}
-            for name, schedule in schedules.items()
-        }
+        wanted = {f"arm {name}": each.settled() for name, each in tuned.items()}
         settled = self.seal.settle({**self._found(), **wanted})
-        made = dict(schedules)
-        for name in schedules:
-            options = settled[f"arm {name}"]["schedule"]
-            if options != wanted[f"arm {name}"]["schedule"]:
-                made[name] = make_schedule(options)
-        return made, {name: settled[f"arm {name}"]["base_lr"] for name in schedules}
+        made = dict(tuned)
+        for name, each in tuned.items():
+            held = settled[f"arm {name}"]
+            if held != each.settled():
+                schedule = make_schedule(held["schedule"])
+                made[name] = Tuned(schedule, held["base_lr"], held.get("momentum"))
+        return made
 
     def _refuse_failed(self) -> None:
         """Raise RecordsError where a decision would follow from some of its runs only."""
@@ -343,9 +338,7 @@ class _Study:
         parts = msgspec.to_builtins({field: getattr(self.file, field) for field in NAMES})
         return {NAMES[field](each): digest(each) for field in NAMES for each in parts[field]}
 
-    def _run_arms(
-        self, schedules: Mapping[str, ScheduleConfig], rates: Mapping[str, float]
-    ) -> list[RunRecord | None]:
+    def _run_arms(self, tuned: Mapping[str, Tuned]) -> list[RunRecord | None]:
         seeds, looks = self.file.seeds, self.file.registered.looks
         records: list[RunRecord | None] = []
         for first, last in pairwise((0, *(looks or [len(seeds)]))):
@@ -354,13 +347,14 @@ class _Study:
                 self.specs.run(
                     Path("runs") / arm.name / f"seed-{seed}",
                     arm.name,
-                    schedules[arm.name],
+                    tuned[arm.name].schedule,
                     gpus=arm.gpus,
-                    rate=rates[arm.name],
+                    rate=tuned[arm.name].base_lr,
                     seed=seed,
                     target=self.target,
                     budget=self.budget,
                     scaling=arm.scaling,
+                    momentum=tuned[arm.name].momentum,
                     tracker=self.config.tracker,
                 )
                 for arm in self.arms
@@ -412,7 +406,7 @@ class _Study:
         found = read_preset(self.config, self.directory, gpus)
         if found is None:
             raise ConfigError(
-                f"the job of the range test at {gpus} GPUs has ended without a result",
+                f"the job of the range test at {counted(gpus, 'GPU')} has ended without a result",
                 f"look at its logs, in {self.directory / 'jobs'}",
             )
         return found

@@ -64,6 +64,7 @@ class Specs:
         target: float | None,
         budget: int,
         scaling: ScalingConfig | None = None,
+        momentum: float | None = None,
         tracker: TrackerOptions | None = None,
     ) -> RunSpec:
         """One run.
@@ -80,12 +81,13 @@ class Specs:
             The most samples.
         scaling
             Its scaling rule; None: nothing moves.
+        momentum
+            Its highest momentum; None: as it is configured.
         tracker
             Where its records are mirrored; None: nowhere.
         """
         config = replace(
-            self.config,
-            schedule=schedule,
+            _with_momentum(replace(self.config, schedule=schedule), momentum),
             scaling=ScalingConfig() if scaling is None else scaling,
             gpus=gpus,
             base_lr=rate,
@@ -132,6 +134,17 @@ class Specs:
 
     def _plan(self, config: Config) -> Plan:
         return make_plan(config, self.samples_per_pass, self.devices, self.data_key, self.counts)
+
+
+def _with_momentum(config: Config, momentum: float | None) -> Config:
+    """A configuration with another highest momentum: its schedule's, or else its optimizer's."""
+    if momentum is None:
+        return config
+    optimizer = config.optimizer.at_momentum(momentum)  # (raises where there is none)
+    schedule = config.schedule.at_momentum(momentum)
+    if schedule is not None:
+        return replace(config, schedule=schedule)
+    return replace(config, optimizer=optimizer)
 
 
 def _log_file(logs: Mapping[str, Any] | None, directory: Path) -> Mapping[str, Any] | None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bsscale.errors import ConfigError
 from bsscale.objectives import Metric
@@ -17,31 +16,16 @@ from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import TrialRecord, TuningRecord
 from bsscale.schedules.options import ScheduleConfig
 from bsscale.stats.search import Result, Search, Trial
+from bsscale.study.arms import at_rate
 from bsscale.study.runs import Runs
 from bsscale.study.specs import Specs
 from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.tables import render_table
 from bsscale.training.spec import RunSpec
 
-__all__ = ["Judge", "Tuner", "Tuning", "at_rate"]
+__all__ = ["Judge", "Tuner", "Tuning"]
 
 log = logging.getLogger(__name__)
-
-
-def at_rate(schedule: ScheduleConfig, rate: float, base_lr: float) -> tuple[ScheduleConfig, float]:
-    """A schedule and the base_lr with which it has a rate that a search tries.
-
-    Parameters
-    ----------
-    schedule
-        That of the arm. If it has a peak, the search tries peaks; else it tries base_lr.
-    rate
-        The tried rate.
-    base_lr
-        The rate tuned at 1 GPU, for a schedule with a peak.
-    """
-    peaked = schedule.at_peak(rate)
-    return (schedule, rate) if peaked is None else (peaked, base_lr)
 
 
 @dataclass(frozen=True)
@@ -89,6 +73,8 @@ class Tuning:
         Its name in records; its runs lie in ``tuning/NAME``.
     gpus, schedule, base_lr
         What is trained; see `at_rate`.
+    momentum
+        The highest momentum; None: as it is configured.
     target
         The value of the metric to reach; None: there is none yet.
     stops
@@ -116,6 +102,7 @@ class Tuning:
     runs: dict[float, list[tuple[Path, RunRecord]]] = field(default_factory=dict)
     seeds: dict[float, int] = field(default_factory=dict)
     provisional: float | None = None
+    momentum: float | None = None
 
     @property
     def samples(self) -> int:
@@ -145,6 +132,7 @@ class Tuning:
             trials=tuple(map(_trial_record, trials)),
             flat=tuple(trial.lr for trial in search.flat),
             provisional=self.provisional,
+            momentum=self.momentum,
         )
 
     def table(self, judge: Judge) -> str:
@@ -196,9 +184,7 @@ class Tuner:
     def __init__(self, runs: Runs, specs: Specs, seeds: Sequence[int], judge: Judge) -> None:
         self._runs, self._specs, self._seeds, self._judge = runs, specs, seeds, judge
 
-    def carry_out(
-        self, tunings: Sequence[Tuning], at_least: int = 0, save: Callable[[], Any] = lambda: None
-    ) -> None:
+    def carry_out(self, tunings: Sequence[Tuning], at_least: int = 0) -> None:
         """Train the searches to their ends, with as many rates for one as for the other.
 
         Parameters
@@ -207,8 +193,6 @@ class Tuner:
             What is searched for.
         at_least
             Rates that each tries at least.
-        save
-            Called after each round.
         """
         while True:
             due = [tuning.search.ask() for tuning in tunings]
@@ -218,7 +202,6 @@ class Tuner:
             if not any(due):
                 break
             self._train(tunings, due)
-            save()
         for tuning in tunings:
             log.info("tuning %s\n%s", tuning.name, tuning.table(self._judge))
             search = tuning.search
@@ -263,4 +246,5 @@ class Tuner:
             seed=seed,
             target=tuning.target if tuning.stops else None,
             budget=tuning.budget,
+            momentum=tuning.momentum,
         )

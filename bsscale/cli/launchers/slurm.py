@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 from bsscale.cli.launchers.checked import CheckedJob, CheckedLauncher, run_one
 from bsscale.cli.tasks import Task
 from bsscale.errors import ConfigError
+from bsscale.terminal.words import counted
 
 if TYPE_CHECKING:
     from bsscale.planning.devices import Devices
@@ -273,9 +274,10 @@ def _one_task(job: CheckedJob, gpus_per_node: int | None) -> Resources:
 
 def _describe(asked: Resources) -> str:
     tasks = asked.nodes * asked.tasks_per_node
-    text = f"{tasks} {'task' if tasks == 1 else 'tasks'} on {asked.nodes} "
-    text += "node" if asked.nodes == 1 else "nodes"
-    return text if asked.gpus_per_node is None else f"{text}, {asked.gpus_per_node} GPUs on each"
+    text = f"{counted(tasks, 'task')} on {counted(asked.nodes, 'node')}"
+    if asked.gpus_per_node is None:
+        return text
+    return f"{text}, {counted(asked.gpus_per_node, 'GPU')} on each"
 
 
 def _wait(submitted: Any) -> None:

@@ -11,6 +11,7 @@ from bsscale.data.table.column import Column
 from bsscale.data.table.remedies import option_value
 from bsscale.data.table.values import Text, read_numbers
 from bsscale.errors import DataError
+from bsscale.terminal.words import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,7 +117,7 @@ def _positive(values: pl.Series, name: str, positive: str) -> tuple[pl.Series, s
 
 def _shown(found: pl.Series) -> str:
     values = ", ".join(map(_value, found[:10])) + (", ..." if len(found) > 10 else "")
-    return f"{len(found):,} value{'s' if len(found) != 1 else ''}: {values}"
+    return f"{counted(len(found), 'value')}: {values}"
 
 
 def _value(value: object) -> str:

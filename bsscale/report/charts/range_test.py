@@ -16,6 +16,7 @@ from bsscale.report.palette import COLORS, INK, MUTED
 from bsscale.report.read import FoundRangeTest
 from bsscale.report.tables import range_test_table
 from bsscale.stats.range_test import Curve, Suggestion
+from bsscale.terminal.words import counted
 
 __all__ = ["Lines", "limits_of", "range_test_figure", "suggestion_chart"]
 
@@ -68,7 +69,7 @@ def range_test_figure(test: FoundRangeTest, suffix: str) -> Figure | None:
 
 
 def _at(test: FoundRangeTest) -> str:
-    return "" if test.gpus is None else f" at {test.gpus} GPU{'s' if test.gpus != 1 else ''}"
+    return "" if test.gpus is None else f" at {counted(test.gpus, 'GPU')}"
 
 
 def _lines(test: FoundRangeTest, quantity: str) -> dict[str, list[tuple[float, float]]]:

@@ -33,6 +33,7 @@ from bsscale.report.tables import (
     tuning_note,
     tuning_table,
 )
+from bsscale.terminal.words import counted
 
 __all__ = ["tuning_figures"]
 
@@ -113,8 +114,11 @@ def _arm_of(tuning: TuningRecord, study: FoundStudy, comparison: Comparison) -> 
 def _name_of(tuning: TuningRecord, record: StudyRecord) -> str | None:
     if tuning.gpus == 1:
         return record.baseline
-    if record.role(tuning.name) is not None:
-        return tuning.name
+    name = tuning.name
+    if tuning.momentum is not None:
+        name = name.removesuffix(f"-momentum-{tuning.momentum:g}")
+    if record.role(name) is not None:
+        return name
     # (In older studies, a search has a name of its own.)
     tuned = [a.name for a in record.arms if a.rate == "tuned" and a.gpus == tuning.gpus]
     return tuned[0] if tuned else None
@@ -156,7 +160,7 @@ def _again(search: Search) -> str:
         return ""
     if arm is None or arm.samples_to_target is None or arm.record.base_lr != best.lr:
         return ""
-    seeds = "1 seed" if best.seeds == 1 else f"{best.seeds} seeds"
+    seeds = counted(best.seeds, "seed")
     return (
         f" There it needed {samples(best.samples_to_target)} samples on {seeds}; on the "
         f"{len(arm.seeds)} seeds of {arm.short} the median is "

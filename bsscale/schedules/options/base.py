@@ -108,6 +108,10 @@ class ScheduleConfig:
         """
         return None
 
+    def at_momentum(self, momentum: float) -> ScheduleConfig | None:
+        """The same with a highest momentum that a search tries; None where it sets no momentum."""
+        return None
+
     def build(self, context: ScheduleContext) -> Schedule:
         """The schedule of a run, in steps and rates; the options are resolved."""
         raise ConfigError(

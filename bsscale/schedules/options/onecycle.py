@@ -142,6 +142,12 @@ class OneCycleConfig(_CycleConfig):
         low = float(f"{peak * MIN_OF_PEAK:.3g}")
         return replace(self, cycle_max_lr=peak, cycle_min_lr=low, **lengths)
 
+    def at_momentum(self, momentum: float) -> OneCycleConfig | None:
+        if self.cycle_momentum is False:
+            return None
+        width = self.cycle_max_mom - self.cycle_min_mom
+        return replace(self, cycle_max_mom=momentum, cycle_min_mom=_lower(momentum, width))
+
     def build(self, context: ScheduleContext) -> Schedule:
         if self.preset is not None:
             raise unread_file_error("preset", self.preset)
@@ -182,6 +188,11 @@ class OneCycleConfig(_CycleConfig):
         return renamed._decay_step_size(context)
 
 
+def _lower(momentum: float, width: float) -> float:
+    """The lowest momentum of a cycle of this width, without the rounding of a difference."""
+    return round(momentum - width, 12)
+
+
 @dataclass
 class OneCycleTorchConfig(_CycleConfig):
     """1-Cycle, with the parameter names of torch.optim.lr_scheduler.OneCycleLR."""
@@ -202,6 +213,12 @@ class OneCycleTorchConfig(_CycleConfig):
     def at_peak(self, peak: float) -> OneCycleTorchConfig:
         self._refuse_own_peak("max_lr", "scaling", "factor")
         return replace(self, max_lr=peak)
+
+    def at_momentum(self, momentum: float) -> OneCycleTorchConfig | None:
+        if self.cycle_momentum is False:
+            return None
+        width = self.max_momentum - self.base_momentum
+        return replace(self, max_momentum=momentum, base_momentum=_lower(momentum, width))
 
     def build(self, context: ScheduleContext) -> Schedule:
         return OneCycleTorch(
