@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ GOLDEN = Path(__file__).with_name("golden") / "dashboard.json"
 AUC = Criterion("auc", "max")
 
 
-def contents(criterion: Criterion = AUC, loss: str = "log_loss") -> dict[str, Any]:
+def contents(
+    criterion: Criterion = AUC, loss: str = "log_loss", only: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Sections, filters and panels of both, less layouts and identifiers."""
-    made = build_dashboard("entity", "project", criterion, loss).specifications()
+    made = build_dashboard("entity", "project", criterion, loss, only).specifications()
     workspace = made["workspace"]["section"]
     grids = [b["metadata"] for b in made["report"]["blocks"] if b["type"] == "panel-grid"]
     titles = [b["children"][0]["text"] for b in made["report"]["blocks"] if b["type"] == "heading"]
@@ -31,6 +33,7 @@ def contents(criterion: Criterion = AUC, loss: str = "log_loss") -> dict[str, An
         "workspace": {
             "x axis": workspace["settings"]["xAxis"],
             "grouping": workspace["runSets"][0]["grouping"],
+            "filters": workspace["runSets"][0]["filters"],
             "sections": {
                 each["name"]: panels(each["panels"])
                 for each in workspace["panelBankConfig"]["sections"]
@@ -72,21 +75,20 @@ def test_both_show_every_question() -> None:
             ("Momentum over samples", "momentum"),
         ):
             curve = every[title]
-            assert (curve["xAxis"], curve["groupBy"]) == ("samples", "jobType")
+            assert (curve["xAxis"], curve["groupBy"]) == ("samples", "plan.value.series")
             assert metric in curve["metrics"]
-        bars = every["Samples to target, median by arm"]
-        assert bars["metrics"] == ["summary_metrics.samples_to_target"]
-        assert (bars["groupBy"], bars["groupAgg"]) == ("jobType", "median")
+        # Censored runs count, with their budget.
+        bars = every["Samples to target or budget, median by arm"]
+        assert bars["metrics"] == ["summary_metrics.samples_to_target_at_least"]
+        assert (bars["groupBy"], bars["groupAgg"]) == ("plan.value.series", "median")
         for title, key in (
-            ("Samples to target over gpus", "config:gpus.value"),
-            (
-                "Samples to target over stair count",
-                "config:schedule.value.cycle_first_stair_count",
-            ),
-            ("Samples to target over peak learning rate", "config:schedule.value.cycle_max_lr"),
+            ("gpus", "config:gpus.value"),
+            ("stair count", "config:plan.value.schedule.cycle_first_stair_count"),
+            ("peak learning rate", "config:plan.value.peak_lr"),
         ):
-            assert every[title]["xAxis"] == key
-            assert every[title]["yAxis"] == "summary:samples_to_target"
+            points = every[f"Samples to target or budget, over {title}"]
+            assert points["xAxis"] == key
+            assert points["yAxis"] == "summary:samples_to_target_at_least"
         counted = {p["metrics"][0] for p in shown["Status"]}
         assert counted == {
             f"summary_metrics.runs_{status}"
@@ -96,6 +98,20 @@ def test_both_show_every_question() -> None:
             "summary_metrics.samples_per_s"
         ]
         assert every["Median AUC over samples, every arm of one comparison"]["useMetricRegex"]
+
+
+def test_it_may_show_one_study_one_target_or_one_data_set_only() -> None:
+    only = DashboardOptions(study="0123456789ab", dataset="flights", target=0.72).only()
+    assert only == {"study": "01234567", "dataset": "flights", "target": 0.72}
+    made = contents(only=only)
+    for shown in (made["workspace"]["filters"], made["report"]["Convergence"]["filters"]):
+        text = json.dumps(shown)
+        for key, value in only.items():
+            assert f'"plan.value.{key}"' in text and json.dumps(value) in text
+    comparison = json.dumps(made["report"]["Comparison"]["filters"])
+    assert "01234567" in comparison and "flights" not in comparison
+    with pytest.raises(ConfigError, match=r"task\.study=012"):
+        DashboardOptions(study="012").only()
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,15 @@ from bsscale.records.evaluation import EvalPoint, encode, read_evals
 from bsscale.records.run_record import RunRecord, read_run, write_run
 from bsscale.records.writer import Records
 from bsscale.report.summarize import compare
-from bsscale.tracking import tracker as tracking
+from bsscale.tracking import process as tracking
 from bsscale.tracking.options import WandbOptions
-from bsscale.tracking.tracker import Mirror, NoTracker, WandbTracker, make_tracker
+from bsscale.tracking.process import Mirror
+from bsscale.tracking.tracker import NoTracker, WandbTracker, make_tracker
 from tests.conftest import SMALL, Finished
 from tests.helpers import small_config
 from tests.report_records import write_run_of
 from tests.test_records import RUN
+from tests.wandb_server import WandbServer, closed_port, wandb_server
 
 Bsscale = Callable[..., Finished]
 ON = [argument for argument in SMALL if argument != "tracker=none"]
@@ -90,6 +92,13 @@ def assert_is_a_mirror(mirrored: list[dict[str, Any]], directory: Path) -> None:
     on_disk = json.loads((directory / "run.json").read_text())
     assert {key: end[key] for key in SUMMARY} == {key: on_disk[key] for key in SUMMARY}
     assert end["runs_" + record.status] == 1
+    censored = record.samples_to_target is None and record.target is not None
+    expected_samples = record.budget_samples if censored else record.samples_to_target
+    assert end["samples_to_target_at_least"] == expected_samples
+    plan = about(mirrored)["config"]["update"]["plan"]
+    assert end["peak_lr"] == plan["peak_lr"] >= max(p.lr for p in points if p.lr is not None)
+    assert (plan["target"], plan["metric"]) == (record.target, record.metric)
+    assert plan["series"].startswith(f"{record.arm} | {record.dataset} ")
     run = about(mirrored)
     assert run["config"]["update"]["seed"] == record.seed
     assert run["job_type"][:50] == record.arm[:50] and len(run["job_type"]) <= 64
@@ -113,12 +122,14 @@ def test_an_offline_run_holds_what_the_records_hold(bsscale: Bsscale, tmp_path: 
     content = json.loads(table.read_text())
     rows = [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
     assert rows == [encode(point) for point in read_evals(directory)]
-    [artifact] = [r["artifact"] for r in mirrored if "artifact" in r.values() and
-                  r["artifact"]["type"] == "records"]  # fmt: skip
-    files = artifact["manifest"]["contents"]
-    assert {f["path"]: Path(f["local_path"]) for f in files} == {
-        name: directory / name for name in ("run.json", "evals.jsonl")
-    }
+    [files] = directory.glob("wandb/offline-run-*/files")
+    for name in ("run.json", "evals.jsonl"):
+        assert (files / name).read_bytes() == (directory / name).read_bytes()
+    # The directory can be moved before it is synced: nothing of the run lies elsewhere.
+    assert not any("artifact" in record.values() for record in mirrored)
+    sent = [f["path"] for r in mirrored if r["type"] == "files" for f in r["files"]["files"]]
+    assert {"run.json", "evals.jsonl"} < set(sent)
+    assert all((files / path).exists() for path in sent)
     for path in directory.rglob("*"):
         assert not path.is_file() or key.encode() not in path.read_bytes(), path
     assert key not in done.text
@@ -191,13 +202,15 @@ def test_training_goes_on_if_wandb_cannot_start(bsscale: Bsscale, tmp_path: Path
 
 # Writes what it is told into calls.jsonl, and then does what FAKE_WANDB says.
 FAKE = """
-import json, os, threading
+import json, os, sys, threading
+
+MODE = sys.argv[1]
 
 def _do(name, **told):
     with open(os.environ["FAKE_CALLS"], "a") as file:
-        file.write(json.dumps({"do": name, **told}) + "\\n")
+        file.write(json.dumps({"do": name, "mode": MODE, **told}) + "\\n")
     what, _, when = os.environ["FAKE_WANDB"].partition(" at ")
-    if when == name:
+    if when == name and os.environ.get("FAKE_MODE", MODE) == MODE:
         if what == "hang":
             threading.Event().wait()
         if what == "die":
@@ -216,23 +229,35 @@ class Table:
             raise TypeError("Data row contained incompatible types")
         _do("table", rows=[dict(zip(columns, row)) for row in data])
 
-class Artifact:
-    def __init__(self, name, type): self.id = name
-    def add_file(self, *_, **__): pass
+    def bind_to_run(self, run, key, step): pass
 
 class Run:
     url = None
+    config = {}
+    dir = os.environ.get("FAKE_DIR")
     def __init__(self, id):
         self.id, self.summary = id, {}
         self.starting_step = int(os.environ.get("FAKE_STARTING_STEP", "0"))
     def define_metric(self, metric, **told): _do("define_metric", metric=metric, **told)
     def log(self, row, step, commit=False):
         _do("log", step=step, samples=row.get("samples"), keys=list(row))
-    def log_artifact(self, _): _do("artifact")
+    def save(self, path, base_path, policy): _do("save", path=path.name, policy=policy)
     def finish(self, exit_code=0):
         _do("finish", exit_code=exit_code, summary=self.summary, id=self.id)
 
+class _Set:
+    class settings:
+        base_url = os.environ.get("WANDB_BASE_URL")
+
+def setup(): return _Set
+
+_used = set()
+
 def init(id, mode, resume, **_):
+    # As W&B does: even a run that did not begin holds its id until the process ends.
+    if id in _used:
+        raise RuntimeError(f"run ID {id} is in use")
+    _used.add(id)
     agent = [name for name in os.environ if name in ("WANDB_RUN_ID", "WANDB_SWEEP_ID")]
     _do("init", id=id, mode=mode, resume=resume, agent=sorted(agent))
     if mode == "online":
@@ -252,6 +277,7 @@ class Fake:
         (module / "wandb.py").write_text(FAKE)
         monkeypatch.setenv("PYTHONPATH", str(module))
         monkeypatch.setenv("FAKE_CALLS", str(tmp_path / "calls.jsonl"))
+        monkeypatch.setenv("FAKE_DIR", str(module))
         self.does("nothing")
 
     def does(self, what: str) -> None:
@@ -280,10 +306,16 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     made = Fake(tmp_path, monkeypatch)
     yield made
     for process in made.processes:
+        for each in process._processes.values():  # one that hangs would go on for a minute
+            each._process.kill()
         process.close()
-        if process._process is not None:  # one that hangs would go on for a minute
-            process._process.kill()
-            process._process.wait()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    with wandb_server() as made:
+        monkeypatch.setenv("WANDB_BASE_URL", made.url)
+        yield made
 
 
 def point(number: int) -> EvalPoint:
@@ -387,7 +419,7 @@ def _id(directory: Path) -> str:
 
 
 def test_a_run_that_goes_on_is_the_same_wandb_run(
-    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: WandbServer
 ) -> None:
     run = tmp_path / "run"
     run.mkdir()
@@ -414,7 +446,7 @@ def test_a_run_that_goes_on_is_the_same_wandb_run(
     assert [call["exit_code"] for call in fake.calls("finish")] == [1, 0]
 
 
-@pytest.mark.parametrize("where", ["init", "log", "artifact", "finish"])
+@pytest.mark.parametrize("where", ["init", "log", "save", "finish"])
 @pytest.mark.parametrize("what", ["hang", "die", "fill the disk"])
 def test_whatever_becomes_of_wandb_the_run_ends_and_says_so_once(
     fake: Fake,
@@ -460,18 +492,54 @@ def test_a_wandb_that_hangs_holds_no_number_of_runs_up(
     assert caplog.text.count("W&B failed") == 1
 
 
-def test_without_a_network_runs_are_kept_offline(
-    fake: Fake, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("what", "where"),
+    [
+        ("lose the network", "online"),
+        ("lose the network", "log"),
+        ("lose the network", "finish"),
+        ("die", "save"),
+        ("hang", "finish"),
+    ],
+)
+def test_when_wandb_fails_online_its_runs_are_written_offline_from_the_records(
+    fake: Fake,
+    server: WandbServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    what: str,
+    where: str,
 ) -> None:
-    fake.does("lose the network at online")
+    if what == "hang":
+        monkeypatch.setattr(tracking, "PATIENCE_S", 2.0)
+    monkeypatch.setenv("FAKE_MODE", "online")
+    fake.does(f"{what} at {where}")
     process = fake.process()
     for name in ("a", "b"):
         write_records(tmp_path / name, range(3))
         fake.tracker(process, tmp_path / name, mode="online").finish()
-    assert caplog.text.count("could not be reached (there is no network)") == 1
-    modes = [call["mode"] for call in fake.calls("init")]
-    assert modes == ["online", "offline", "offline"]  # it is tried once
-    assert len(fake.calls("finish")) == 2
+    assert caplog.text.count("could not be reached") == 1
+    assert f"wandb sync {tmp_path}/a/wandb/offline-run-*" in caplog.text
+    assert "W&B failed" not in caplog.text
+    modes = [(call["id"], call["mode"]) for call in fake.calls("init")]
+    a, b = _id(tmp_path / "a"), _id(tmp_path / "b")
+    assert modes == [(a, "online"), (a, "offline"), (b, "offline")]  # online is tried once
+    logged = [call for call in fake.calls("log") if call["mode"] == "offline"]
+    assert [call["samples"] for call in logged] == [0, 100, 200, None] * 2  # None: the table
+    ended = [call for call in fake.calls("finish") if call["mode"] == "offline"]
+    assert [(call["id"], call["exit_code"]) for call in ended] == [(a, 0), (b, 0)]
+
+
+def test_a_server_that_is_not_there_is_not_waited_for(
+    fake: Fake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", closed_port())
+    write_records(tmp_path / "run", range(3))
+    fake.tracker(fake.process(), tmp_path / "run", mode="online").finish()
+    assert "could not be reached (http://127.0.0.1" in caplog.text
+    assert [call["mode"] for call in fake.calls("init")] == ["offline"]
+    assert len(fake.calls("finish")) == 1
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """task=dashboard: a W&B workspace and a W&B report that compare schedules, from code.
 
-Both show what `bsscale.tracking.tracker` sends: curves over samples, grouped by arm (the job type),
-results from the summaries. They are written as the JSON that W&B itself stores, without an account.
+Both show what `bsscale.tracking.tracker` sends: curves over samples, and results from summaries.
+Runs are grouped by series (`bsscale.tracking.derived`), so that no panel takes runs of two studies,
+targets or data sets together. Both are written as the JSON that W&B itself stores, without an
+account.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import importlib
 import json
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,11 @@ from bsscale.records.directories import unwritable_error
 __all__ = ["Dashboard", "build_dashboard", "check_dashboard"]
 
 NAME = "bsscale: schedules compared"
-# What the tracker sends as job_type is the arm; the comparison of a multirun has a type of its own.
-ARM, COMPARISON = "JobType", "comparison"
+# The comparison of a multirun has a job type of its own; that of a run is its arm.
+KIND, COMPARISON = "JobType", "comparison"
+# In the runs' configuration, which W&B stores below `value`: what a panel may take together.
+SERIES = "plan.value.series"
+AT_LEAST = "samples_to_target_at_least"
 MOST_RUNS = 100
 
 
@@ -78,7 +83,13 @@ def check_dashboard() -> None:
     _library()
 
 
-def build_dashboard(entity: str, project: str, criterion: Criterion, loss: str) -> Dashboard:
+def build_dashboard(
+    entity: str,
+    project: str,
+    criterion: Criterion,
+    loss: str,
+    only: Mapping[str, str | float] | None = None,
+) -> Dashboard:
     """Build the workspace and the report.
 
     Parameters
@@ -87,6 +98,8 @@ def build_dashboard(entity: str, project: str, criterion: Criterion, loss: str) 
         Where they are to be saved; the entity may be empty as long as they are not.
     criterion, loss
         What the runs are judged by, and the name of the metric that is their validation loss.
+    only
+        The study, the dataset or the target of the runs that are shown, by these names.
 
     Raises
     ------
@@ -94,6 +107,9 @@ def build_dashboard(entity: str, project: str, criterion: Criterion, loss: str) 
         If wandb-workspaces is not installed.
     """
     wr, ws, expr = _library()
+    given = {} if only is None else dict(only)
+    shown = [expr.Config(f"plan.value.{key}") == value for key, value in given.items()]
+    of_study = [expr.Config("plan.value.study") == given["study"]] if "study" in given else []
     workspace = ws.Workspace(
         entity=entity,
         project=project,
@@ -103,22 +119,29 @@ def build_dashboard(entity: str, project: str, criterion: Criterion, loss: str) 
             for title, _, panels in [*_sections(wr, criterion, loss), _comparison(wr, criterion)]
         ],
         settings=ws.WorkspaceSettings(x_axis="samples", max_runs=MOST_RUNS),
-        runset_settings=ws.RunsetSettings(groupby=[expr.Metric(ARM)]),
+        runset_settings=ws.RunsetSettings(
+            groupby=[expr.Config(SERIES)], filters=expr.And(*shown) if shown else ""
+        ),
     )
     runs = wr.Runset(
-        name="runs by arm", filters=expr.And(expr.Metric(ARM) != COMPARISON), groupby=[ARM]
+        name="runs by arm",
+        filters=expr.And(expr.Metric(KIND) != COMPARISON, *shown),
+        groupby=[f"config.{SERIES}"],
     )
     blocks: list[Any] = [
         wr.P(
             "What must happen to the learning rate when a job grows from 1 GPU to N, measured in "
-            f"samples to a target {criterion.title}. A run that did not reach it has no "
-            "samples-to-target: look at the status counts before the medians."
+            f"samples to a target {criterion.title}. A run that did not reach it counts with its "
+            "whole budget, as a lower limit. Each line and bar is one arm, with its data, its "
+            "target and its study."
         )
     ]
     for title, text, panels in _sections(wr, criterion, loss):
         blocks += [wr.H2(title), wr.P(text), _grid(wr, runs, panels)]
     title, text, panels = _comparison(wr, criterion)
-    comparisons = wr.Runset(name="comparisons", filters=expr.And(expr.Metric(ARM) == COMPARISON))
+    comparisons = wr.Runset(
+        name="comparisons", filters=expr.And(expr.Metric(KIND) == COMPARISON, *of_study)
+    )
     blocks += [wr.H2(title), wr.P(text), _grid(wr, comparisons, panels)]
     report = wr.Report(
         entity=entity,
@@ -152,7 +175,7 @@ def _library() -> tuple[Any, Any, Any]:
 
 def _sections(wr: Any, criterion: Criterion, loss: str) -> list[tuple[str, str, Sequence[Any]]]:
     """Title, what it says, and panels of every section over the runs."""
-    result = wr.SummaryMetric("samples_to_target")
+    at_least, reached = wr.SummaryMetric(AT_LEAST), wr.SummaryMetric("runs_reached")
     name, title = criterion.name, criterion.title
     convergence = [
         _curve(
@@ -166,7 +189,7 @@ def _sections(wr: Any, criterion: Criterion, loss: str) -> list[tuple[str, str, 
     return [
         (
             "Convergence",
-            "Median over the seeds of each arm, from the lowest to the highest.",
+            "Median over the seeds of each arm, and the band from the lowest to the highest.",
             convergence,
         ),
         (
@@ -179,10 +202,12 @@ def _sections(wr: Any, criterion: Criterion, loss: str) -> list[tuple[str, str, 
         ),
         (
             "Samples to target",
-            "Of the runs that reached it.",
+            "A run that did not reach its target counts with its whole budget. So a median is a "
+            "lower limit where half of the runs or fewer reached it.",
             [
-                _bars(wr, "Samples to target, median by arm", [result], "median"),
-                _points(wr, "Samples to target over gpus", "gpus"),
+                _bars(wr, "Samples to target or budget, median by arm", [at_least], "median"),
+                _bars(wr, "Share of runs that reached the target, by arm", [reached], "mean"),
+                _points(wr, "Samples to target or budget, over gpus", "gpus"),
             ],
         ),
         (
@@ -190,10 +215,12 @@ def _sections(wr: Any, criterion: Criterion, loss: str) -> list[tuple[str, str, 
             "For example -m schedule=onecycle schedule.cycle_first_stair_count=0,5,20.",
             [
                 _points(
-                    wr, "Samples to target over stair count", "schedule.cycle_first_stair_count"
+                    wr,
+                    "Samples to target or budget, over stair count",
+                    "plan.schedule.cycle_first_stair_count",
                 ),
                 _points(
-                    wr, "Samples to target over peak learning rate", "schedule.cycle_max_lr", True
+                    wr, "Samples to target or budget, over peak learning rate", "plan.peak_lr", True
                 ),
             ],
         ),
@@ -250,7 +277,7 @@ def _curve(wr: Any, title: str, metrics: Sequence[str]) -> Any:
         x="samples",
         y=list(metrics),
         title_x="samples",
-        groupby=ARM,
+        groupby=wr.Config(SERIES),
         groupby_aggfunc="median",
         groupby_rangefunc="minmax",
         smoothing_type="none",
@@ -262,7 +289,7 @@ def _bars(wr: Any, title: str, metrics: Sequence[Any], aggregate: str) -> Any:
     return wr.BarPlot(
         title=title,
         metrics=list(metrics),
-        groupby=ARM,
+        groupby=wr.Config(SERIES),
         groupby_aggfunc=aggregate,
         max_runs_to_show=MOST_RUNS,
     )
@@ -272,7 +299,7 @@ def _points(wr: Any, title: str, key: str, log_x: bool = False) -> Any:
     return wr.ScatterPlot(
         title=title,
         x=wr.Config(key),
-        y=wr.SummaryMetric("samples_to_target"),
+        y=wr.SummaryMetric(AT_LEAST),
         log_x=log_x or None,
     )
 

@@ -1,10 +1,11 @@
 """The process that talks to W&B: it follows records, so that W&B can neither slow nor stop a run.
 
-`bsscale.tracking.tracker` starts it, one for each process that trains, and writes a line of JSON on
-its standard input for each run: ``{"open": DIRECTORY}``, later ``{"finish": DIRECTORY}``. What to
-call the run is in the directory's wandb.json, what happens to it in evals.jsonl, how it ended in
-run.json. Each finished or failed run is answered by a line on standard output. When the input ends,
-this process finishes the open runs and ends. If W&B hangs, it ends a minute later.
+`bsscale.tracking.process` starts it with the argument online or offline. It then writes lines of
+JSON on its standard input: ``{"open": DIRECTORY}`` for each run, later ``{"finish": DIRECTORY}``.
+What to call the run is in the directory's wandb.json, what happens to it in evals.jsonl, how it
+ended in run.json. A line on standard output answers that a run was opened, has finished or failed.
+When the input ends, this process finishes the open runs and ends. If W&B hangs, it ends a minute
+later.
 
 Nothing of bsscale is imported here, because every run would pay the time of the import.
 """
@@ -15,8 +16,12 @@ import json
 import os
 import select
 import shutil
+import signal
 import sys
 import threading
+import time
+import urllib.error
+import urllib.request
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -30,15 +35,24 @@ __all__ = ["main"]
 
 # Evaluations are sent in groups, so often.
 FOLLOW_S = 2.0
-# An unreachable server is given up after this, not after W&B's own 90 s.
-INIT_S = 20.0
+# An online run needs a server that answers a first request within this time, and W&B's own first
+# requests within that one (W&B itself would wait for 90 s).
+ANSWER_S, INIT_S = 5.0, 20.0
 STATUSES = ("reached", "exhausted", "diverged", "failed")
+CENSORED = ("exhausted", "diverged")
+# As in `bsscale.tracking.options`.
+SHORT_HASH = 8
 # How long an upload may continue after the input has ended.
 GRACE_S = 60.0
+# SLURM sends these to all processes of a job. They are for the run, which then reports its end.
+# (W&B's own process ends by SIGTERM all the same; another one writes what it had.)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def main() -> None:
     """Carry out the commands of the input until it ends."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    threading.Thread(target=_end_with_input, daemon=True).start()
     # W&B prints to standard output. Redirect it, so that only answers reach the reader.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -46,7 +60,7 @@ def main() -> None:
     # sending the table.
     sys.modules["pandas"] = None  # type: ignore[assignment]
     runs: dict[str, _Mirrored] = {}
-    buffer, reachable = b"", True
+    buffer, mode = b"", sys.argv[1]
     while True:
         ready, _, _ = select.select([0], [], [], FOLLOW_S if runs else None)
         if not ready:
@@ -61,19 +75,26 @@ def main() -> None:
         for line in lines:
             [(command, directory)] = json.loads(line).items()
             if command == "open":
-                run = _Mirrored(Path(directory), reachable)
+                run = _Mirrored(Path(directory), mode)
                 if _try_call(answers, directory, run.start):
                     runs[directory] = run
-                    reachable = reachable and run.note is None
+                    _answer(answers, directory, opened=True)
             elif (opened := runs.pop(directory, None)) and _try_call(
                 answers, directory, opened.finish
             ):
-                _answer(answers, directory, finished=True, url=opened.url, note=opened.note)
-    watchdog = threading.Timer(GRACE_S, os._exit, [1])
-    watchdog.daemon = True
-    watchdog.start()
+                _answer(answers, directory, finished=True, url=opened.url)
     for directory, run in runs.items():
-        _try_call(answers, directory, run.finish)
+        if _try_call(answers, directory, run.finish):
+            _answer(answers, directory, finished=True, url=run.url)
+
+
+def _end_with_input() -> None:
+    """End this process some time after its input has ended, even if W&B hangs."""
+    poll = select.poll()
+    poll.register(0, 0)  # reports only that the other end of the pipe is closed
+    poll.poll()
+    time.sleep(GRACE_S)
+    os._exit(1)
 
 
 def _try_call(answers: Any, directory: str, function: Any) -> bool:
@@ -94,16 +115,29 @@ def _answer(answers: Any, directory: str, **values: Any) -> None:
         print(json.dumps({"directory": directory, **values}), file=answers, flush=True)
 
 
+def _check_server() -> None:
+    """Raise OSError if W&B's server does not answer; any answer will do."""
+    import ssl
+
+    import wandb
+
+    url = wandb.setup().settings.base_url
+    try:
+        urllib.request.urlopen(f"{url}/healthz", timeout=ANSWER_S).close()
+    except urllib.error.HTTPError:
+        pass
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        if not isinstance(reason, ssl.SSLError):  # (W&B decides about certificates)
+            raise OSError(f"{url}: {reason}") from error
+
+
 class _Mirrored:
-    """A W&B run, and the directory whose records it shows.
+    """A W&B run, and the directory whose records it shows."""
 
-    If the server was not `reachable` for an earlier run, this run is offline from the start.
-    """
-
-    def __init__(self, directory: Path, reachable: bool) -> None:
+    def __init__(self, directory: Path, mode: str) -> None:
         self.url: str | None = None
-        self.note: str | None = None
-        self._directory, self._reachable = directory, reachable
+        self._directory, self._mode = directory, mode
         self._offset = 0  # in evals.jsonl, of the first byte not read
         self._points: list[dict[str, Any]] = []
         self._sent = 0
@@ -112,17 +146,7 @@ class _Mirrored:
     def start(self) -> None:
         """Begin the W&B run, or continue it."""
         self._about = json.loads((self._directory / "wandb.json").read_text(encoding="utf-8"))
-        mode = self._about["mode"]
-        if mode == "online" and not self._reachable:
-            mode = "offline"
-        try:
-            self._run = self._init(mode)
-        except Exception as error:
-            if mode != "online":
-                raise
-            self._run = self._init("offline")
-            why = " ".join(str(error).split())[:300]
-            self.note = f"W&B could not be reached ({why}); kept offline, for `wandb sync`"
+        self._run = self._init()
         self.url = self._run.url
         self._run.define_metric("samples")
         self._run.define_metric("*", step_metric="samples")
@@ -134,21 +158,20 @@ class _Mirrored:
         # If the run continues, W&B has the evaluations below this number already.
         self._sent = self._run.starting_step
 
-    def _init(self, mode: str) -> Run:
+    def _init(self) -> Run:
         import wandb
 
         about = self._about
-        if mode != "online":
-            # Offline, the whole run is written again, because W&B draws parts that are synced
-            # separately over each other. An earlier part that was not synced would also be sent
-            # twice.
-            for earlier in (self._directory / "wandb").glob(f"offline-run-*-{about['id']}"):
-                if not any(earlier.glob("*.synced")):
-                    shutil.rmtree(earlier, ignore_errors=True)
+        if self._mode == "online":
+            _check_server()
+        else:
+            # Offline, the whole run is written again: W&B begins at the first row when it syncs a
+            # directory, whatever it has. So an earlier part must not be synced after this one.
+            self._remove("offline-run", "run")
         return wandb.init(
             id=about["id"],
-            resume="allow" if mode == "online" and about["resumed"] else None,
-            mode=mode,  # type: ignore[arg-type]
+            resume="allow" if self._mode == "online" and about["resumed"] else None,
+            mode=self._mode,  # type: ignore[arg-type]
             dir=str(self._directory),
             **{k: about[k] for k in ("project", "name", "group", "job_type", "tags", "config")},
             # Runs of one stack are open side by side. Usage is that of the process that trains.
@@ -160,6 +183,13 @@ class _Mirrored:
                 x_stats_pid=os.getppid(),
             ),
         )
+
+    def _remove(self, *kinds: str) -> None:
+        """Remove what W&B keeps of earlier parts of this run, if it was not synced."""
+        for kind in kinds:
+            for earlier in (self._directory / "wandb").glob(f"{kind}-*-{self._about['id']}"):
+                if not any(earlier.glob("*.synced")):
+                    shutil.rmtree(earlier, ignore_errors=True)
 
     def follow(self) -> None:
         """Send the evaluations that were made since the last call."""
@@ -185,7 +215,7 @@ class _Mirrored:
         assert self._run is not None
         if self._about["comparison"] is not None:
             self._compare(Path(self._about["comparison"]))
-            self._run.finish()
+            self._end(exit_code=0)
             self._gather()
             return
         self.follow()
@@ -200,7 +230,19 @@ class _Mirrored:
         # These are numbers because W&B can sum numbers, to count the runs of an arm with each
         # status.
         self._run.summary.update({f"runs_{s}": int(s == record["status"]) for s in STATUSES})
-        self._run.finish(exit_code=1 if record["status"] == "failed" else 0)
+        # W&B leaves out runs without a number. A censored run counts with all of its samples here.
+        at_least = record.get("samples_to_target")
+        if at_least is None and record["status"] in CENSORED and record.get("target") is not None:
+            at_least = record.get("budget_samples")
+        peak_lr = self._about["config"].get("plan", {}).get("peak_lr")
+        self._run.summary.update({"samples_to_target_at_least": at_least, "peak_lr": peak_lr})
+        self._end(exit_code=1 if record["status"] == "failed" else 0)
+
+    def _end(self, exit_code: int) -> None:
+        assert self._run is not None
+        self._run.finish(exit_code=exit_code)
+        if self._mode == "online":  # W&B has all of it, and a part must not be synced over it
+            self._remove("offline-run")
 
     def _compare(self, path: Path) -> None:
         """Every arm's curve, the table of arms, and their ratios."""
@@ -220,6 +262,8 @@ class _Mirrored:
         for study in data.get("studies", []):
             ends = {key: study[key] for key in ("name", "hash", "head")}
             self._run.summary.update({f"registered {study['hash']}": ends})
+            short = study["hash"][:SHORT_HASH]
+            self._run.config.update({"plan": {"study": short}})  # type: ignore[no-untyped-call]
 
     def _gather(self) -> None:
         """Link the compared runs beside the comparison: ``wandb leet`` shows one directory."""
@@ -244,20 +288,24 @@ class _Mirrored:
             # (an evaluation has the noise scale only where it was measured)
             columns: list[str | int] = list(dict.fromkeys(key for row in rows for key in row))
             data = [[row.get(str(column)) for column in columns] for row in rows]
-            # Commit now: a row that is committed later would overwrite the summary.
             table = wandb.Table(columns=columns, data=data)
+            # Bound to the run, it is a file of the run. Otherwise, W&B would make an artifact of
+            # it, whose parts lie in the user's home directory until they are synced.
+            table.bind_to_run(self._run, name, step)  # type: ignore[no-untyped-call]
+            # Commit now: a row that is committed later would overwrite the summary.
             self._run.log({name: table}, step=step, commit=True)
 
     def _save_records(self, paths: Sequence[Path]) -> None:
-        import wandb
+        """Make the records files of the run.
 
+        An offline run has copies of them, so that its directory can be moved before it is synced.
+        """
         assert self._run is not None
-        artifact = wandb.Artifact(f"records-{self._run.id}", type="records")
         for path in paths:
             if path.exists():
-                # Records of a run that has ended do not change: no copy is needed.
-                artifact.add_file(str(path), policy="immutable", skip_cache=True)
-        self._run.log_artifact(artifact)
+                copy = Path(self._run.dir, path.name)
+                shutil.copyfile(path, copy)
+                self._run.save(copy, base_path=self._run.dir, policy="now")
 
 
 # What a row of the table of arms does not have as it is; report.json has all of it.

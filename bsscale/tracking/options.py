@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from bsscale.config import TaskOptions, TrackerOptions
 from bsscale.errors import ConfigError
 
-__all__ = ["DashboardOptions", "WandbOptions"]
+__all__ = ["SHORT_HASH", "DashboardOptions", "WandbOptions"]
+
+# W&B shows so many characters of a study's hash or of a key of data.
+SHORT_HASH = 8
 
 # W&B's own limits.
 _NOT_IN_PROJECTS = "/\\#?%:"
@@ -61,6 +64,26 @@ class DashboardOptions(TaskOptions):
 
     name: str = "dashboard"
     publish: str | None = None
+    study: str | None = None
+    dataset: str | None = None
+    target: float | None = None
+
+    def only(self) -> dict[str, str | float]:
+        """What the shown runs have in common, as `bsscale.tracking.derived` names it.
+
+        Raises
+        ------
+        ConfigError
+            If `study` is too short to be the hash of a study.
+        """
+        if self.study is not None and len(self.study) < SHORT_HASH:
+            raise ConfigError(
+                f"task.study={self.study} is not the hash of a study",
+                f"give at least the first {SHORT_HASH} characters of `hash` in its study.json",
+            )
+        study = None if self.study is None else self.study[:SHORT_HASH]
+        given = {"study": study, "dataset": self.dataset, "target": self.target}
+        return {key: value for key, value in given.items() if value is not None}
 
     def destination(self) -> tuple[str, str]:
         """Entity and project.

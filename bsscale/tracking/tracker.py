@@ -9,12 +9,7 @@ import json
 import logging
 import os
 import secrets
-import select
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +17,13 @@ from bsscale.config import TrackerOptions
 from bsscale.files.replace import write_json
 from bsscale.objectives import Criterion
 from bsscale.records.evaluation import EvalPoint
-from bsscale.tracking import mirror
 from bsscale.tracking.options import WandbOptions
+from bsscale.tracking.process import Mirror
 
-__all__ = ["Mirror", "NoTracker", "WandbTracker", "make_tracker", "mirror_comparison"]
+__all__ = ["NoTracker", "WandbTracker", "make_tracker", "mirror_comparison"]
 
 log = logging.getLogger(__name__)
 
-# How long the end of the last run waits for the next answer from W&B.
-PATIENCE_S = 30.0
-# The variables that `wandb agent` sets for the run that it starts.
-_AGENT_VARIABLES = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 # W&B's own limits, in characters.
 LONGEST_GROUP, LONGEST_TAG = 128, 64
 
@@ -45,135 +36,6 @@ class NoTracker:
 
     def finish(self) -> None:
         """Ignore the end."""
-
-
-class Mirror:
-    """The process that talks to W&B (`bsscale.tracking.mirror`), and what it has answered.
-
-    W&B may hang, crash or lose its network in it: writing to it never blocks, and the end of the
-    last open run waits for a bounded time. A failure is logged once.
-    """
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._open: set[str] = set()
-        self._ending: set[str] = set()
-        self._buffer = b""
-        self._off = False
-
-    def open(self, directory: Path, alone: bool = True) -> None:
-        """Mirror the records in `directory`, which holds wandb.json, from now on.
-
-        Parameters
-        ----------
-        directory
-            Of the records.
-        alone
-            Whether it is a single run: it may be the one that a W&B agent has started.
-        """
-        if self._process is None and not self._off:
-            self._start(alone)
-        self._open.add(str(directory))
-        self._send({"open": str(directory)})
-
-    def finish(self, directory: Path) -> None:
-        """The records are complete; wait if no other run is open."""
-        if str(directory) not in self._open:  # it has failed, and nothing more is answered
-            return
-        self._open.discard(str(directory))
-        self._ending.add(str(directory))
-        self._send({"finish": str(directory)})
-        if self._open:
-            return
-        deadline = time.monotonic() + PATIENCE_S
-        while self._ending and not self._off:
-            if self.listen(deadline - time.monotonic()):
-                deadline = time.monotonic() + PATIENCE_S
-            elif time.monotonic() >= deadline:
-                self._give_up(f"it has not answered for {PATIENCE_S:g} s")
-
-    def listen(self, timeout_s: float = 0.0) -> bool:
-        """Read the answers that arrive within a time; return whether there were any."""
-        if self._process is None or self._off:
-            return False
-        assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, timeout_s))
-        if not ready:
-            return False
-        received = os.read(self._process.stdout.fileno(), 65536)
-        if not received:
-            self._give_up(f"its process ended with exit code {self._process.wait()}")
-            return True
-        *lines, self._buffer = (self._buffer + received).split(b"\n")
-        for line in lines:
-            self._note(json.loads(line))
-        return True
-
-    def close(self) -> None:
-        """End the process. If it does not end soon, return; it ends later by itself."""
-        if self._process is None:
-            return
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        if not self._off:
-            self._off = True
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(10)
-        self._process.stdout.close()
-
-    def _start(self, alone: bool) -> None:
-        # WANDB_ERROR_REPORTING: W&B otherwise looks up its error-reporting host even offline.
-        environment = {"WANDB_ERROR_REPORTING": "false", **os.environ}
-        environment.pop("WANDB_MODE", None)  # (it is in wandb.json)
-        if not alone:  # an agent names one run, and all runs of a sweep would take that name
-            for name in _AGENT_VARIABLES:
-                environment.pop(name, None)
-        try:
-            self._process = subprocess.Popen(
-                # -P: the modules beside it are not to be imported by their bare names.
-                [sys.executable, "-P", str(mirror.__file__)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                start_new_session=True,  # Ctrl-C stops the run, which then reports its end
-            )
-        except OSError as error:
-            self._give_up(str(error))
-            return
-        assert self._process.stdin is not None
-        os.set_blocking(self._process.stdin.fileno(), False)
-
-    def _send(self, command: Mapping[str, str]) -> None:
-        if self._off or self._process is None:
-            return
-        assert self._process.stdin is not None
-        try:
-            # The line is written as a whole or not at all, because it is shorter than a pipe's
-            # atomic limit.
-            os.write(self._process.stdin.fileno(), json.dumps(command).encode() + b"\n")
-        except OSError as error:
-            self._give_up(str(error))
-
-    def _note(self, answer: Mapping[str, Any]) -> None:
-        directory = answer["directory"]
-        self._ending.discard(directory)
-        if "failed" in answer:
-            self._open.discard(directory)
-            log.warning(
-                "W&B failed and is off for this run (the records are complete without it): %s",
-                answer["failed"],
-            )
-            return
-        if answer["note"]:
-            log.warning("%s", answer["note"])
-        if answer["url"]:
-            log.info("W&B  %s", answer["url"])
-
-    def _give_up(self, reason: str) -> None:
-        log.warning("W&B failed and is off (the records are complete without it): %s", reason)
-        self._off = True
-        self.close()
 
 
 class WandbTracker:
@@ -215,12 +77,12 @@ class WandbTracker:
         self._directory = directory.resolve()
         self._process = shared_mirror() if process is None else process
         about = {
-            "id": _known_id(self._directory)
-            or (group is None and _agents_id())
+            # (W&B takes an agent's id, whatever else it is given)
+            "id": (group is None and _agents_id())
+            or _known_id(self._directory)
             or secrets.token_hex(5),
             "resumed": _has_evaluations(self._directory),
             "project": config.project,
-            "mode": config.mode_now,
             "name": name,
             "group": None if group is None else _group_name(Path(group)),
             "job_type": _limited(job_type),
@@ -236,7 +98,7 @@ class WandbTracker:
             log.warning("W&B is off for this run: %s", error)
             self._process = Mirror()  # never started
             return
-        self._process.open(self._directory, alone=group is None)
+        self._process.open(self._directory, config.mode_now, alone=group is None)
 
     def on_eval(self, point: EvalPoint) -> None:
         """Log W&B's failure, if there was one.

@@ -26,6 +26,7 @@ from bsscale.records.writer import Records, clear_away
 from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.progress import Display
 from bsscale.terminal.words import status_words
+from bsscale.tracking.derived import derived
 from bsscale.tracking.tracker import NoTracker, WandbTracker, make_tracker
 from bsscale.training.loop import Observer
 from bsscale.training.outcome import Outcome, first_line, record_failure, record_of
@@ -109,7 +110,10 @@ class RecordedRun:
                     str(config.dataset["name"]),
                     f"gpus={spec.plan.gpus}",
                 ],
-                run_config=without_secrets(asdict(config)),
+                run_config={
+                    **without_secrets(asdict(config)),
+                    "plan": derived(self.plan, spec.arm, spec.study),
+                },
                 criterion=spec.plan.metric.criterion,
             )
         return [self]

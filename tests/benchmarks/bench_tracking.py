@@ -78,7 +78,7 @@ def main() -> None:
             "off": [*job, "tracker=none"],
             "on": [*job, "tracker=wandb"],
             "start": [sys.executable, "-c", EMPTY_RUNS, str(len(directories))],
-            "alone": [sys.executable, "-P", str(mirror.__file__)],
+            "alone": [sys.executable, "-P", str(mirror.__file__), "offline"],
         }
         told = "".join(
             json.dumps({command: each}) + "\n"

@@ -24,15 +24,19 @@ class DashboardTask(Task[Options]):
     def check(self, job: Job) -> None:
         from bsscale.tracking.dashboard import check_dashboard
 
-        self.options_of(job).destination()
+        options = self.options_of(job)
+        options.destination()
+        options.only()
         _judged_by(job)
         check_dashboard()
 
     def describe(self, job: Job) -> str:
-        publish = self.options_of(job).publish
+        options = self.options_of(job)
+        publish = options.publish
+        only = {"metric": _judged_by(job)[0].name, **options.only()}
         rows = [
             f"{'dashboard':>13}  a W&B workspace and a W&B report",
-            f"{'for runs with':>13}  metric={_judged_by(job)[0].name}",
+            f"{'for runs with':>13}  {' '.join(f'{key}={value}' for key, value in only.items())}",
             f"{'written to':>13}  {job.directory}",
             f"{'sent to':>13}  {'nowhere' if publish is None else publish}",
             cost("nothing is trained"),
@@ -43,7 +47,7 @@ class DashboardTask(Task[Options]):
         from bsscale.tracking.dashboard import build_dashboard
 
         options = self.options_of(job)
-        dashboard = build_dashboard(*options.destination(), *_judged_by(job))
+        dashboard = build_dashboard(*options.destination(), *_judged_by(job), options.only())
         for path in dashboard.write(job.directory):
             log.info("dashboard  %s", path)
         if options.publish is not None:
