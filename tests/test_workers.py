@@ -295,6 +295,28 @@ def test_so_do_a_range_test_and_a_model_of_the_user(tmp_path: Path) -> None:
         assert tests[0] == tests[1]
 
 
+@pytest.mark.slow
+def test_so_does_a_compiled_model_of_the_user(tmp_path: Path) -> None:
+    compiled = {
+        "model": custom(Net),
+        "executor": ExecutorOptions("virtual", "cpu", compile=True),
+        "budget_samples": 6144,
+    }
+    trained = []
+    for workers in (1, 2, 3):
+        runs = specs(tmp_path / str(workers), *({"seed": seed} for seed in range(6)), **compiled)
+        assert {stack.training_step for stack in make_stacks([run.plan for run in runs])} == {
+            "compiled"
+        }
+        data = load_dataset(runs[0].plan.config.dataset)
+        with Workers(workers, Devices(0)) as pool:
+            results = pool.train(runs, [data] * len(runs))
+        assert all(isinstance(result, RunRecord) for result in results.values())
+        trained.append(found(tmp_path / str(workers)))
+    assert len(trained[0]) == 6
+    assert trained[0] == trained[1] == trained[2]
+
+
 # -- what a pool does with its workers -------------------------------------------------------------
 
 
