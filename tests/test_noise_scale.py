@@ -13,7 +13,7 @@ from bsscale.cli.tasks.task import refuse_replaced
 from bsscale.critical_batch.noise_scale import Moments, moments, noise_scale
 from bsscale.errors import ConfigError
 from bsscale.planning.description import describe_plan
-from bsscale.planning.noise_scale import MICRO_BATCHES, measured_steps
+from bsscale.planning.noise_scale import MICRO_BATCHES, Passes, measured_steps
 from bsscale.records.evaluation import read_evals
 from bsscale.records.identity import arm_hash
 from bsscale.records.run_record import read_run
@@ -121,11 +121,37 @@ def test_at_most_50_windows_and_4_per_cent(micro_batches: int, gpus: int) -> Non
 
 def test_a_budget_without_room_is_refused() -> None:
     measured_steps(200 * 32, 32, 200)
-    with pytest.raises(ConfigError, match=r"199 micro-batches.*above 4%") as error:
+    with pytest.raises(ConfigError, match=r"6,399 samples in 200 updates.*more than 4%") as error:
         measured_steps(200 * 32 - 1, 32, 200)
     assert "budget_samples=6400" in str(error.value)
     with pytest.raises(ConfigError, match="noise_scale=true"):
         prepare(small_config(noise_scale=True, budget_samples=2048, eval_interval_samples=1024))
+
+
+@pytest.mark.parametrize(
+    ("passes", "steps", "windows"),
+    [
+        # 8 passes of 256 + 128 samples for a window, and one of 256 + 128 for an update.
+        (Passes(1, 128), 2048, 10),
+        # The passes of an update of 64 replicas are 2.9 times as cheap: 256 + 8,192 samples.
+        (Passes(1, 64 * 128), 256, 28),
+        # Eight ranks make one pass each, and add their sums.
+        (Passes(1, 128, processes=8), 1000, 20),
+        (Passes(1, 128, processes=64), 1000, 20),
+    ],
+)
+def test_passes_that_cost_more_than_their_samples_make_fewer_windows(
+    passes: Passes, steps: int, windows: int
+) -> None:
+    replicas = passes.of_update * passes.samples * passes.processes // 128
+    budget = steps * replicas * 128
+    assert len(measured_steps(budget, 128, steps, passes)) == windows
+    with pytest.raises(ConfigError, match="noise_scale=true") as error:
+        measured_steps(budget // steps * 5, 128, 5, passes)
+    least = int(str(error.value).partition("budget_samples=")[2].partition(")")[0])
+    assert len(measured_steps(least, 128, least * steps // budget, passes)) == 1
+    with pytest.raises(ConfigError, match="noise_scale=true"):
+        measured_steps(least - replicas * 128, 128, least * steps // budget - 1, passes)
 
 
 def test_it_is_no_part_of_an_arm_or_a_checkpoint() -> None:

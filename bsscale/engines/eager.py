@@ -24,7 +24,7 @@ from bsscale.engines.checkpointed import (
 )
 from bsscale.engines.gradients import GradientSums, unchanged
 from bsscale.engines.outputs import HostOutputs, Outputs
-from bsscale.engines.squared_norms import SquaredNorms, groups_of, squared_norms
+from bsscale.engines.squared_norms import GroupOf, Part, SquaredNorms, groups_of, squared_norms
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
 from bsscale.objectives.torch_form import losses_of
@@ -99,6 +99,7 @@ class EagerEngine:
             torch.manual_seed((plan.config.seed + self.rank * 0x9E3779B97F4A7C15) % 2**63)
         self.optimizer, self._lr_ratios = torch_optimizer(self._module, plan.groups)
         named = dict(self._module.named_parameters())
+        self._groups = groups_of(self._module, plan.groups)
         self._optimizer_state = OptimizerState(self.optimizer, named)
         self._forward: nn.Module = self._module
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -164,15 +165,12 @@ class EagerEngine:
                 loss = self._loss(self._read(start, start + micro_batch), self._module)
                 sums.add(loss, counted=index < MICRO_BATCHES)
         self._add_over_ranks(sums)
-        state = self.optimizer.state
-        named = dict(self._module.named_parameters())
-        return squared_norms(
-            sums.by_name(),
-            groups_of(self._module, self.plan.groups),
-            lambda name, kind: state[named[name]].get(kind) if named[name] in state else None,
-            MICRO_BATCHES,
-            self._step,
+        parts = (
+            Part(group, sums_of, self._second_moment(parameter, group))
+            for name, parameter, sums_of in sums.by_parameter()
+            for group in (self._groups[name],)
         )
+        return squared_norms(parts, MICRO_BATCHES, self._step)
 
     def model(self, slot: int) -> nn.Module:
         """The run's module."""
@@ -262,6 +260,13 @@ class EagerEngine:
         if not isinstance(self._dataset.train, ArrayStream):  # (checked when it was loaded)
             check_ids("train", samples, self._dataset.schema)
         return samples
+
+    def _second_moment(self, parameter: Tensor, group: GroupOf) -> Tensor | None:
+        kind, state = group.optimizer.second_moment, self.optimizer.state
+        if kind is None or parameter not in state:
+            return None
+        moment: Tensor | None = state[parameter].get(kind)
+        return moment
 
     def _passes(self) -> int:
         """Micro-batches of a measurement of gradients, over all processes."""

@@ -51,13 +51,12 @@ class GradientSums:
                     self.tensors[place].add_(each)
                     self.tensors[number + place].addcmul_(each, each)
 
-    def by_name(self) -> dict[str, Sums]:
-        """The sums of each parameter, by its name."""
+    def by_parameter(self) -> Iterator[tuple[str, Tensor, Sums]]:
+        """The name of each parameter, the parameter, and its sums."""
         number = len(self._names)
-        return {
-            name: Sums(self.tensors[place], self.tensors[number + place])
-            for place, name in enumerate(self._names)
-        }
+        for place, name in enumerate(self._names):
+            sums = Sums(self.tensors[place], self.tensors[number + place])
+            yield name, self._parameters[place], sums
 
 
 @contextmanager

@@ -13,7 +13,7 @@ an element that has never had a gradient is not divided by zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from bsscale.optimizers.groups import ParameterGroup, embedding_tables, group_numbers
 from bsscale.optimizers.optimizer import OptimizerConfig
 
-__all__ = ["GroupOf", "SquaredNorms", "Sums", "groups_of", "squared_norms"]
+__all__ = ["GroupOf", "Part", "SquaredNorms", "Sums", "groups_of", "squared_norms"]
 
 # For each group of parameters (dense, embeddings): |G_b|², the mean over the micro-batches, and
 # |G_B|², of their average.
@@ -47,19 +47,39 @@ class GroupOf:
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over micro-batches for one parameter, or for the rows of it that were touched.
+    """Sums over micro-batches for some elements of one group.
 
     Attributes
     ----------
     gradients, squares
         Of the gradients, and of their squares, of one shape.
     rows
-        The touched rows, shape (n,); None: all of the parameter.
+        The rows of a table that they are of, shape (n,); None: all elements.
     """
 
     gradients: Tensor
     squares: Tensor
     rows: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """The sums of some elements, and what their updates depend on.
+
+    Attributes
+    ----------
+    group
+        Of the elements.
+    sums
+        Over the micro-batches.
+    moment
+        The state `second_moment` of the optimizer for all elements; None if there is none, or
+        before the first update.
+    """
+
+    group: GroupOf
+    sums: Sums
+    moment: Tensor | None = None
 
 
 def groups_of(module: nn.Module, groups: Iterable[ParameterGroup]) -> dict[str, GroupOf]:
@@ -75,23 +95,13 @@ def groups_of(module: nn.Module, groups: Iterable[ParameterGroup]) -> dict[str, 
     }
 
 
-def squared_norms(
-    sums: Mapping[str, Sums],
-    groups: Mapping[str, GroupOf],
-    state: Callable[[str, str], Tensor | None],
-    micro_batches: int,
-    step: int,
-) -> SquaredNorms:
+def squared_norms(parts: Iterable[Part], micro_batches: int, step: int) -> SquaredNorms:
     """The squared norms of each group, from the sums over the micro-batches.
 
     Parameters
     ----------
-    sums
-        By the parameter's name.
-    groups
-        As `groups_of` gives them.
-    state
-        The optimizer's state of a parameter, by the names of both; None before the first update.
+    parts
+        Together all elements that have a gradient.
     micro_batches
         That the sums are over.
     step
@@ -99,21 +109,27 @@ def squared_norms(
     """
     import torch
 
-    found: dict[str, list[Tensor]] = {}
-    for name, each in sums.items():
-        group = groups[name]
-        square, mean = each.squares / micro_batches, each.gradients / micro_batches
-        kind = group.optimizer.second_moment
-        if kind is not None:
-            moment = state(name, kind)
+    added: list[Tensor] = []
+    names = []
+    for part in parts:
+        optimizer, sums = part.group.optimizer, part.sums
+        squares, gradients = sums.squares, sums.gradients
+        if optimizer.second_moment is not None:
+            moment = part.moment
             if moment is None:
-                moment = torch.zeros_like(square)
-            elif each.rows is not None:
-                moment = moment.index_select(0, each.rows)
-            divisor = group.optimizer.divisor(moment, square, step)
-            square, mean = square / divisor.square(), mean / divisor
-        norms = torch.stack([x.sum(dtype=torch.float64) for x in (square, mean.square())])
-        found.setdefault(group.name, []).append(norms)
-    names = sorted(found)
-    totals = torch.stack([torch.stack(found[name]).sum(dim=0) for name in names]).tolist()
-    return {name: (small, large) for name, (small, large) in zip(names, totals, strict=True)}
+                moment = torch.zeros_like(squares)
+            elif sums.rows is not None:
+                moment = moment.view(-1, squares.shape[1]).index_select(0, sums.rows)
+            divisor = optimizer.divisor(moment, squares / micro_batches, step)
+            squares, gradients = squares / divisor.square(), gradients / divisor
+        names.append(part.group.name)
+        added += [squares.sum(dtype=torch.float64), gradients.square().sum(dtype=torch.float64)]
+    numbers = torch.stack(added).view(-1, 2).tolist()  # (on an accelerator, the only wait for it)
+    totals = dict.fromkeys(sorted(set(names)), (0.0, 0.0))
+    for name, (small, large) in zip(names, numbers, strict=True):
+        before = totals[name]
+        totals[name] = (
+            before[0] + small / micro_batches,
+            before[1] + large / micro_batches**2,
+        )
+    return totals

@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from bsscale.errors import ConfigError
 
-__all__ = ["MICRO_BATCHES", "measured_steps"]
+__all__ = ["MICRO_BATCHES", "Passes", "measured_steps"]
 
 # Micro-batches of one window: b is one of them, B is all.
 MICRO_BATCHES = 8
 MOST_WINDOWS = 50
-# The most extra micro-batches, in per cent of those of the budget.
+# The most that all windows add: of the micro-batches of the budget, and of the cost of its passes.
 MOST_PERCENT = 4
+# What a pass of torch's autograd costs beside its samples, in samples: DLRM on flights, one core.
+_PASS_SAMPLES = 256
 
 
-def measured_steps(budget_samples: int, micro_batch: int, steps: int) -> tuple[int, ...]:
+@dataclass(frozen=True)
+class Passes:
+    """How a run makes its forward and backward passes by torch's autograd, one after the other.
+
+    A large batch makes few passes of many samples. The eight passes of a window then cost more than
+    its samples do, and so does adding gradients over processes.
+
+    Attributes
+    ----------
+    of_update
+        Passes of one process in an update.
+    samples
+        Of each of these passes.
+    processes
+        That share the micro-batches of a window.
+    """
+
+    of_update: int
+    samples: int
+    processes: int = 1
+
+    def windows_cost(self, micro_batch: int) -> float:
+        """What a window costs, in updates."""
+        own = -(-MICRO_BATCHES // self.processes) + (self.processes > 1)
+        update = self.of_update * (_PASS_SAMPLES + self.samples)
+        return own * (_PASS_SAMPLES + micro_batch) / update
+
+
+def measured_steps(
+    budget_samples: int, micro_batch: int, steps: int, passes: Passes | None = None
+) -> tuple[int, ...]:
     """The updates before which a window is measured, in the middle of equal parts of the budget.
 
     Parameters
@@ -22,11 +56,13 @@ def measured_steps(budget_samples: int, micro_batch: int, steps: int) -> tuple[i
         The budget, in samples and in updates.
     micro_batch
         Samples of a micro-batch.
+    passes
+        How the run is trained; None: by layers, which make one pass for all micro-batches.
 
     Returns
     -------
     Numbers of updates, from 0, ascending: at most 50, and so few that eight micro-batches for each
-    of them are at most 4% of the budget's.
+    of them are at most 4% of the budget's, in number and in cost.
 
     Raises
     ------
@@ -39,13 +75,16 @@ def measured_steps(budget_samples: int, micro_batch: int, steps: int) -> tuple[i
     (100, 300, 500, 700, 900)
     """
     micro_batches = budget_samples // micro_batch
+    least = 100 * MICRO_BATCHES // MOST_PERCENT * micro_batch
     windows = min(MOST_WINDOWS, steps, micro_batches * MOST_PERCENT // (100 * MICRO_BATCHES))
+    if passes is not None:
+        cost = 100 / MOST_PERCENT * passes.windows_cost(micro_batch)
+        windows = min(windows, int(steps / cost))
+        least = max(least, -(-budget_samples // steps) * -int(-cost // 1))
     if windows < 1:
-        least = 100 * MICRO_BATCHES // MOST_PERCENT
         raise ConfigError(
-            f"noise_scale=true with a budget of {micro_batches:,} micro-batches: one measurement "
-            f"takes {MICRO_BATCHES} more, which is above {MOST_PERCENT}% of them",
-            f"train for at least {least} micro-batches (budget_samples={least * micro_batch}), or "
-            "leave noise_scale out",
+            f"noise_scale=true with a budget of {budget_samples:,} samples in {steps:,} updates: "
+            f"one measurement would cost more than {MOST_PERCENT}% of them",
+            f"train for longer (budget_samples={least}), or leave noise_scale out",
         )
     return tuple((2 * window + 1) * steps // (2 * windows) for window in range(windows))

@@ -24,7 +24,7 @@ from bsscale.planning.checks import check_config, check_schedule
 from bsscale.planning.devices import Devices
 from bsscale.planning.executor import choose_executor
 from bsscale.planning.memory import Counts, Memory, check_memory, describe_memory, predict
-from bsscale.planning.noise_scale import measured_steps
+from bsscale.planning.noise_scale import Passes, measured_steps
 from bsscale.planning.scaling import scaled_schedule_and_groups
 from bsscale.planning.training_step import choose_training_step
 from bsscale.records.secrets import without_secrets
@@ -199,9 +199,14 @@ class Plan:
     @cached_property
     def noise_scale_steps(self) -> tuple[int, ...]:
         """The updates before which the gradient noise scale is measured; none if it is not."""
-        if not self.config.noise_scale:
+        config = self.config
+        if not config.noise_scale:
             return ()
-        return measured_steps(self.budget_samples, self.config.micro_batch, self.steps)
+        passes = None
+        if self.training_step != "layers":
+            samples = config.micro_batch * self.replicas_per_device
+            passes = Passes(config.grad_accum, samples, self.processes)
+        return measured_steps(self.budget_samples, config.micro_batch, self.steps, passes)
 
     def next_noise_scale(self, step: int) -> int | None:
         """The first update from `step` on before which the noise scale is measured, if any."""
@@ -312,9 +317,7 @@ def make_plan(
         ),
     )
     check_schedule(config, schedule, steps, global_batch)
-    if config.noise_scale:
-        measured_steps(budget, config.micro_batch, steps)  # (refuses too small a budget)
-    return Plan(
+    plan = Plan(
         config=replace(config, gpus=gpus, base_lr=base_lr, target=target),
         objective=objective,
         executor=executor,
@@ -337,6 +340,8 @@ def make_plan(
         target_source=target_source,
         checkpoint_interval_samples=config.checkpoint_interval_samples or samples_per_pass,
     )
+    _ = plan.noise_scale_steps  # (raises ConfigError for a budget without room for it)
+    return plan
 
 
 def _budget_samples(config: Config, samples_per_pass: int, eval_interval: int) -> int:

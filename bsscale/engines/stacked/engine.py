@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from bsscale.data import ArrayStream, Dataset, Samples
 from bsscale.data.checks import check_ids
 from bsscale.engines.checkpointed import LOSS_COUNT, LOSS_SUM, MODEL, OPTIMIZER, restore
 from bsscale.engines.outputs import HostOutputs, Outputs
-from bsscale.engines.squared_norms import SquaredNorms, groups_of, squared_norms
+from bsscale.engines.squared_norms import GroupOf, Part, SquaredNorms, groups_of, squared_norms
 from bsscale.engines.stacked.ahead import moved
 from bsscale.engines.stacked.compiling import check_stackable, compiling
 from bsscale.engines.stacked.device_use import DEVICE_USE
@@ -41,9 +42,10 @@ MOST_UPDATES = 256
 
 @dataclass
 class _Slot:
-    """A run in its slot, its updates, and its updates since its loss was last read."""
+    """A run in its slot, the groups of its parameters, its updates, and those of its loss."""
 
     plan: Plan
+    groups: Mapping[str, GroupOf]
     step: int = 0
     losses: int = 0
 
@@ -121,7 +123,7 @@ class StackedEngine:
         self._step.parameters.load(slot, self._build(plan, plan.config.seed))
         self._step.updates.clear(slot)
         self._loss_sums[slot] = 0.0
-        self._slots[slot] = run = _Slot(plan)
+        self._slots[slot] = run = _Slot(plan, groups_of(self._module, plan.groups))
         if checkpoint is not None:
             arrays = checkpoint.arrays
             for name, tensor in self._tensors(slot).items():
@@ -228,17 +230,15 @@ class StackedEngine:
         if not isinstance(train, ArrayStream):  # (checked when it was loaded)
             check_ids("train", samples, self._dataset.schema)
         batches = Batches.of(samples, self.device, self.dtype).parts(MICRO_BATCHES)
-        states = {
-            kind: parameters.views([each[k] for each in updates.state])
-            for k, kind in enumerate(updates.states)
-        }
-        return squared_norms(
-            self._step.gradient_sums(slot, batches),
-            groups_of(self._module, plan.groups),
-            lambda name, kind: states[kind][name][slot],
-            MICRO_BATCHES,
-            run.step,
-        )
+        parts = []
+        sums = self._step.gradient_sums(slot, batches)
+        for names, of_tensor, states in zip(parameters.names, sums, updates.state, strict=True):
+            if names:  # (a model may have embedding tables only)
+                group = run.groups[names[0]]
+                kind = group.optimizer.second_moment
+                moment = None if kind is None else states[updates.states.index(kind)][slot]
+                parts.append(Part(group, of_tensor, moment))
+        return squared_norms(parts, MICRO_BATCHES, run.step)
 
     def model(self, slot: int) -> nn.Module:
         """A run's module as it is now; valid until the next call."""

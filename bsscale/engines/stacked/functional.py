@@ -53,23 +53,25 @@ class FunctionalModel:
 
     def gradient_sums(
         self, slot: int, categorical: Tensor, numeric: Tensor, label: Tensor
-    ) -> dict[str, Sums]:
-        """Sums over the gradients of one run for some batches, (batches, samples, …), by name."""
+    ) -> list[Sums]:
+        """Sums over the gradients of one run for some batches, (batches, samples, …).
+
+        For each parameter, flat, in the order of `values`.
+        """
         values = {name: value[slot] for name, value in self._values.items()}
         elements = sum(value.numel() for value in values.values())
         parts = max(1, min(at_a_time(*label.shape), _GRADIENT_ELEMENTS // max(1, elements)))
-        totals: dict[str, Sums] = {}
+        totals = [
+            Sums(torch.zeros_like(value).view(-1), torch.zeros_like(value).view(-1))
+            for value in values.values()
+        ]
         for start in range(0, len(label), parts):
             part = slice(start, start + parts)
             found, _ = self._gradients_of_one(values, categorical[part], numeric[part], label[part])
-            for name, each in found.items():
-                gradients, squares = each.sum(dim=0), each.square().sum(dim=0)
-                if name in totals:
-                    gradients, squares = (
-                        gradients + totals[name].gradients,
-                        squares + totals[name].squares,
-                    )
-                totals[name] = Sums(gradients, squares)
+            for name, total in zip(values, totals, strict=True):
+                each = found[name].reshape(len(found[name]), -1)
+                total.gradients.add_(each.sum(dim=0))
+                total.squares.add_(each.square().sum(dim=0))
         return totals
 
     def score(self, slot: int, categorical: Tensor, numeric: Tensor) -> Tensor:

@@ -109,6 +109,8 @@ class StackedEmbedding:
 
     Attributes
     ----------
+    table_rows
+        Rows of the table of one run.
     rows
         The rows of the last batch in that one table, shape (width x batch x fields,).
     row_gradients
@@ -123,6 +125,7 @@ class StackedEmbedding:
         self.parameter = f"{name}.table.weight"
         table = weights.values[self.parameter]
         width, rows, self._dim = table.shape
+        self.table_rows = rows
         shared = width > 1 and table.stride(0) == 0
         self._table = table[0] if shared else table.view(-1, self._dim)
         gradient = weights.gradients.get(self.parameter)

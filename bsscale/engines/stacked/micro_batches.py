@@ -7,7 +7,7 @@ are shared, and only the gradients of touched rows are kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ __all__ = ["MicroBatches", "at_a_time"]
 
 # Samples that are computed at a time, unless a micro-batch has more of them: what fits a cache.
 _SAMPLES = 1024
+# Keys of rows are marked if there are at most so many possible ones for each key.
+_MARKS = 32
 
 
 def at_a_time(count: int, micro_batch: int) -> int:
@@ -41,9 +43,10 @@ class MicroBatches:
     ----------
     module
         One run's model.
-    values
-        The parameters of the run by their names, each of shape (1, *shape): views, which follow
-        the training.
+    parameters
+        Of all runs, the embedding tables last, each in a tensor of its own.
+    slot
+        Of the run.
     objective
         Whose loss is minimized.
     count
@@ -55,62 +58,64 @@ class MicroBatches:
     def __init__(
         self,
         module: nn.Module,
-        values: Mapping[str, Tensor],
+        parameters: StackedParameters,
+        slot: int,
         objective: Objective,
         count: int,
         micro_batch: int,
     ) -> None:
-        self._values, self._error = values, error_of(objective)
         self._count, self._at_once = count, at_a_time(count, micro_batch)
-        first = next(iter(values.values()))
+        self._micro_batch, self._error = micro_batch, error_of(objective)
         of_tables = tables(module)
-        dense = [name for name in values if name not in of_tables]
-        self._dense = StackedParameters(module, self._at_once, [dense], first.device, first.dtype)
-        self._accumulators = [torch.zeros_like(tensor) for tensor in self._dense.tensors]
-        self._gradients = self._dense.views(self._accumulators)
-        shared = {name: values[name].expand(self._at_once, -1, -1) for name in of_tables}
-        self._model = stacked_model(
-            Weights({**self._dense.values, **shared}, self._gradients), module
-        )
+        dense = parameters.names[: len(parameters.names) - len(of_tables)]
+        self._run = [tensor[slot] for tensor in parameters.tensors[: len(dense)]]
+        first = parameters.tensors[0]
+        copied = StackedParameters(module, self._at_once, dense, first.device, first.dtype)
+        self._copies = copied.tensors
+        self._gradients = [torch.zeros_like(tensor) for tensor in self._copies]
+        shared = {
+            name: parameters.values[name][slot : slot + 1].expand(self._at_once, -1, -1)
+            for name in of_tables
+        }
+        values = {**copied.values, **shared}
+        self._model = stacked_model(Weights(values, copied.views(self._gradients)), module)
+        embeddings = {each.parameter: each for each in self._model.embeddings}
+        self._embeddings = [embeddings[name] for name in of_tables]
 
-    def sums(self, batches: Batches) -> dict[str, Sums]:
-        """The sums of each parameter, by its name.
+    def sums(self, batches: Batches) -> list[Sums]:
+        """The sums of each of the tensors of `parameters`.
 
         Parameters
         ----------
         batches
             Leading dimensions (count, micro_batch).
         """
-        for name, value in self._dense.values.items():
-            value.copy_(self._values[name].expand_as(value))
-        totals = {
-            name: (torch.zeros_like(value[0]), torch.zeros_like(value[0]))
-            for name, value in self._gradients.items()
-        }
-        touched = [_TouchedRows(each, self._count) for each in self._model.embeddings]
+        for copies, values in zip(self._copies, self._run, strict=True):
+            copies.copy_(values.expand_as(copies))
+        totals = [Sums(torch.zeros_like(run), torch.zeros_like(run)) for run in self._run]
+        touched = [_TouchedRows(each, self._count) for each in self._embeddings]
         for start in range(0, self._count, self._at_once):
             batch = batches[start : start + self._at_once]
-            for accumulator in self._accumulators:
-                accumulator.zero_()
+            for gradients in self._gradients:
+                gradients.zero_()
             logits = self._model.forward(batch.categorical, batch.numeric)
-            samples = logits.shape[-1]
-            self._model.backward(
-                by_blocks(lambda a, b: self._error(a, b, samples), logits, batch.label)  # noqa: B023
-            )
-            for name, (gradients, squares) in totals.items():
-                gradients.add_(self._gradients[name].sum(dim=0))
-                squares.add_(self._gradients[name].square().sum(dim=0))
+            self._model.backward(by_blocks(self._error_of_means, logits, batch.label))
+            for gradients, total in zip(self._gradients, totals, strict=True):
+                total.gradients.add_(gradients.sum(dim=0))
+                total.squares.add_(gradients.square().sum(dim=0))
             for rows in touched:
                 rows.keep(start, self._at_once)
-        found = {name: Sums(*both) for name, both in totals.items()}
-        return found | {rows.parameter: rows.sums() for rows in touched}
+        return [*totals, *(rows.sums() for rows in touched)]
+
+    def _error_of_means(self, logits: Tensor, label: Tensor) -> Tensor:
+        """The derivative of the mean loss of each micro-batch."""
+        return self._error(logits, label, self._micro_batch)
 
 
 class _TouchedRows:
     """The rows of a table that the micro-batches touched, and their gradients."""
 
     def __init__(self, embedding: StackedEmbedding, count: int) -> None:
-        self.parameter = embedding.parameter
         self._embedding, self._count = embedding, count
         self._keys: list[Tensor] = []
         self._gradients: list[Tensor] = []
@@ -125,8 +130,8 @@ class _TouchedRows:
     def sums(self) -> Sums:
         """The sums over the micro-batches for each row that one of them touched."""
         # A row has one gradient in each micro-batch, which is a sum over its samples.
-        keys, place = torch.unique(torch.cat(self._keys), return_inverse=True)
-        values = torch.cat(self._gradients)
+        keys, place = _distinct(_joined(self._keys), self._embedding.table_rows * self._count)
+        values = _joined(self._gradients)
         each = values.new_zeros(len(keys), values.shape[1])
         add_rows(each, place, values)
         rows, place = torch.unique_consecutive(keys // self._count, return_inverse=True)
@@ -134,3 +139,19 @@ class _TouchedRows:
         add_rows(gradients, place, each)
         add_rows(squares, place, each.square())
         return Sums(gradients, squares, rows)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _distinct(keys: Tensor, limit: int) -> tuple[Tensor, Tensor]:
+    """`torch.unique` of keys below a limit, ascending, and where each key is in them."""
+    if limit > _MARKS * len(keys):
+        distinct, place = torch.unique(keys, return_inverse=True)
+        return distinct, place
+    # Marking the keys is several times as fast as sorting them, if there are not many others.
+    marks = torch.zeros(limit, dtype=torch.int32, device=keys.device)
+    marks.index_fill_(0, keys, 1)
+    place = marks.cumsum(0).index_select(0, keys).sub_(1)
+    return marks.nonzero().squeeze(1), place

@@ -34,6 +34,8 @@ class StackedParameters:
     ----------
     tensors
         One tensor a group, shape (width, elements): what an optimizer updates.
+    names
+        Of the parameters in each tensor.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class StackedParameters:
         shapes = {name: value.shape for name, value in module.named_parameters()}
         self._places: dict[str, tuple[int, int, torch.Size]] = {}
         self.tensors: list[Tensor] = []
+        self.names = [tuple(names) for names in groups]
         for number, names in enumerate(groups):
             elements = 0
             for name in names:

@@ -42,8 +42,8 @@ class Step(Protocol):
         """Logits of shape (width, n) of samples with leading dimension (n,)."""
         ...
 
-    def gradient_sums(self, slot: int, batches: Batches) -> dict[str, Sums]:
-        """Sums over the gradients of one run for some batches, by the parameter's name.
+    def gradient_sums(self, slot: int, batches: Batches) -> list[Sums]:
+        """Sums over the gradients of one run for some batches.
 
         Parameters
         ----------
@@ -51,6 +51,10 @@ class Step(Protocol):
             Of the run.
         batches
             Leading dimensions (batches, samples of each).
+
+        Returns
+        -------
+        For each of `parameters.tensors`, flat or of some rows.
         """
         ...
 
@@ -141,12 +145,13 @@ class LayersStep:
             samples.numeric.expand(self._width, -1, -1),
         )
 
-    def gradient_sums(self, slot: int, batches: Batches) -> dict[str, Sums]:
-        key = (slot, *batches.label.shape)
+    def gradient_sums(self, slot: int, batches: Batches) -> list[Sums]:
+        shape = batches.label.shape
+        key = (slot, *shape)
         if key not in self._micro_batches:
-            own = {name: each[slot : slot + 1] for name, each in self.parameters.values.items()}
-            shape = batches.label.shape
-            self._micro_batches[key] = MicroBatches(self._module, own, self._objective, *shape)
+            self._micro_batches[key] = MicroBatches(
+                self._module, self.parameters, slot, self._objective, *shape
+            )
         return self._micro_batches[key].sums(batches)
 
 
@@ -247,7 +252,7 @@ class CompiledStep:
             ]
         )
 
-    def gradient_sums(self, slot: int, batches: Batches) -> dict[str, Sums]:
+    def gradient_sums(self, slot: int, batches: Batches) -> list[Sums]:
         return self._model.gradient_sums(slot, batches.categorical, batches.numeric, batches.label)
 
 
