@@ -18,7 +18,9 @@ from bsscale.cli.jobs import Job
 from bsscale.cli.tasks import TASKS
 from bsscale.cli.tasks.task import refuse_replaced
 from bsscale.errors import BsscaleError, ConfigError, RecordsError
+from bsscale.report.answer import Answer, answers
 from bsscale.report.read import find, matching
+from bsscale.report.sentences import headline
 from bsscale.report.summarize import summarize
 from bsscale.report.write import Report, write_report
 from tests import curve_files
@@ -172,6 +174,7 @@ def test_runs_without_seeds_are_numbered_and_that_is_said(tmp_path: Path) -> Non
         ("x/8 GPUs", None, ("8 GPUs", 0)),
         ("a/b/trial7", "{arm}/b/trial{seed}", ("a", 7)),
         ("7-of-a/log", "{seed}-of-{arm}/log", ("a", 7)),
+        ("a/wandb/run-1", "{arm}/wandb/*", ("a", 0)),
     ],
 )
 def test_arm_and_seed_from_the_path(
@@ -332,21 +335,28 @@ def test_figures_are_drawn_without_a_learning_rate(report: tuple[Report, Path]) 
     assert "learning rate" not in (out / "figures" / "convergence.svg").read_text()
 
 
+def answered(path: Path, how: Wanted, words: list[str]) -> tuple[str, Answer]:
+    """The headline and the answer of a report that was asked for in these words."""
+    found = find([path], how)
+    found.report_command = words
+    comparison = summarize(found)
+    [answer] = answers(comparison, found)
+    return headline(comparison), answer
+
+
 def test_without_a_baseline_the_next_step_names_one(tmp_path: Path) -> None:
     words = ["task=report", "task.runs=curves.csv", "task.metric=log_loss", "task.target=0.5"]
-    made = write_report([write_csv(tmp_path)], tmp_path / "out", None, wanted(), words)
-    [answer] = made.answers
+    _, answer = answered(write_csv(tmp_path), wanted(), words)
     assert answer.kind == "no_baseline" and answer.next is not None
     assert answer.next.commands == (f"python -m bsscale {' '.join(words)} task.baseline=fixed",)
 
 
 def test_without_a_target_the_best_values_are_compared(tmp_path: Path) -> None:
     words = ["task=report", "task.runs=curves.csv", "task.metric=log_loss"]
-    made = write_report([write_csv(tmp_path)], tmp_path / "out", None, wanted(target=None), words)
-    assert "the lowest median log loss, 0.2500, is that of fixed" in made.verdict
-    [answer] = made.answers
-    assert answer.next is not None
+    said, answer = answered(write_csv(tmp_path), wanted(target=None), words)
+    assert "the lowest median log loss, 0.2500, is that of fixed" in said
     # The worst of the arms' best values, made a little easier.
+    assert answer.next is not None
     assert answer.next.commands == (f"python -m bsscale {' '.join(words)} task.target=0.3754",)
 
 
@@ -385,16 +395,15 @@ def test_curves_beside_runs_of_bsscale(tmp_path: Path) -> None:
 # --- The command ---
 
 
-def test_the_command_of_the_documentation(bsscale: Bsscale, tmp_path: Path) -> None:
+def test_the_command_of_the_documentation_as_typed(bsscale: Bsscale, tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "your_curves.md").read_text()
+    [command] = re.findall(r"python -m bsscale (task=report .*)", page)
     (tmp_path / "curves.csv").write_text(csv_text())
-    done = bsscale(
-        "task=report", "task.runs=curves.csv", "task.metric=log_loss", "task.direction=min",
-        "task.target=0.5", "task.baseline=fixed", "task.out=out",
-    )  # fmt: skip
+    done = bsscale(*command.split(), "hydra.run.dir=out")
     assert done.code == 0, done.text
-    assert re.search(r"large +2/3, 1 diverged +4,096 +1\.60", done.out), done.out
-    before = sorted(path.name for path in tmp_path.iterdir() if path.suffix)
-    assert before == ["curves.csv"]  # (the user's files are only read)
+    # (The target is 0.46; by hand: 2048 + 1024 x 0.66, and 4096 + 1024 x 0.16.)
+    assert re.search(r"fixed +2/3 +2,724\n.*large +2/3, 1 diverged +4,260\n", done.out), done.out
+    assert {path.name for path in tmp_path.iterdir()} == {"curves.csv", "out"}
 
 
 @pytest.mark.usefixtures("hydra")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from bsscale.bridge.curves.rows import OneRun, Rows
+from bsscale.bridge.curves.rows import OneRun, Rows, label
 from bsscale.bridge.curves.wanted import Wanted
 from bsscale.errors import RecordsError
 from bsscale.records.evaluation import EvalPoint
@@ -89,7 +89,7 @@ def curves_of(rows: Rows, wanted: Wanted) -> list[Curve]:
 def _runs(rows: Rows, indices: Sequence[int], wanted: Wanted) -> list[_Run]:
     """The run of each row."""
     if rows.run is not None:
-        return [(rows.run.arm, rows.run.seed)] * len(indices)
+        return [(label(rows.run.arm), rows.run.seed)] * len(indices)
     arms = rows.column(wanted.names.arm, "task.columns.arm")
     seeds, of_seeds = rows.columns.get(wanted.names.seed), True
     if seeds is None and wanted.names.seed != "seed":
@@ -98,7 +98,7 @@ def _runs(rows: Rows, indices: Sequence[int], wanted: Wanted) -> list[_Run]:
         seeds, of_seeds = rows.columns.get("run"), False
     found: list[_Run] = []
     for index in indices:
-        arm = "" if arms[index] is None else str(arms[index]).strip()
+        arm = label(arms[index])
         if not arm:
             raise RecordsError(f"{rows.where(index)} has no {wanted.names.arm}", "name its arm")
         if seeds is None:
@@ -171,7 +171,7 @@ def _curve(rows: Rows, run: _Run, points: list[tuple[int, int, float]], wanted: 
         )
         for samples, index, value in points
     )
-    return Curve(rows.path, rows.format, one.arm, one.seed, made, one.settings)
+    return Curve(rows.path, rows.format, run[0], one.seed, made, one.settings)
 
 
 def _of_table(rows: Rows, run: _Run, indices: Sequence[int]) -> OneRun:

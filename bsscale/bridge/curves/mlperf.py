@@ -15,6 +15,8 @@ from bsscale.errors import RecordsError
 __all__ = ["TOKEN", "read_mlperf"]
 
 TOKEN = ":::MLLOG "
+# The largest count that is a float without rounding.
+_MOST = 2**53
 # What an evaluation counts, and the event with the samples that one unit of it stands for. (The
 # names are mlperf_logging.mllog.constants.)
 _COUNTERS = (
@@ -107,4 +109,8 @@ def _run(path: Path, first: Mapping[str, Any], wanted: Wanted) -> OneRun:
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= _MOST  # (NaN is not)
+    )

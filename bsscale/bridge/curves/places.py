@@ -25,8 +25,9 @@ def place_of(path: Path, layout: str | None) -> tuple[str, int | None]:
     path
         Of the run's file or folder.
     layout
-        The end of the path, with ``{arm}`` and perhaps ``{seed}``. None: the last number in its
-        name is the seed. What is before it is the arm, or the folder above if there is nothing.
+        The end of the path, with ``{arm}``, perhaps ``{seed}``, and ``*`` for any part of a name.
+        None: the last number in its name is the seed. What is before it is the arm, or the folder
+        above if there is nothing.
 
     Raises
     ------
@@ -63,4 +64,4 @@ def check_layout(layout: str) -> None:
 
 def _pattern(layout: str) -> str:
     parts = {"arm": r"(?P<arm>[^/]+?)", "seed": r"(?P<seed>\d+)"}
-    return _FIELD.sub(lambda found: parts[found[1]], re.escape(layout))
+    return _FIELD.sub(lambda found: parts[found[1]], re.escape(layout)).replace(r"\*", "[^/]*")

@@ -7,13 +7,20 @@ import numbers
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 from bsscale.errors import RecordsError
 
-__all__ = ["OneRun", "Rows"]
+__all__ = ["OneRun", "Rows", "label"]
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|nan|[+-]?inf(inity)?", re.IGNORECASE)
+
+
+def label(value: object) -> str:
+    """A value as the name of an arm: on one line, and in characters that a file can have."""
+    text = "" if value is None else " ".join(str(value).split())
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,11 @@ class Rows:
             return None
         if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
             return float(value)
-        if isinstance(value, numbers.Real) and not isinstance(value, bool):
-            return float(value)
+        if isinstance(value, numbers.Real | Decimal) and not isinstance(value, bool):
+            try:
+                return float(value)
+            except OverflowError:
+                return math.inf
         raise RecordsError(
             f"{name} is {value!r} in {self.where(index)}, which is no number",
             "write a number; leave the field empty where nothing was measured, and write nan where "

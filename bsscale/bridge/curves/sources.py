@@ -98,7 +98,10 @@ def _walk(directory: Path) -> Iterator[tuple[Path, list[str]]]:
         if _OWN & set(names):
             inside.clear()
             continue
-        inside.sort(key=lambda name: (len(name), name))
+        inside[:] = sorted(
+            (name for name in inside if not name.startswith(".")),
+            key=lambda name: (len(name), name),
+        )
         yield Path(folder), sorted(names, key=lambda name: (len(name), name))
 
 

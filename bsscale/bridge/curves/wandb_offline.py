@@ -41,6 +41,8 @@ def read_wandb(path: Path, wanted: Wanted) -> Rows:
     """
     records = _records(path)
     rows = [record["history"]["item"] for record in records if record["type"] == "history"]
+    if not rows:
+        raise RecordsError(f"{path} has no history: nothing was logged", "leave it out")
     names = dict.fromkeys(name for row in rows for name in row)
     columns: dict[str, list[object]] = {name: [row.get(name) for row in rows] for name in names}
     if "_step" in columns:
@@ -93,7 +95,8 @@ def _run(path: Path, records: Sequence[Mapping[str, Any]], wanted: Wanted) -> On
         raise RecordsError(
             f"{path} does not say its arm: it has no group, and no {wanted.names.arm!r} in its "
             f"config (there: {keys})",
-            "name a key of the config: task.columns.arm=KEY, or use the path: task.layout={arm}/*",
+            "name a key of the config: task.columns.arm=KEY, or use the path: "
+            "'task.layout={arm}/wandb/*/*'",
         )
     seed = config.get(wanted.names.seed)
     return OneRun(str(arm), seed if isinstance(seed, int) else None, settings)
