@@ -157,7 +157,7 @@ def _assert_same_but_measured(off: Kept, on: Kept) -> None:
     assert [asdict(on.outcome)[k] for k in ("best_value", "test_value", "steps")] == [
         asdict(off.outcome)[k] for k in ("best_value", "test_value", "steps")
     ]
-    assert sum(point["noise_scale"] is not None for point in on.seen) == 2
+    assert sum(point["noise_scale"] is not None for point in on.seen) >= 1
 
 
 @pytest.mark.parametrize("kind", ["layers", "eager"])
