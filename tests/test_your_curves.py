@@ -172,9 +172,12 @@ def test_runs_without_seeds_are_numbered_and_that_is_said(tmp_path: Path) -> Non
         ("x/fixed_seed3", None, ("fixed", 3)),
         ("x/fixed-3", None, ("fixed", 3)),
         ("x/8 GPUs", None, ("8 GPUs", 0)),
-        ("a/b/trial7", "{arm}/b/trial{seed}", ("a", 7)),
-        ("7-of-a/log", "{seed}-of-{arm}/log", ("a", 7)),
-        ("a/wandb/run-1", "{arm}/wandb/*", ("a", 0)),
+        ("x/lr0.1/3", None, ("lr0.1", 3)),
+        ("x/gpus=8", None, ("gpus=8", 0)),
+        ("x/lr=0.1_seed=7", None, ("lr=0.1", 7)),
+        ("a/b/trial7", "ARM/b/trialSEED", ("a", 7)),
+        ("7-of-a/log", "SEED-of-ARM/log", ("a", 7)),
+        ("a/wandb/run-1", "ARM/wandb/*", ("a", 0)),
     ],
 )
 def test_arm_and_seed_from_the_path(
@@ -247,8 +250,8 @@ def test_what_is_ambiguous_is_refused(
         ({"target": float("nan")}, "task.target=nan is no number"),
         ({"samples_per_step": 0}, "task.samples_per_step=0 is no number above 0"),
         ({"samples_per_step": {"a": "x"}}, "is no number above 0"),
-        ({"layout": "{seed}"}, "does not have {arm} once"),
-        ({"layout": "{arm}"}, "does nothing: the files are tables"),
+        ({"layout": "SEED"}, "does not have ARM once"),
+        ({"layout": "ARM"}, "does nothing: the files are tables"),
     ],
 )
 def test_options_that_cannot_be_used(tmp_path: Path, options: dict[str, Any], fact: str) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from bsscale.errors import ConfigError, RecordsError
 
 __all__ = ["check_layout", "place_of"]
 
-# A name such as fixed-seed3, run_3 or 3: what is before the last number is the arm.
+# A name such as fixed-seed3, fixed_3, run_3 or 3, and not lr0.1 or gpus=8.
 _NUMBERED = re.compile(
-    r"(?P<arm>.*?)[-_. ]*(?:seed|run|result|trial|version|s)?[-_. =]*(?P<seed>\d+)"
+    r"(?:(?P<arm>.*?)[-_ ])??(?:(?:seed|run|result|trial|version|s)[-_ =]*)?(?P<seed>\d+)"
 )
-_FIELD = re.compile(r"\\\{(arm|seed)\\\}")
+_PARTS = {"ARM": r"(?P<arm>[^/]+?)", "SEED": r"(?P<seed>\d+)", "*": "[^/]*"}
+_FIELD = re.compile(r"ARM|SEED|\*")
 
 
 def place_of(path: Path, layout: str | None) -> tuple[str, int | None]:
@@ -25,9 +25,9 @@ def place_of(path: Path, layout: str | None) -> tuple[str, int | None]:
     path
         Of the run's file or folder.
     layout
-        The end of the path, with ``{arm}``, perhaps ``{seed}``, and ``*`` for any part of a name.
-        None: the last number in its name is the seed. What is before it is the arm, or the folder
-        above if there is nothing.
+        The end of the path, with ``ARM``, perhaps ``SEED``, and ``*`` for any part of a name.
+        None: the number at the end of its name is the seed, as in ``fixed-seed3``, ``fixed_3`` and
+        ``3``. What is before it is the arm, or the folder above if there is nothing.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def place_of(path: Path, layout: str | None) -> tuple[str, int | None]:
         if found is None:
             raise RecordsError(
                 f"{path} does not end as task.layout={layout} says",
-                "give the end of the path without the file's ending, such as {arm}/seed-{seed}",
+                "give the end of the path without the file's ending, such as ARM/seed-SEED",
             )
         fields = found.groupdict()
         return fields["arm"], int(fields["seed"]) if "seed" in fields else None
@@ -54,14 +54,17 @@ def place_of(path: Path, layout: str | None) -> tuple[str, int | None]:
 
 def check_layout(layout: str) -> None:
     """Raise ConfigError for a layout that does not say where the arm is."""
-    fields: Sequence[str] = re.findall(r"\{(.*?)\}", layout)
-    if fields.count("arm") != 1 or fields.count("seed") > 1 or set(fields) - {"arm", "seed"}:
+    if layout.count("ARM") != 1 or layout.count("SEED") > 1:
         raise ConfigError(
-            f"task.layout={layout} does not have {{arm}} once, and {{seed}} at most once",
-            "give the end of the paths, such as 'task.layout={arm}/seed-{seed}'",
+            f"task.layout={layout} does not have ARM once, and SEED at most once",
+            "give the end of the paths, such as task.layout=ARM/seed-SEED",
         )
 
 
 def _pattern(layout: str) -> str:
-    parts = {"arm": r"(?P<arm>[^/]+?)", "seed": r"(?P<seed>\d+)"}
-    return _FIELD.sub(lambda found: parts[found[1]], re.escape(layout)).replace(r"\*", "[^/]*")
+    """The layout as a regular expression."""
+    fixed, fields = _FIELD.split(layout), _FIELD.findall(layout)
+    made = [re.escape(fixed[0])]
+    for field, text in zip(fields, fixed[1:], strict=True):
+        made += [_PARTS[field], re.escape(text)]
+    return "".join(made)

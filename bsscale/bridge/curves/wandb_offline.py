@@ -96,7 +96,7 @@ def _run(path: Path, records: Sequence[Mapping[str, Any]], wanted: Wanted) -> On
             f"{path} does not say its arm: it has no group, and no {wanted.names.arm!r} in its "
             f"config (there: {keys})",
             "name a key of the config: task.columns.arm=KEY, or use the path: "
-            "'task.layout={arm}/wandb/*/*'",
+            "'task.layout=ARM/wandb/*/*'",
         )
     seed = config.get(wanted.names.seed)
     return OneRun(str(arm), seed if isinstance(seed, int) else None, settings)

@@ -48,7 +48,7 @@ class Wanted:
         The samples that one unit of the counter stands for, for all arms or by the name of the arm;
         None: it counts samples.
     layout
-        Where paths have arm and seed, for sources of one run: ``{arm}/seed-{seed}``; None: the
+        Where paths have arm and seed, for sources of one run: ``ARM/seed-SEED``; None: the
         run's folder or file says it.
     """
 
