@@ -8,6 +8,7 @@
     │   └── FormatVersionError  records of another format version, which stay as they are
     ├── RankError          a data-parallel process that died
     ├── WorkerError        a worker that died, twice, with the runs that it trained
+    ├── ScriptError        a training script that failed, hung or reported what cannot be
     └── NotStackableError  a model whose runs have to be trained one by one
 
 Each has a fact with the value, and a remedy. The command line prints them without a
@@ -25,6 +26,7 @@ __all__ = [
     "NotStackableError",
     "RankError",
     "RecordsError",
+    "ScriptError",
     "WorkerError",
 ]
 
@@ -75,6 +77,10 @@ class RankError(BsscaleError):
 
 class WorkerError(BsscaleError):
     """A process that trained runs of a sweep or a study, and died."""
+
+
+class ScriptError(BsscaleError):
+    """A training script of the user's that failed, hung or reported what cannot be."""
 
 
 class NotStackableError(BsscaleError):

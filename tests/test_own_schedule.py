@@ -21,7 +21,7 @@ from bsscale.records.run_record import read_run
 from bsscale.schedules import Custom, to_deepspeed
 from bsscale.schedules.options import CustomScheduleConfig
 from bsscale.schedules.options.base import ScheduleContext
-from bsscale.study.arms import given_options, make_schedule
+from bsscale.schedules.options.given import given_options, make_schedule
 from bsscale.study.plan import StudyPlan
 from bsscale.study.work import Work, describe
 from tests.composing import composed, hydra, typed

@@ -61,7 +61,7 @@ def test_every_benchmark_exists(module: str) -> None:
 
 @pytest.mark.parametrize("arguments", commands(TEXT, r"python(?= [a-z])"))
 def test_every_script_exists(arguments: str) -> None:
-    assert (ROOT / arguments.split()[0]).is_file()
+    assert (ROOT / arguments.split()[0].rstrip("'\"")).is_file()
 
 
 @pytest.mark.parametrize("arguments", commands(TEXT, r"python -m pytest"))

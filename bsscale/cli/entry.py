@@ -88,7 +88,7 @@ def carry_out(cfg: DictConfig) -> str | None:
                 f"task={name} in {world.size} processes that {world.source} has started",
                 f"start it once: python -m bsscale task={name} ...",
             )
-        refuse_replaced(task, name, hydra_config.overrides.task)
+        refuse_replaced(task, name, hydra_config.overrides.task, job.trainer)
         task.check(job)
         if job.dry_run:
             log.info("%s\n", task.describe(job))

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from bsscale.cli.study_jobs import LaunchedJobs, jobs_of
 from bsscale.cli.words import HELP, help_on, suggestion
-from bsscale.config import Config, TaskOptions
+from bsscale.config import Config, TaskOptions, TrainerOptions
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.optimizers import CustomConfig
@@ -69,12 +69,20 @@ class Job:
         return options
 
     @cached_property
+    def trainer(self) -> TrainerOptions:
+        """The options of what trains."""
+        options = _typed("trainer", self._cfg.trainer)
+        assert isinstance(options, TrainerOptions)
+        return options
+
+    @cached_property
     def config(self) -> Config:
         """The typed configuration, with possible values; raises BsscaleError for others."""
         from bsscale.planning.checks import check_config
 
         config = typed_config(self._cfg)
-        config = replace(config, schedule=resolve(config.schedule))
+        config.trainer.check()
+        config = config.trainer.completed(replace(config, schedule=resolve(config.schedule)))
         check_config(config)
         return config
 
@@ -82,11 +90,9 @@ class Job:
     def dataset(self) -> Dataset:
         """The data set that its run is trained on."""
         from bsscale.data import load_dataset
-        from bsscale.planning.checks import check_labels
+        from bsscale.workers.trainers import trainer_of
 
-        dataset = (self.load or load_dataset)(self.config.dataset)
-        check_labels(self.config, dataset)
-        return dataset
+        return trainer_of(self.config).dataset(self.config, self.load or load_dataset)
 
     @cached_property
     def devices(self) -> Devices:
@@ -119,8 +125,7 @@ class Job:
         data, devices = self.dataset, self.devices
         # (ranks build a model when they have met: it may communicate)
         counts = count(self.config.model, data) if devices.world is None else None
-        samples_per_pass = data.train.samples_per_pass
-        return make_plan(self.config, samples_per_pass, devices, data.key, counts)
+        return make_plan(self.config, data.samples_per_pass, devices, data.key, counts)
 
     @property
     def dry_run(self) -> bool:

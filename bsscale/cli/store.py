@@ -15,6 +15,7 @@ from bsscale.optimizers import OPTIMIZERS, CustomConfig
 from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig
 from bsscale.schedules.options.scaling import SCALINGS
 from bsscale.tracking.options import WandbOptions
+from bsscale.workers.trainers import TRAINERS
 
 __all__ = ["CONFIG_DIRECTORY", "SWEEPS_DIRECTORY", "choices", "choices_with", "register_schemas"]
 
@@ -28,6 +29,7 @@ SCHEMAS: dict[str, Any] = {
     **{f"optimizer/{name}": options for name, options in OPTIMIZERS.items()},
     "optimizer/custom": CustomConfig,
     **{f"task/{name}": task.options for name, task in TASKS.items()},
+    **{f"trainer/{name}": trainer.options for name, trainer in TRAINERS.items()},
     **{f"schedule/{name}": options for name, options in SCHEDULES.items()},
     **{f"scaling/{name}": options for name, options in SCALINGS.items()},
 }

@@ -10,7 +10,7 @@ from bsscale.errors import ConfigError
 __all__ = ["HELP", "MADE", "TYPED", "choose", "help_on", "no_target", "suggestion"]
 
 # Groups that every run has: those with typed options, and those that a `_target_` creates.
-TYPED = ("task", "optimizer", "schedule", "scaling", "executor", "tracker")
+TYPED = ("task", "optimizer", "schedule", "scaling", "executor", "tracker", "trainer")
 MADE = ("dataset", "model", "objective")
 
 HELP = "python -m bsscale --help lists the options"

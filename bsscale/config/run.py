@@ -6,6 +6,7 @@ and the command line registers them. The comments in conf/ explain the options.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from bsscale.optimizers import OptimizerConfig
 from bsscale.schedules.options import ScheduleConfig
 from bsscale.schedules.options.scaling import ScalingConfig
 
-__all__ = ["Config", "ExecutorOptions", "TaskOptions", "TrackerOptions"]
+__all__ = ["Config", "ExecutorOptions", "TaskOptions", "TrackerOptions", "TrainerOptions"]
 
 
 BINARY = {"name": "binary", "_target_": "bsscale.objectives.Binary", "metrics": {}}
@@ -58,6 +59,41 @@ class TrackerOptions:
 
 
 @dataclass
+class TrainerOptions:
+    """What trains a run: bsscale itself, with its data, models, optimizers and objectives.
+
+    Attributes
+    ----------
+    ours
+        Whether bsscale trains.
+    replaces
+        Options of a run that the trainer has in other places, and what to write instead.
+    """
+
+    name: str = MISSING
+
+    ours: ClassVar[bool] = True
+    replaces: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def speed(self) -> float | None:
+        """Samples that a run trains on in a second, if the user knows; None: not known."""
+        return None
+
+    @property
+    def described(self) -> str | None:
+        """What trains, for a person; None: bsscale's executor."""
+        return None
+
+    def check(self) -> None:
+        """Raise ConfigError for values with which nothing could be trained."""
+
+    def completed(self, config: Config) -> Config:
+        """The configuration of a run with the parts that this trainer gives it."""
+        return config
+
+
+@dataclass
 class Config:
     """One run, as the user wrote it. `Plan` derives every other number from it."""
 
@@ -70,6 +106,7 @@ class Config:
     scaling: ScalingConfig = field(default_factory=ScalingConfig)
     executor: ExecutorOptions = field(default_factory=ExecutorOptions)
     tracker: TrackerOptions = field(default_factory=TrackerOptions)
+    trainer: TrainerOptions = field(default_factory=lambda: TrainerOptions("bsscale"))
     gpus: int | None = None
     micro_batch: int = 128
     grad_accum: int = 1

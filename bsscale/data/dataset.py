@@ -208,8 +208,13 @@ class Dataset:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     prepared_key: str | None = None
 
+    @property
+    def samples_per_pass(self) -> int | None:
+        """Samples in one pass over the training split; None where only a script knows it."""
+        return self.train.samples_per_pass
+
     @cached_property
-    def key(self) -> str:
+    def key(self) -> str | None:
         """Identity of the data: SHA-256 of the schema and all arrays, 64 hexadecimal digits.
 
         Of a stream, whose training samples have no end: of the schema, the arguments that it was

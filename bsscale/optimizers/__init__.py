@@ -5,6 +5,7 @@ from bsscale.optimizers.adam import AdamConfig, AdamWConfig
 from bsscale.optimizers.custom import CustomConfig
 from bsscale.optimizers.lamb import LambConfig
 from bsscale.optimizers.optimizer import OptimizerConfig
+from bsscale.optimizers.script import ScriptOptimizer
 from bsscale.optimizers.sgd import SGDConfig
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "LambConfig",
     "OptimizerConfig",
     "SGDConfig",
+    "ScriptOptimizer",
 ]
 
 # Those with a rule of their own here, by the name of their file in conf/optimizer.

@@ -122,6 +122,8 @@ def find(config: Config, shipped: Sequence[Baseline] | None = None) -> Lookup:
     shipped
         Where to look; None for baselines.json.
     """
+    if not config.trainer.ours:
+        return Lookup("a script", None, None)
     shipped = _load() if shipped is None else shipped
     wanted = settings_of(config)
     names = {part: wanted[part]["name"] for part in ("dataset", "model", "optimizer")}

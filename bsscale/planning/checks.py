@@ -81,6 +81,7 @@ def check_config(config: Config) -> None:
         )
     config.optimizer.check()
     config.tracker.check()
+    config.trainer.check()
 
 
 def check_labels(config: Config, dataset: Dataset) -> None:

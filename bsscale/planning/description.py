@@ -37,19 +37,21 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
         target = f"{plan.metric.title} {metric_number(plan.config.target)} ({plan.target_source})"
     rows = [
         ("run", f"{arm}, seed {plan.config.seed}"),
-        ("executor", executor),
-        ("step", f"{plan.training_step} ({plan.training_step_reason})"),
+        *(
+            [
+                ("executor", executor),
+                ("step", f"{plan.training_step} ({plan.training_step_reason})"),
+            ]
+            if plan.config.trainer.described is None
+            else [("trainer", plan.config.trainer.described)]
+        ),
         *(
             []
             if plan.memory is None
             else [("memory", describe_memory(plan.memory, plan.processes))]
         ),
         ("global batch", f"{plan.global_batch:,} samples ({batch})"),
-        (
-            "data",
-            f"{plan.samples_per_pass:,} samples a pass, "
-            f"{len(dataset.validation):,} validation, {len(dataset.test):,} test",
-        ),
+        ("data", _describe_size(plan, dataset)),
         (
             "budget",
             f"{plan.budget_samples:,} samples = {plan.steps:,} steps, "
@@ -73,6 +75,14 @@ def describe_data_notes(dataset: Dataset) -> str:
     """The columns that have a note, and the notes of the data set; empty where there are none."""
     noted = [column for column in dataset.columns if column.note]
     return "\n".join(_describe_data(noted, dataset.notes))
+
+
+def _describe_size(plan: Plan, dataset: Dataset) -> str:
+    known = plan.samples_per_pass
+    size = "the script's" if known is None else f"{known:,} samples a pass"
+    if not plan.config.trainer.ours:
+        return size
+    return f"{size}, {len(dataset.validation):,} validation, {len(dataset.test):,} test"
 
 
 def _describe_data(columns: Sequence[ColumnFacts], notes: Sequence[str]) -> list[str]:

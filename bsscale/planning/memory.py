@@ -123,6 +123,8 @@ def count(model: Mapping[str, Any], dataset: Dataset) -> Counts | None:
     -------
     None for a model that cannot be built there.
     """
+    if "_target_" not in model:  # a script's
+        return None
     schema = dataset.schema
     key = repr((dict(model), schema))
     if key not in _counted:

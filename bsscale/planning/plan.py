@@ -27,6 +27,7 @@ from bsscale.planning.memory import Counts, Memory, check_memory, describe_memor
 from bsscale.planning.noise_scale import Passes, measured_steps
 from bsscale.planning.scaling import scaled_schedule_and_groups
 from bsscale.planning.training_step import choose_training_step
+from bsscale.records.identity import identifying
 from bsscale.records.secrets import without_secrets
 from bsscale.schedules import Schedule
 from bsscale.schedules.options import ScheduleContext
@@ -50,13 +51,13 @@ class Plan:
     objective
         What is minimized, and the metrics.
     executor
-        virtual or ddp.
+        virtual, ddp, or script where a command of the user's trains.
     executor_reason
         Why, in a few words.
     device
-        cpu or cuda.
+        cpu, cuda, or script where it is not known.
     training_step, training_step_reason
-        layers, compiled or eager, and why (see `training_step.choose_training_step`).
+        layers, compiled, eager or script, and why (see `training_step.choose_training_step`).
     processes
         Training processes.
     memory
@@ -66,7 +67,7 @@ class Plan:
     replicas_per_device
         Replicas that one process carries.
     samples_per_pass
-        Training samples in one pass.
+        Training samples in one pass; None where only a script knows.
     data_key
         Identity of the data; None where it is not known.
     budget_samples, steps
@@ -97,7 +98,7 @@ class Plan:
     memory: Memory | None
     global_batch: int
     replicas_per_device: int
-    samples_per_pass: int
+    samples_per_pass: int | None
     data_key: str | None
     budget_samples: int
     steps: int
@@ -133,9 +134,10 @@ class Plan:
         """Warnings for the user before training."""
         found = list(self.schedule.notes())
         passes = self.config.budget_passes
-        if passes is not None and self.budget_samples > 1.1 * passes * self.samples_per_pass:
+        asked = (passes or 0) * (self.samples_per_pass or 0)
+        if passes is not None and self.budget_samples > 1.1 * asked:
             found.append(
-                f"budget_passes={passes:g} is {passes * self.samples_per_pass:,.0f} samples, and "
+                f"budget_passes={passes:g} is {asked:,.0f} samples, and "
                 f"the budget is {self.budget_samples:,}: it ends with a whole evaluation interval; "
                 "budget_samples is taken as it stands"
             )
@@ -171,9 +173,11 @@ class Plan:
         """
         config = self.config
         schedule = {"shape": type(self.schedule).__name__, **asdict(cast("Any", self.schedule))}
+        trainer = {} if config.trainer.ours else {"trainer": identifying(asdict(config.trainer))}
         described: dict[str, Any] = plain(
             without_secrets(
                 {
+                    **trainer,
                     "dataset": config.dataset,
                     "data_key": self.data_key,
                     "samples_per_pass": self.samples_per_pass,
@@ -247,7 +251,7 @@ class Plan:
 
 def make_plan(
     config: Config,
-    samples_per_pass: int,
+    samples_per_pass: int | None,
     devices: Devices,
     data_key: str | None = None,
     counts: Counts | None = None,
@@ -259,7 +263,7 @@ def make_plan(
     config
         The run as the user wrote it.
     samples_per_pass
-        Training samples in one pass over the data set.
+        Training samples in one pass over the data set; None: not known.
     devices
         The accelerators of this machine.
     data_key
@@ -280,7 +284,7 @@ def make_plan(
     executor, executor_reason, device, processes = choose_executor(config, gpus, devices, counts)
 
     global_batch = config.micro_batch * gpus * config.grad_accum
-    if global_batch > samples_per_pass:
+    if samples_per_pass is not None and global_batch > samples_per_pass:
         largest = samples_per_pass // (config.micro_batch * config.grad_accum)
         raise ConfigError(
             f"the global batch of {global_batch:,} samples (micro_batch={config.micro_batch} x "
@@ -338,15 +342,22 @@ def make_plan(
         schedule=schedule,
         groups=groups,
         target_source=target_source,
-        checkpoint_interval_samples=config.checkpoint_interval_samples or samples_per_pass,
+        checkpoint_interval_samples=config.checkpoint_interval_samples
+        or samples_per_pass
+        or eval_interval,
     )
     _ = plan.noise_scale_steps  # (raises ConfigError for a budget without room for it)
     return plan
 
 
-def _budget_samples(config: Config, samples_per_pass: int, eval_interval: int) -> int:
+def _budget_samples(config: Config, samples_per_pass: int | None, eval_interval: int) -> int:
     if config.budget_samples is not None:
         return config.budget_samples
+    if samples_per_pass is None:
+        raise ConfigError(
+            "the budget is in passes, and the samples of a pass are not known",
+            "give trainer.samples_per_pass=NUMBER, or budget_samples=NUMBER",
+        )
     passes = DEFAULT_BUDGET_PASSES if config.budget_passes is None else config.budget_passes
     # Round up to a whole evaluation interval, so that the last evaluation is at the end of the
     # budget.

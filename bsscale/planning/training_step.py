@@ -50,6 +50,8 @@ def choose_training_step(
     ConfigError
         If the requested step is not possible.
     """
+    if not config.trainer.ours:
+        return "script", "its own"
     wanted = config.executor.compile
     if executor == "ddp":
         if wanted is True:

@@ -20,13 +20,13 @@ def describe_environment(device: str) -> dict[str, Any]:
     Parameters
     ----------
     device
-        cpu or cuda.
+        cpu or cuda; script where it is not known.
     """
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": dict(_versions()),
-        "device": _device_name(device),
+        "device": None if device == "script" else _device_name(device),
         "git_commit": _git_commit(),
     }
 

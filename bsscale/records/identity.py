@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["NOT_IN_ARM", "arm_hash", "arm_label", "differences"]
+__all__ = ["NOT_IN_ARM", "arm_hash", "arm_label", "differences", "identifying", "is_identifying"]
 
 # Fields that do not change the training of an arm.
 NOT_IN_ARM = (
@@ -23,6 +23,8 @@ NOT_IN_ARM = (
     "weights",
 )
 
+# Options of a trainer that only say how long to wait for it and what it costs.
+_NOT_OF_TRAINER = ("silence_s", "samples_per_s")
 # Keys that the identity of the data stands for, in a run and in a study's settings.
 _OF_THE_DATA = re.compile(r"(settings\.)?dataset\.(?!name$)")
 
@@ -43,7 +45,7 @@ def arm_label(schedule: str, gpus: int, overrides: Sequence[str] = ()) -> str:
         override
         for override in overrides
         if override.lstrip("+~").split("=")[0].split(".")[0]
-        not in (*NOT_IN_ARM, "schedule", "gpus", "hydra")
+        not in (*NOT_IN_ARM, "schedule", "gpus", "trainer", "hydra")
         or override.lstrip("+~").startswith("schedule.")
     ]
     return " ".join([schedule, f"gpus={gpus}", *rest])
@@ -58,8 +60,23 @@ def arm_hash(config: Mapping[str, Any]) -> str:
         The resolved configuration, plain containers.
     """
     kept = {key: value for key, value in config.items() if key not in NOT_IN_ARM}
+    if isinstance(trainer := kept.get("trainer"), Mapping):
+        kept["trainer"] = identifying(trainer)
+        if kept["trainer"] == {"name": "bsscale"}:  # (older records have none)
+            del kept["trainer"]
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def identifying(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a trainer that change what it trains."""
+    return {key: value for key, value in trainer.items() if key not in _NOT_OF_TRAINER}
+
+
+def is_identifying(key: str) -> bool:
+    """Whether an option, by its dotted key, changes what is trained."""
+    group, _, option = key.partition(".")
+    return not (group == "trainer" and option in _NOT_OF_TRAINER)
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -89,6 +89,22 @@ class Records:
         except OSError as error:
             raise records_unwritable(self.directory, error) from error
 
+    def rewind(self, kept: Sequence[EvalPoint]) -> None:
+        """Go back to the evaluations of an earlier start that a script's checkpoint has kept.
+
+        Raises
+        ------
+        RecordsError
+            If they cannot be written.
+        """
+        path = self.directory / "evals.jsonl"
+        try:
+            replace_text(path, "".join(_line(point) for point in kept))
+            self._evals.close()
+            self._evals = path.open("ab", buffering=0)
+        except OSError as error:
+            raise records_unwritable(self.directory, error) from error
+
     def finish(self, record: RunRecord) -> None:
         """Write run.json, whole or not at all."""
         write_run(self.directory, record)

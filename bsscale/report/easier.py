@@ -71,7 +71,7 @@ def _samples(runs: Sequence[FoundRun], target: float, share: float) -> dict[int,
                 values,
                 target,
                 record.direction,
-                ended_itself=run.imported is not None,
+                ended_itself=record.trainer == "script",
             )
         recorded = math.inf if record.samples_to_target is None else record.samples_to_target
         found[record.seed] = recorded if hit is None else min(hit.samples, recorded)

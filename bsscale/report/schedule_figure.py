@@ -39,7 +39,7 @@ def show_schedule(plan: Plan, label: str, show_samples: int | None, directory: P
         Where to write.
     """
     samples = show_samples or max(
-        plan.samples_per_pass, round(1.1 * plan.schedule.length * plan.global_batch)
+        plan.samples_per_pass or 0, round(1.1 * plan.schedule.length * plan.global_batch)
     )
     steps = min(max(2, round(samples / plan.global_batch)), plan.steps)
     chosen = np.unique(np.linspace(0, steps - 1, min(steps, MOST_POINTS)).astype(int))

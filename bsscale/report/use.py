@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bsscale.bridge.options import ScriptOptions
 from bsscale.config import Config
 from bsscale.config.shipped import shipped_options
 from bsscale.errors import ConfigError
@@ -24,11 +25,15 @@ from bsscale.schedules.options.scaling import SCALINGS
 __all__ = ["Use", "command_of", "option_value", "setting_words", "use_of"]
 
 # What a command names: all that changes what is trained, besides the schedule and its rule.
-_GROUPS = ("dataset", "model", "objective", "optimizer")
+_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "bsscale": ("dataset", "model", "objective", "optimizer"),
+    "script": ("trainer",),
+}
 _TYPED: Mapping[str, Mapping[str, type[Any]]] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "scaling": SCALINGS,
+    "trainer": {"script": ScriptOptions},
 }
 _OPTIONS = ("micro_batch", "grad_accum", "eval_interval_samples", "precision", "clip_grad_norm")
 _PLAIN = re.compile(r"[A-Za-z_./][\w./:+-]*")
@@ -97,7 +102,7 @@ def setting_words(record: RunRecord) -> list[str]:
     """The words of a command that say what is trained: data, model, optimizer, base_lr, batch."""
     config = record.config
     words = [] if record.base_lr is None else [f"base_lr={record.base_lr!r}"]
-    for group in _GROUPS:
+    for group in _GROUPS[record.trainer]:
         words += _group(config, group)
     default = {each.name: each.default for each in dataclasses.fields(Config)}
     words += [

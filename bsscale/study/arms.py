@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 
 from bsscale.config.files import typed
@@ -13,6 +13,7 @@ from bsscale.errors import ConfigError
 from bsscale.files.replace import plain
 from bsscale.records.study_record import RegisteredArm
 from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig, FixedConfig, ScheduleConfig
+from bsscale.schedules.options.given import given_options, make_schedule
 from bsscale.schedules.options.scaling import ScalingConfig, given_scaling, make_scaling
 from bsscale.study.options import StudyArm, StudyOptions
 
@@ -20,9 +21,7 @@ __all__ = [
     "Arm",
     "at_rate",
     "depends_on_base_lr",
-    "given_options",
     "make_arms",
-    "make_schedule",
     "primary_arm",
     "tuned_arms",
 ]
@@ -234,16 +233,3 @@ def _check_name(name: str) -> None:
             f"task.arms has the name {name!r}, and a directory is named after it",
             "give up to 100 letters, digits, and _ . + = @ -, the first a letter, a digit or _",
         )
-
-
-def given_options(schedule: ScheduleConfig) -> dict[str, Any]:
-    """A schedule's name and the options that are not the default ones."""
-    default = asdict(type(schedule)())
-    options = {key: value for key, value in asdict(schedule).items() if value != default.get(key)}
-    return {"name": schedule.name, **options}
-
-
-def make_schedule(options: Mapping[str, Any]) -> ScheduleConfig:
-    """The schedule with a name and options; raises TypeError for one that has no such option."""
-    given = dict(options)
-    return SCHEDULES[given.pop("name")].of(given)

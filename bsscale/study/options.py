@@ -66,6 +66,8 @@ class StudyOptions(TaskOptions):
     margin: float | None = None
     budget_factor: float = 8.0
     primary: str | None = None
+    max_runs: int | None = None
+    max_hours: float | None = None
     work: str | None = None
     part: int = 0
 
@@ -133,6 +135,12 @@ class StudyOptions(TaskOptions):
             raise ConfigError(
                 f"task.margin={self.margin} is not a number of 0 or more",
                 "give how far the target may lie from the best value, in the metric's units",
+            )
+        if self.max_runs is not None and self.max_runs < 1:
+            raise ConfigError(f"task.max_runs={self.max_runs} is below 1", "give a number of runs")
+        if self.max_hours is not None and not 0 < self.max_hours < math.inf:
+            raise ConfigError(
+                f"task.max_hours={self.max_hours} is not a positive number", "give hours"
             )
         if not 1 <= self.budget_factor < math.inf:
             raise ConfigError(

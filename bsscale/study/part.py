@@ -18,10 +18,11 @@ from bsscale.planning.plan import Plan
 from bsscale.planning.stacks import make_stacks
 from bsscale.study.options import StudyOptions
 from bsscale.study.presets import range_test_of_study
+from bsscale.study.rules import pass_of_study
 from bsscale.study.runs import Runs
 from bsscale.study.specs import Specs
 from bsscale.study.work import Work, read_work
-from bsscale.workers import Workers
+from bsscale.workers.trainers import trainer_of
 
 __all__ = ["carry_out_part", "plan_part"]
 
@@ -43,7 +44,10 @@ def carry_out_part(config: Config, dataset: Dataset, logs: Mapping[str, Any] | N
     devices = Devices.here().of_jobs()
     if work.range_test_gpus is not None:
         gpus = work.range_test_gpus
-        with _alone(directory, f"range test at {gpus}"), Workers(1, devices) as workers:
+        with (
+            _alone(directory, f"range test at {gpus}"),
+            trainer_of(config).workers(1, devices) as workers,
+        ):
             range_test_of_study(config, dataset, directory, gpus, logs, workers)
         return
     specs = _specs(config, dataset, directory, devices, work, logs)
@@ -52,7 +56,7 @@ def carry_out_part(config: Config, dataset: Dataset, logs: Mapping[str, Any] | N
     # A study that was killed and started again may have an older job at the same runs.
     with _alone(directory, str([str(runs[number].directory) for number in stack.members])):
         mine = [runs[number] for number in stack.members]
-        with Workers(1, specs.devices) as workers:
+        with trainer_of(config).workers(1, specs.devices) as workers:
             Runs(directory, dataset, workers).train_here(mine)
 
 
@@ -72,7 +76,7 @@ def _specs(
     work: Work,
     logs: Mapping[str, Any] | None,
 ) -> Specs:
-    samples, key = dataset.train.samples_per_pass, dataset.key
+    samples, key = pass_of_study(dataset), dataset.key
     return Specs(
         config, samples, key, directory, logs, devices, study=work.study, study_head=work.study_head
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -20,13 +21,14 @@ from bsscale.records.study_record import Registered
 from bsscale.schedules.options import FixedConfig
 from bsscale.schedules.options.scaling import CustomRule, ScalingConfig
 from bsscale.study.arms import at_rate, depends_on_base_lr, make_arms, tuned_arms
+from bsscale.study.bounds import Most, fitted, given_up
 from bsscale.study.options import StudyOptions
 from bsscale.study.registered import to_register
 from bsscale.study.registration import check_registration
-from bsscale.study.rules import search_rules, trial_budget_samples
+from bsscale.study.rules import pass_of_study, search_rules, trial_budget_samples
 from bsscale.study.specs import Specs
 from bsscale.training.spec import RunSpec
-from bsscale.workers import describe_workers
+from bsscale.workers.trainers import trainer_of
 
 __all__ = ["StudyPlan", "check_study", "describe_study", "most_samples", "spent_samples"]
 
@@ -69,6 +71,19 @@ def spent_samples(directory: Path) -> int:
     return samples
 
 
+def measured_speed(directory: Path) -> float | None:
+    """The median speed of the finished runs below a study's directory, in samples a second."""
+    speeds = []
+    for path in directory.rglob("run.json"):
+        try:
+            record = read_run(path.parent)
+        except RecordsError:
+            continue
+        if record.samples_per_s is not None:
+            speeds.append(record.samples_per_s)
+    return statistics.median(speeds) if speeds else None
+
+
 class StudyPlan:
     """A study's arms, its runs as far as they are known, and its cost.
 
@@ -87,6 +102,8 @@ class StudyPlan:
     ----------
     budget_samples, seeds
         What the cost depends on, as far as it is known.
+    given_up
+        What the bounds of the study have cost it, for a person; empty for nothing.
 
     Raises
     ------
@@ -117,11 +134,22 @@ class StudyPlan:
                 f"scaling: {config.scaling.name}}}'",
             )
         self.arms = make_arms(self.task, config.gpus)
+        self.given_up = ""
+        if (self.task.max_runs, self.task.max_hours) != (None, None):
+            asked = self.task
+            self.task = fitted(
+                asked,
+                self.arms,
+                lambda task: StudyPlan(_unbounded(config, task), dataset, devices).most(),
+            )
+            self.given_up = given_up(asked, self.task)
+            self.config = replace(config, task=self.task)
+            self.arms = make_arms(self.task, config.gpus)
         self.budget_samples, self.seeds = config.budget_samples, self.task.look_list()[-1]
         self.directory = Path(self.task.directory or self._default_directory()).absolute()
-        passes, key = dataset.train.samples_per_pass, dataset.key
+        passes, key = pass_of_study(dataset), dataset.key
         counts = count(config.model, dataset)
-        self.specs = Specs(config, passes, key, self.directory, logs, devices, counts)
+        self.specs = Specs(self.config, passes, key, self.directory, logs, devices, counts)
 
     def first_runs(self) -> list[RunSpec]:
         """A run of each arm, as far as it is known before the searches; raises for a bad one."""
@@ -200,7 +228,9 @@ class StudyPlan:
         workers = None
         if here:
             plans = [run.plan for run in self.first_runs()] * self.task.look_list()[0]
-            workers = describe_workers(self.config.workers, plans, self.specs.devices)
+            workers = trainer_of(self.config).describe(
+                self.config.workers, plans, self.specs.devices
+            )
         task = self.task
         rows = [
             ("study", str(self.directory)),
@@ -215,7 +245,8 @@ class StudyPlan:
             ("range tests", ", ".join(f"gpus={n}" for n in self.range_tests()) or "none"),
             ("runs", f"{len(self.arms) * task.look_list()[-1]} of the arms"),
             *([] if workers is None else [("workers", workers)]),
-            ("cost", f"at most {self.most_samples_from(2):,.0f} samples in all"),
+            *([("given up", self.given_up)] if self.given_up else []),
+            ("cost", f"{self.most(self.known_speed()).words()} in all"),
         ]
         return "\n".join(f"{name:>13}  {value}" for name, value in rows)
 
@@ -248,29 +279,61 @@ class StudyPlan:
             ]
         return made
 
+    def most(self, speed: float | None = None) -> Most:
+        """What the whole study takes at most.
+
+        Parameters
+        ----------
+        speed
+            Samples that one run trains on in a second; None: as the trainer's options say.
+        """
+        counted = [each for steps in self._steps().values() for each in steps]
+        runs, samples = sum(count for count, _ in counted), self.most_samples_from(2)
+        speed = speed or self.config.trainer.speed
+        at_once = self.config.workers if isinstance(self.config.workers, int) else 1
+        hours = None if speed is None else samples / speed / at_once / 3600
+        return Most(runs, samples, hours)
+
+    def known_speed(self) -> float | None:
+        """Samples a second of a run: the user's, or of the finished runs of this study."""
+        if self.config.trainer.ours or self.config.trainer.speed is not None:
+            return self.config.trainer.speed
+        return measured_speed(self.directory)
+
     def most_samples_from(self, number: int) -> int:
         """The most samples that this step and the later ones train on."""
+        steps = self._steps().items()
+        return sum(runs * each for step, all_ in steps if step >= number for runs, each in all_)
+
+    def _steps(self) -> dict[int, list[tuple[int, int]]]:
+        """For each step of the protocol, how many runs it has at most, and the samples of each."""
         task, one_pass = self.task, self.specs.one_pass
         budget = self.budget_samples or _PASSES * one_pass
         trial = trial_budget_samples(budget, one_pass, self.specs.eval_interval_samples)
         tuned, given = len(tuned_arms(self.arms)), self.config.base_lr is not None
         runs = search_rules(task).most_runs(*self.searched()) if tuned or not given else 0
         ends = 0 if given else 2 * sum(map(depends_on_base_lr, self.arms)) * task.tuning_seeds
-        samples = {
-            2: 0 if given else runs * self.specs.trial_pass,
-            3: task.target_seeds * one_pass,
-            4: len(self.range_tests()) * task.range_test_seeds * one_pass
-            + (tuned * len(task.momentum_list()) * runs + ends) * trial,
-            5: len(self.arms) * self.seeds * budget,
+        return {
+            2: [] if given else [(runs, self.specs.trial_pass)],
+            3: [(task.target_seeds, one_pass)],
+            4: [
+                (len(self.range_tests()) * task.range_test_seeds, one_pass),
+                (tuned * len(task.momentum_list()) * runs + ends, trial),
+            ],
+            5: [(len(self.arms) * self.seeds, budget)],
         }
-        return sum(most for step, most in samples.items() if step >= number)
 
     def _default_directory(self) -> str:
         names = (self.config.dataset["name"], self.config.model["name"], self.config.optimizer.name)
-        name = "-".join(map(str, names))
+        name = "-".join(str(each) for each in names if each is not None)
         if "/" in name or name.startswith("."):
             raise ConfigError(f"no directory can be named after {name}", "give task.directory=PATH")
         return f"studies/{name}-gpus{self.config.gpus}"
+
+
+def _unbounded(config: Config, task: StudyOptions) -> Config:
+    """A study with other options and without bounds, for its cost."""
+    return replace(config, task=replace(task, max_runs=None, max_hours=None))
 
 
 def _or_more(looks: Sequence[int]) -> str:

@@ -16,11 +16,11 @@ from bsscale.files.replace import plain
 from bsscale.records.schema import read_object
 from bsscale.records.study_record import PresetRecord
 from bsscale.schedules.options import OneCycleConfig, RangeTestConfig
-from bsscale.study.arms import given_options
+from bsscale.schedules.options.given import given_options
 from bsscale.study.options import RangeTestOptions, StudyOptions
 from bsscale.study.range_test import range_test
 from bsscale.terminal.words import counted
-from bsscale.workers import Workers
+from bsscale.training.run_trainer import RunTrainer
 
 __all__ = ["Preset", "range_test_of_study", "read_preset"]
 
@@ -73,7 +73,7 @@ def range_test_of_study(
     study: Path,
     gpus: int,
     logs: Mapping[str, Any] | None,
-    workers: Workers,
+    workers: RunTrainer,
 ) -> None:
     """Make a range test, unless it is made.
 

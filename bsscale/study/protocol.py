@@ -38,14 +38,14 @@ from bsscale.records.study_record import Cost, StudyRecord
 from bsscale.report.base_lr import base_lr_words
 from bsscale.report.plan import describe_look
 from bsscale.schedules.options import FixedConfig
+from bsscale.schedules.options.given import make_schedule
 from bsscale.stats.search import Search
-from bsscale.study.arms import make_schedule
 from bsscale.study.configure import Settled, Tuned, flat_ends, searches, tune_arms
 from bsscale.study.looks import make_look
 from bsscale.study.plan import StudyPlan, spent_samples
 from bsscale.study.presets import Preset, range_test_of_study, read_preset
 from bsscale.study.registration import open_study
-from bsscale.study.rules import budget_samples, search_rules
+from bsscale.study.rules import budget_samples, pass_of_study, search_rules
 from bsscale.study.runs import Runs
 from bsscale.study.seal import Seal
 from bsscale.study.tuning import Judge, Tuner, Tuning
@@ -54,7 +54,7 @@ from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.words import counted
 from bsscale.tracking.tracker import mirror_comparison
 from bsscale.training.spec import RunSpec
-from bsscale.workers import Workers
+from bsscale.workers.trainers import trainer_of
 
 __all__ = ["study"]
 
@@ -101,9 +101,9 @@ class _Study:
         jobs: Jobs | None = None,
     ) -> None:
         devices = Devices.here(shared=True) if jobs is None else jobs.devices
-        self.workers = Workers(config.workers, devices)
+        self.workers = trainer_of(config).workers(config.workers, devices)
         self.plan = StudyPlan(config, dataset, devices, logs)
-        self.config, self.dataset, self.logs, self.jobs = config, dataset, logs, jobs
+        self.config, self.dataset, self.logs, self.jobs = self.plan.config, dataset, logs, jobs
         self.task, self.arms = self.plan.task, self.plan.arms
         self.metric = build_objective(config.objective).metric(config.metric)
         self.chance = self.metric.chance(dataset.validation.label)
@@ -137,6 +137,8 @@ class _Study:
         self.file = open_study(self.directory, self.plan.registered(), command)
         self.seal = Seal(self.directory, self.file, self.specs)
         self.runs = Runs(self.directory, self.dataset, self.workers, self.jobs, self.seal)
+        if not self.config.trainer.ours:
+            self.runs.first = self._say_measured
         self.judge = Judge(self.metric, self.chance)
         seeds = self.task.tuning_seed_list()
         self.tuner = Tuner(self.runs, self.specs, seeds, self.judge)
@@ -413,11 +415,12 @@ class _Study:
 
     def _budget(self, specs: Sequence[RunSpec], target: float) -> int:
         """The budget of an arm in samples: enough to measure that it is several times slower."""
-        reached = [self.judge.samples_to(spec.directory, target) for spec in specs]
+        of_script = not self.config.trainer.ours
+        reached = [self.judge.samples_to(each.directory, target, of_script) for each in specs]
         return budget_samples(
             reached,
             self.task.budget_factor,
-            self.dataset.train.samples_per_pass,
+            pass_of_study(self.dataset),
             self.specs.eval_interval_samples,
         )
 
@@ -431,6 +434,15 @@ class _Study:
             cost += f", at most {left_s / 60:.0f} min left"
         self.workers.step = f"study {number}/6"
         log.info("\n%s  %s\n%s", self.workers.step, text, cost)
+
+    def _say_measured(self, record: RunRecord) -> None:
+        """The cost again, after the first finished run."""
+        if record.samples_per_s is not None:
+            log.info(
+                "measured: %s samples/s; the study takes %s",
+                f"{record.samples_per_s:,.0f}",
+                self.plan.most(record.samples_per_s).words(),
+            )
 
     def _save(self) -> None:
         wall_s = self.before_s + time.monotonic() - self.started

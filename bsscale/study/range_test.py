@@ -31,8 +31,10 @@ from bsscale.stats.evidence import Nothing, what_is_missing
 from bsscale.stats.range_test import Chance, Curve, Suggestion, estimates, suggest
 from bsscale.study.options import RangeTestOptions
 from bsscale.study.range_test_result import Found, base_lr_to_give, write_result
+from bsscale.study.rules import pass_of_study
+from bsscale.training.run_trainer import RunTrainer
 from bsscale.training.spec import RunSpec
-from bsscale.workers import Workers, describe_workers
+from bsscale.workers.trainers import trainer_of
 
 __all__ = ["describe_range_test", "plan_range_test", "range_test", "refuse_other"]
 
@@ -44,7 +46,7 @@ def range_test(
     dataset: Dataset,
     directory: Path,
     logs: Mapping[str, Any] | None = None,
-    workers: Workers | None = None,
+    workers: RunTrainer | None = None,
 ) -> Suggestion | Nothing:
     """Run the range test and write its result.
 
@@ -67,7 +69,8 @@ def range_test(
     """
     if workers is None:
         assert isinstance(config.task, RangeTestOptions)
-        with Workers(config.workers, Devices.here(config.task.seeds > 1)) as workers:
+        devices = Devices.here(config.task.seeds > 1)
+        with trainer_of(config).workers(config.workers, devices) as workers:
             return range_test(config, dataset, directory, logs, workers)
     specs = plan_range_test(config, dataset, workers.devices, directory, logs)
     refuse_other(directory, specs)
@@ -79,7 +82,7 @@ def range_test(
         log.info("seed %d: %s at lr %.3g", seed, reading.edge.reason, reading.edge.lr)
     suggestion = what_is_missing(curves, readings, chance) or suggest(
         list(readings.values()),
-        dataset.train.samples_per_pass,
+        pass_of_study(dataset),
         max(1.0, config.optimizer.momentum_gain(OneCycleConfig().cycle_min_mom)),
     )
     given = base_lr_to_give(config, suggestion)
@@ -151,7 +154,8 @@ def describe_range_test(config: Config, dataset: Dataset, devices: Devices) -> s
     plan = specs[0].plan
     samples = len(specs) * plan.budget_samples
     described = describe_plan(plan, dataset, specs[0].arm)
-    workers = describe_workers(config.workers, [spec.plan for spec in specs], devices)
+    plans = [spec.plan for spec in specs]
+    workers = trainer_of(config).describe(config.workers, plans, devices)
     return (
         f"{described}\n{'workers':>13}  {workers}\n"
         f"{'cost':>13}  {len(specs)} seeds, {samples:,} samples in all"
@@ -168,7 +172,7 @@ def _one_seed(
     devices: Devices,
 ) -> RunSpec:
     gpus = config.gpus or 1
-    samples_per_pass = dataset.train.samples_per_pass
+    samples_per_pass = pass_of_study(dataset)
     ramp, base_lr = _ramp(config, task.ramp)
     budget = config.budget_samples or samples_per_pass
     tested = replace(
@@ -208,7 +212,7 @@ def _ramp(config: Config, ramp: RangeTestConfig) -> tuple[RangeTestConfig, float
     return replace(ramp, lr_range_test_min_lr=low, lr_range_test_max_lr=high), base_lr
 
 
-def _run(specs: Sequence[RunSpec], dataset: Dataset, workers: Workers) -> list[Curve]:
+def _run(specs: Sequence[RunSpec], dataset: Dataset, workers: RunTrainer) -> list[Curve]:
     """Train all seeds."""
     for result in workers.train(specs, [dataset] * len(specs)).values():
         if isinstance(result, Exception):
@@ -217,10 +221,17 @@ def _run(specs: Sequence[RunSpec], dataset: Dataset, workers: Workers) -> list[C
 
 
 def _curve(spec: RunSpec) -> Curve:
-    points = [point for point in read_evals(spec.directory) if point.lr is not None]
+    points = [point for point in read_evals(spec.directory) if point.step > 0]
+    loss = spec.plan.objective.loss
+    if points and not any(loss in point.metrics for point in points):
+        raise ConfigError(
+            f"no evaluation in {spec.directory} has {loss}, which a range test reads",
+            f"let the script report {loss} too, or give trainer.loss=NAME",
+        )
     return Curve(
-        lr=np.array([point.lr for point in points], dtype=np.float64),
-        loss=_column(points, spec.plan.objective.loss),
+        # (a script need not report its rates: they are the schedule's)
+        lr=spec.plan.schedule.lr(np.array([point.step - 1 for point in points])),
+        loss=_column(points, loss),
         values=_column(points, spec.plan.metric.name),
     )
 

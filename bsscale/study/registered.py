@@ -10,7 +10,7 @@ from bsscale.config import Config
 from bsscale.config.objectives import build_objective
 from bsscale.files.replace import plain
 from bsscale.objectives import Metric
-from bsscale.records.identity import NOT_IN_ARM
+from bsscale.records.identity import NOT_IN_ARM, identifying
 from bsscale.records.secrets import without_secrets
 from bsscale.records.study_record import Registered
 from bsscale.report.ratios import CONFIDENCE
@@ -82,6 +82,9 @@ def to_register(
         if key not in NOT_IN_ARM and key not in OF_ARMS
     }
     settings |= {"device": device, "executor": {"compile": config.executor.compile}}
+    settings["trainer"] = identifying(settings["trainer"])
+    if config.trainer.ours:  # (as in studies that are older than the choice)
+        del settings["trainer"]
     looks = task.look_list() if task.seeds == "auto" else ()
     options = {key: value for key, value in asdict(task).items() if key not in FREE}
     options["search"] = tuning_rules(task)

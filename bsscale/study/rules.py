@@ -8,10 +8,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from bsscale.data import Dataset
+from bsscale.errors import ConfigError
 from bsscale.stats.search import Rules
 from bsscale.study.options import StudyOptions
 
-__all__ = ["budget_samples", "in_intervals", "search_rules", "trial_budget_samples", "tuning_rules"]
+__all__ = [
+    "budget_samples",
+    "in_intervals",
+    "pass_of_study",
+    "search_rules",
+    "trial_budget_samples",
+    "tuning_rules",
+]
 
 # The budget of a run of a search at N GPUs, as a share of that of an arm's run.
 TRIAL_SHARE = 0.5
@@ -91,6 +100,16 @@ def budget_samples(
     if not math.isfinite(median):
         median = samples_per_pass
     return in_intervals(max(factor * median, samples_per_pass), interval) + interval
+
+
+def pass_of_study(dataset: Dataset) -> int:
+    """Samples of a pass, in which a study counts; raises ConfigError where they are not known."""
+    if dataset.samples_per_pass is None:
+        raise ConfigError(
+            "a study and a range test count in passes, and the samples of a pass are not known",
+            "give trainer.samples_per_pass=NUMBER",
+        )
+    return dataset.samples_per_pass
 
 
 def in_intervals(samples: float, interval: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from bsscale.data import Dataset
@@ -16,8 +16,8 @@ from bsscale.study.seal import Seal
 from bsscale.study.work import Jobs, Work, describe, write_work
 from bsscale.training.recorded_run import INTERRUPTED
 from bsscale.training.resume import find_start
+from bsscale.training.run_trainer import RunTrainer
 from bsscale.training.spec import RunSpec
-from bsscale.workers import Workers
 
 __all__ = ["Runs"]
 
@@ -47,13 +47,15 @@ class Runs:
     ----------
     failed
         What could not be trained, twice, and why.
+    first
+        Told the record of the first run that is trained, before any other begins; None: nothing is.
     """
 
     def __init__(
         self,
         directory: Path,
         dataset: Dataset,
-        workers: Workers,
+        workers: RunTrainer,
         jobs: Jobs | None = None,
         seal: Seal | None = None,
     ) -> None:
@@ -61,6 +63,7 @@ class Runs:
         self._dataset, self._workers = dataset, workers
         self._jobs, self._seal = jobs, seal
         self.failed: list[str] = []
+        self.first: Callable[[RunRecord], None] | None = None
         # How often each run has failed in this start.
         self._failures: Counter[Path] = Counter()
 
@@ -89,6 +92,8 @@ class Runs:
             finished = {k for k, spec in enumerate(specs) if self._finished(spec)}
             if len(finished) == len(specs):
                 break
+            if self.first is not None:
+                finished |= self._train_first(specs, finished)
             results = self._workers.train(specs, [self._dataset] * len(specs), finished)
             for number, result in results.items():
                 directory = specs[number].directory
@@ -96,6 +101,21 @@ class Runs:
                     self._failures[directory] = ATTEMPTS
                 elif self._failed(specs[number]):
                     self._failures[directory] += 1
+
+    def _train_first(self, specs: Sequence[RunSpec], finished: Collection[int]) -> set[int]:
+        """Train the first run that is due, alone, and give its number; raises its error.
+
+        A script that does not work is found out by one run, not by all of them.
+        """
+        number = min(set(range(len(specs))) - set(finished))
+        others = set(range(len(specs))) - {number}
+        result = self._workers.train(specs, [self._dataset] * len(specs), others)[number]
+        if isinstance(result, Exception):
+            raise result
+        assert self.first is not None
+        self.first(result)
+        self.first = None
+        return {number}
 
     def _train_by_jobs(self, jobs: Jobs, specs: Sequence[RunSpec], stacks: Sequence[Stack]) -> None:
         """Each stack by a job; what is in the runs' directories is the jobs' to clear away."""

@@ -44,7 +44,7 @@ class Specs:
 
     config: Config
     samples_per_pass: int
-    data_key: str
+    data_key: str | None
     directory: Path
     logs: Mapping[str, Any] | None
     devices: Devices

@@ -43,12 +43,12 @@ class Judge:
     metric: Metric
     chance: float | None
 
-    def samples_to(self, directory: Path, target: float) -> float:
+    def samples_to(self, directory: Path, target: float, of_script: bool = False) -> float:
         """Samples to a target, by a run's own evaluations; infinite for a miss."""
         points = read_evals(directory)
         values = [point.metrics.get(self.metric.name) for point in points]
         samples = [point.samples for point in points]
-        hit = crossing(samples, values, target, self.metric.direction)
+        hit = crossing(samples, values, target, self.metric.direction, ended_itself=of_script)
         return math.inf if hit is None else hit.samples
 
     def result(self, record: RunRecord, directory: Path, target: float | None) -> Result:
@@ -56,9 +56,10 @@ class Judge:
         value = record.best_value
         if value is None:
             value = -self.metric.sign * math.inf if self.chance is None else self.chance
+        of_script = record.trainer == "script"
         return Result(
             value=value,
-            samples=None if target is None else self.samples_to(directory, target),
+            samples=None if target is None else self.samples_to(directory, target, of_script),
             diverged=record.status == "diverged",
         )
 

@@ -15,8 +15,9 @@ from bsscale.planning.devices import Devices
 from bsscale.planning.plan import Plan
 from bsscale.planning.stacks import make_stacks
 from bsscale.schedules.options import CustomScheduleConfig, ScheduleConfig
+from bsscale.schedules.options.given import given_options, make_schedule
 from bsscale.schedules.options.scaling import given_scaling, make_scaling
-from bsscale.study.arms import given_options, make_arms, make_schedule
+from bsscale.study.arms import make_arms
 from bsscale.study.options import StudyOptions
 from bsscale.study.specs import Specs
 from bsscale.training.spec import RunSpec

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 from bsscale.data import Samples
 from bsscale.engines.engine import Engine
 from bsscale.engines.outputs import Outputs
-from bsscale.objectives.target import Crossing, crossing
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.records.evaluation import EvalPoint
 from bsscale.training.noise_meter import NoiseMeter
 from bsscale.training.outcome import Outcome
 from bsscale.training.signals import Deferred, OneProcess, Peers
+from bsscale.training.trajectory import Trajectory
 
 __all__ = ["Job", "Observer", "train"]
 
@@ -175,19 +175,21 @@ class _Run:
         start = job.checkpoint or Checkpoint(0, {}, (), 0.0, 0.0, {})
         self._test_value = start.test_value
         self._metric = self.plan.metric
-        self._detector = self.plan.objective.divergence(validation.label)
-        self._points: list[EvalPoint] = list(start.evals)
-        evaluated = self._points[-1].step if self._points else 0
+        self._trajectory = Trajectory(
+            self._metric,
+            self.plan.config.target,
+            self.plan.objective.divergence(validation.label),
+            self.plan.steps,
+            self.plan.config.stop_at_target,
+        )
+        self._trajectory.keep(start.evals)
+        evaluated = start.evals[-1].step if start.evals else 0
         self._noise = NoiseMeter(self.plan, start.windows, evaluated)
-        for point in self._points:
-            self._diverged(point)
-        self._reason = ""
         self._started = time.perf_counter() - start.wall_s
         self.eval_s = start.eval_s
         self.step = start.step
         # The updates after which it is evaluated and checkpointed next.
         self.evaluation = self.checkpoint = start.step
-        self.status: str | None = None
         self.over = False
         if self.step:
             self.advance(0)
@@ -195,7 +197,12 @@ class _Run:
     @property
     def has_been_evaluated(self) -> bool:
         """Whether it has at least the evaluation of its untrained model."""
-        return bool(self._points)
+        return bool(self._trajectory.points)
+
+    @property
+    def status(self) -> str | None:
+        """How it has ended; None: it goes on."""
+        return self._trajectory.status
 
     def schedule_next_evaluation(self) -> None:
         """Compute the updates of the next evaluation and checkpoint, if the last ones are done."""
@@ -237,18 +244,16 @@ class _Run:
             wall_s=time.perf_counter() - self._started,
             noise_scale=self._noise.take_recent(),
         )
-        self._points.append(point)
         for observer in self._observers:
             self._guard(observer.on_eval, point)
-        if step:
-            self._decide(point)
+        self._trajectory.add(point, decides=step > 0)
 
     def save(self) -> None:
         """Hand over a checkpoint."""
         checkpoint = Checkpoint(
             step=self.step,
             arrays=self._engine.state(self.slot),
-            evals=tuple(self._points),
+            evals=tuple(self._trajectory.points),
             wall_s=time.perf_counter() - self._started,
             eval_s=self.eval_s,
             training=self.plan.training,
@@ -264,9 +269,10 @@ class _Run:
         That is at a hit, which the next evaluation may confirm, or at the end of a run that has
         confirmed none.
         """
-        if self.status == "diverged" or self._crossing() is not None:
+        run = self._trajectory
+        if run.status == "diverged" or run.crossing() is not None:
             return False
-        return self.status is not None or self._hit()
+        return run.status is not None or run.is_hit
 
     def test(self, outputs: Outputs) -> None:
         """Keep the metric on the test split."""
@@ -274,14 +280,15 @@ class _Run:
 
     def end(self) -> None:
         """Hand the outcome over."""
-        assert self.status is not None
+        run = self._trajectory
+        assert run.status is not None
         outcome = Outcome(
-            status=self.status,
-            reason=self._reason,
-            crossing=self._crossing() if self.status == "reached" else None,
-            best_value=self._metric.best(map(self._value, self._points)),
-            final_value=self._value(self._points[-1]),
-            test_value=None if self.status == "diverged" else self._test_value,
+            status=run.status,
+            reason=run.reason,
+            crossing=run.crossing() if run.status == "reached" else None,
+            best_value=run.best_value,
+            final_value=run.last_value,
+            test_value=None if run.status == "diverged" else self._test_value,
             steps=self.step,
             samples_seen=self.step * self.plan.global_batch,
             wall_s=time.perf_counter() - self._started,
@@ -290,46 +297,6 @@ class _Run:
         )
         self._guard(self.job.end, outcome, self._engine.model(self.slot))
         self.over = True
-
-    def _decide(self, point: EvalPoint) -> None:
-        """Whether the run has ended, and how."""
-        plan = self.plan
-        diverged = self._diverged(point)
-        if diverged is not None:
-            self.status, self._reason = "diverged", diverged
-            return
-        hit = self._crossing() is not None
-        if self.step < plan.steps and not (hit and plan.config.stop_at_target):
-            return
-        if hit:
-            self.status = "reached"
-            self._reason = "the target was reached and confirmed by the next evaluation"
-            return
-        self.status = "exhausted"
-        if plan.config.target is None:
-            self._reason = "the budget is spent; no target was set"
-        elif self._hit():
-            self._reason = "the budget is spent; the last evaluation reached the target unconfirmed"
-        else:
-            self._reason = "the budget is spent; the target was not confirmed"
-
-    def _diverged(self, point: EvalPoint) -> str | None:
-        return self._detector.reason(point.metrics, point.train_loss)
-
-    def _hit(self) -> bool:
-        """Whether the last evaluation is at the target."""
-        return self._metric.reaches(self._value(self._points[-1]), self.plan.config.target)
-
-    def _crossing(self) -> Crossing | None:
-        target = self.plan.config.target
-        if target is None:
-            return None
-        points = self._points
-        values = [self._value(point) for point in points]
-        return crossing([p.samples for p in points], values, target, self._metric.direction)
-
-    def _value(self, point: EvalPoint) -> float | None:
-        return point.metrics[self._metric.name]
 
     def _guard(self, function: Callable[..., object], *arguments: object) -> None:
         """Call a function of this run. An error in it ends this run and no other."""

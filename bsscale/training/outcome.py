@@ -100,12 +100,12 @@ def record_of(
             else None,
             "schedule": config.schedule.name,
             "scaling": plan.scaling,
-            "optimizer": config.optimizer.name,
-            "model": str(config.model["name"]),
-            "dataset": str(config.dataset["name"]),
+            "optimizer": config.optimizer.name if config.trainer.ours else None,
+            "model": config.model["name"],
+            "dataset": config.dataset["name"],
             "objective": plan.objective.name,
-            "trainer": "bsscale",
-            "columns": None if dataset is None else _columns(dataset),
+            "trainer": "bsscale" if config.trainer.ours else "script",
+            "columns": _columns(dataset) if dataset is not None and config.trainer.ours else None,
             "samples_per_s": outcome.samples_seen / training_s
             if measured and training_s > 0
             else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -72,8 +72,7 @@ class RecordedRun:
             self._progress.ended(self._number, self.result.status)
             return
         if self.start.anew:
-            with self._log():
-                log.info("%s holds a run without a checkpoint: it begins anew", spec.directory)
+            self._say_anew()
         self.plan, self.checkpoint = self.start.plan, self.start.checkpoint
         self.spec = replace(spec, plan=self.plan)
         if self.checkpoint is not None:
@@ -83,6 +82,10 @@ class RecordedRun:
                     f"{self.checkpoint.step * self.plan.global_batch:,}",
                     self.start.path,
                 )
+
+    def _say_anew(self) -> None:
+        with self._log():
+            log.info("%s holds a run without a checkpoint: it begins anew", self.spec.directory)
 
     def outcome(self) -> RunRecord:
         """The record; raises what ended the run."""
@@ -105,11 +108,7 @@ class RecordedRun:
                 name=f"{spec.arm} seed={config.seed}",
                 group=spec.group,
                 job_type=spec.arm,
-                tags=[
-                    str(config.model["name"]),
-                    str(config.dataset["name"]),
-                    f"gpus={spec.plan.gpus}",
-                ],
+                tags=[*_names(config.model, config.dataset), f"gpus={spec.plan.gpus}"],
                 run_config={
                     **without_secrets(asdict(config)),
                     "plan": derived(self.plan, spec.arm, spec.study),
@@ -149,7 +148,7 @@ class RecordedRun:
             record = record_of(self.spec, outcome, self._dataset, self.width)
             assert self._records is not None
             try:
-                if self.plan.config.keeps_weights:
+                if model is not None and self.plan.config.keeps_weights:  # (a script's are its own)
                     _save_weights(model, self.spec.directory / "model.safetensors")
                 self._records.finish(record)
             except OSError as error:
@@ -192,6 +191,11 @@ class RecordedRun:
                 return
         record_failure(self.spec, reason, self._dataset)
         self._tracker.finish()
+
+
+def _names(*parts: Mapping[str, Any]) -> list[str]:
+    """The names of a run's parts; a script's are not known."""
+    return [str(part["name"]) for part in parts if part["name"] is not None]
 
 
 def _state(point: EvalPoint) -> str:

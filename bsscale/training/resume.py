@@ -13,7 +13,7 @@ from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint, newest_checkpoint, read_checkpoint, read_plan
 from bsscale.records.directories import refuse_occupied
 from bsscale.records.evaluation import read_evals
-from bsscale.records.identity import differences
+from bsscale.records.identity import differences, is_identifying
 from bsscale.records.run_record import RunRecord, read_run
 from bsscale.records.schema import FORMAT_VERSION
 from bsscale.records.secrets import without_secrets
@@ -167,12 +167,13 @@ def _record(directory: Path) -> RunRecord | None:
 
 def _refuse_other_run(directory: Path, record: RunRecord, plan: Plan) -> None:
     """Raise ConfigError if the run that ended here was another one."""
-    then = {**record.config, "data_key": record.data_key}
+    # (a record that is older than the choice of a trainer has none)
+    then = {"trainer": {"name": "bsscale"}, **record.config, "data_key": record.data_key}
     now = plain({**without_secrets(asdict(plan.config)), "data_key": plan.data_key})
     found = [
         difference
         for difference in differences(then, now)
-        if difference[0].split(".")[0] not in _EXCLUDED
+        if difference[0].split(".")[0] not in _EXCLUDED and is_identifying(difference[0])
     ]
     if found:
         raise ConfigError(

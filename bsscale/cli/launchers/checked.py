@@ -168,8 +168,8 @@ class CheckedLauncher(Launcher):
                 check_composed(cfg, cfg.hydra)
                 _number(cfg, number, number)
                 task = TASKS[cfg.task.name]
-                refuse_replaced(task, cfg.task.name, overrides)
                 job = Job(cfg, cfg.hydra, load, self.devices(task))
+                refuse_replaced(task, cfg.task.name, overrides, job.trainer)
                 plan = task.check(job)
                 checked = CheckedJob(number, list(overrides), cfg, task, job, plan, described)
                 self.check(checked)

@@ -25,6 +25,7 @@ from bsscale.errors import BsscaleError, ConfigError
 if TYPE_CHECKING:
     from bsscale.data import Dataset
     from bsscale.planning.devices import Devices
+    from bsscale.planning.plan import Plan
     from bsscale.planning.stacks import Stack
     from bsscale.training.spec import RunSpec
 
@@ -82,15 +83,20 @@ class StackedLauncher(CheckedLauncher):
 
     def describe(self, jobs: Sequence[CheckedJob]) -> Sequence[str]:
         from bsscale.planning.stacks import make_stacks
-        from bsscale.workers import describe_workers
+        from bsscale.workers.trainers import TRAINERS
 
-        mine = [job for job in jobs if job.plan is not None and job.task.one_run]
-        if not mine:
-            return []
-        plans = [job.plan for job in mine if job.plan is not None]
-        job = mine[0].job
-        workers = describe_workers(job.config.workers, plans, job.devices)
-        return [*map(_described, make_stacks(plans)), f"workers  {workers}"]
+        lines = []
+        for name, trainer in TRAINERS.items():
+            mine = [job for job in jobs if job.task.one_run and job.job.trainer.name == name]
+            plans = [job.plan for job in mine if job.plan is not None]
+            if plans:
+                job = mine[0].job
+                lines += [
+                    _described(each) for each in make_stacks(plans) if not _alone(each, plans)
+                ]
+                workers = trainer.describe(job.config.workers, plans, job.devices)
+                lines.append(f"workers  {workers}")
+        return lines
 
 
 def _collect(
@@ -118,15 +124,25 @@ def _collect(
 def _train(collected: Sequence[tuple[RunSpec, Dataset]], first: Job) -> None:
     """Train the runs. A failed one is logged, and listed by the comparison."""
     from bsscale.planning.stacks import make_stacks
-    from bsscale.workers import Workers
+    from bsscale.workers.trainers import TRAINERS
 
-    specs = [spec for spec, _ in collected]
-    log_to_console(specs[0].logging or {})
-    for stack in make_stacks([spec.plan for spec in specs]):
-        if specs[stack.members[0]].plan.executor == "virtual":
-            log.info("%s", _described(stack))
-    with Workers(first.config.workers, first.devices) as workers:
-        workers.train(specs, [dataset for _, dataset in collected])
+    log_to_console(collected[0][0].logging or {})
+    for name, trainer in TRAINERS.items():
+        mine = [each for each in collected if each[0].plan.config.trainer.name == name]
+        if not mine:
+            continue
+        specs = [spec for spec, _ in mine]
+        plans = [spec.plan for spec in specs]
+        for stack in make_stacks(plans):
+            if not _alone(stack, plans):
+                log.info("%s", _described(stack))
+        with trainer.workers(first.config.workers, first.devices) as workers:
+            workers.train(specs, [dataset for _, dataset in mine])
+
+
+def _alone(stack: Stack, plans: Sequence[Plan]) -> bool:
+    """Whether a stack is a run that has processes of its own."""
+    return plans[stack.members[0]].executor != "virtual"
 
 
 def _described(stack: Stack) -> str:

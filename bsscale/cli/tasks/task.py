@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from bsscale.cli.jobs import Job
-from bsscale.config import TaskOptions, TrackerOptions
+from bsscale.config import TaskOptions, TrackerOptions, TrainerOptions
 from bsscale.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -100,32 +100,41 @@ class Task(ABC, Generic[Options]):
         return options
 
 
-def refuse_replaced(task: Task[Any], name: str, overrides: Iterable[str]) -> None:
-    """Raise ConfigError for an option that was typed and that does nothing with the task.
+def refuse_replaced(
+    task: Task[Any], name: str, overrides: Iterable[str], trainer: TrainerOptions | None = None
+) -> None:
+    """Raise ConfigError for an option that was typed and that does nothing here.
 
     The file of an experiment may serve several tasks, so its options are not checked.
+
+    Parameters
+    ----------
+    task, name
+        The task, whose own options replace some of a run's.
+    overrides
+        As they were typed.
+    trainer
+        Who trains: a script has its own data, for instance. None: not known.
     """
+    reason = "reads records, and trains nothing"
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0].partition(".")[0]
         if key in task.replaces and override != "tracker=none":
-            reason = f"sets {key} itself" if task.trains else "reads records, and trains nothing"
+            why = f"sets {key} itself" if task.trains else reason
             raise ConfigError(
-                f"{override} does nothing with task={name}, which {reason}", task.replaces[key]
+                f"{override} does nothing with task={name}, which {why}", task.replaces[key]
+            )
+        if trainer is not None and task.trains and key in trainer.replaces:
+            raise ConfigError(
+                f"{override} does nothing with trainer={trainer.name}", trainer.replaces[key]
             )
 
 
 def check_model(plan: Plan, dataset: Dataset) -> None:
-    """Raise ConfigError for parts of the user's own that a run cannot train: model, loss, rule."""
-    from bsscale.planning.training_step import ships
+    """Raise ConfigError for what the trainer of a run cannot train: the user's own parts, say."""
+    from bsscale.workers.trainers import trainer_of
 
-    if hasattr(plan.objective, "losses"):
-        from bsscale.engines.probe_objective import check_losses  # (torch takes a second)
-
-        check_losses(plan.objective, dataset.validation)
-    if not ships(plan.config.model) or not plan.config.optimizer.ships:
-        from bsscale.engines import probe
-
-        probe.check_model(plan, dataset)
+    trainer_of(plan.config).check(plan, dataset)
 
 
 def log_data_notes(jobs: Iterable[Job]) -> None:

@@ -57,14 +57,14 @@ class TrainTask(Task[TaskOptions]):
 
     def run(self, job: Job) -> None:
         from bsscale.training.result import describe_result
-        from bsscale.training.run import run
+        from bsscale.workers.trainers import trainer_of
 
         spec = job.run_spec()
         if job.sweep is not None:
             _warn(job)
         else:
             log.info("%s\n", plan_text(job))
-        record = run(spec, job.dataset)
+        record = trainer_of(job.config).run(spec, job.dataset)
         if record is not None and job.sweep is None:
             log.info("\n%s", describe_result(record, spec.directory))
 

@@ -323,7 +323,7 @@ class StackedEngine:
             for split in (self._dataset.validation, self._dataset.test):
                 self.evaluate(split)
         else:
-            rows = min(self._score_rows, self._plan.samples_per_pass)
+            rows = min(self._score_rows, self._dataset.train.samples_per_pass)
             few = self._dataset.train.read(0, 0, rows)
             self._step.score(Batches.of(few, self.device, self.dtype))
         for slot in range(self.width):

@@ -30,7 +30,7 @@ class ScheduleContext:
     global_batch
         Samples of one update.
     samples_per_pass
-        Samples of one pass over the training split.
+        Samples of one pass over the training split; None: not known.
     momentum
         The optimizer's configured momentum or beta1; None if it has none.
     lr_factor
@@ -43,7 +43,7 @@ class ScheduleContext:
     base_lr: float
     gpus: int
     global_batch: int
-    samples_per_pass: int
+    samples_per_pass: int | None
     momentum: float | None
     lr_factor: float | None = None
     warmup_factor: float | None = None
@@ -51,6 +51,16 @@ class ScheduleContext:
     def steps(self, samples: float) -> int:
         """The whole number of updates nearest to `samples`, at least one if there are any."""
         return max(1, round(samples / self.global_batch)) if samples > 0 else 0
+
+    def steps_of_passes(self, passes: float) -> int:
+        """The same for passes over the training split; raises ConfigError for an unknown pass."""
+        if self.samples_per_pass is None:
+            raise ConfigError(
+                f"a length of {passes:.4g} passes, and the samples of a pass are not known",
+                "give trainer.samples_per_pass=NUMBER, or the schedule's lengths in steps or "
+                "samples",
+            )
+        return self.steps(passes * self.samples_per_pass)
 
 
 class Typed(Protocol):

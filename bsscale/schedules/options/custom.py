@@ -39,7 +39,8 @@ class CustomScheduleConfig(ScheduleConfig):
     def build(self, context: ScheduleContext) -> Schedule:
         target = checks.imported("schedule._target_", self._target_, "my_module.MySchedule")
         takes = checks.parameters_of(target)
-        given = {key: getattr(context, key) for key in _RUN_NUMBERS if key in takes}
+        numbers = {key: getattr(context, key) for key in _RUN_NUMBERS if key in takes}
+        given = {key: number for key, number in numbers.items() if number is not None}
         if "base_lr" in given and context.lr_factor is not None:  # a scaling rule sets its peak
             given["base_lr"] *= context.lr_factor
         return Custom(self._target_, {**given, **self.options})

@@ -111,7 +111,7 @@ def length(
     """A length in steps; where none is given, `default` passes over the training split."""
     steps = given_length(config, context, key, factor)
     passes = default * factor
-    return context.steps(passes * context.samples_per_pass) if steps is None else steps
+    return context.steps_of_passes(passes) if steps is None else steps
 
 
 def given_length(
@@ -139,6 +139,6 @@ def given_length(
         if name.endswith("_samples"):
             return context.steps(factor * value)
         if name.endswith("_fraction"):
-            return context.steps(factor * value * context.samples_per_pass)
+            return context.steps_of_passes(factor * value)
         return int(value)
     return None
