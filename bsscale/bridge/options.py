@@ -17,7 +17,7 @@ from bsscale.optimizers import ScriptOptimizer
 if TYPE_CHECKING:
     from bsscale.planning.plan import Plan
 
-__all__ = ["PLACEHOLDERS", "ScriptOptions"]
+__all__ = ["PLACEHOLDERS", "TRAINER_OPTIONS", "ScriptOptions", "placeholders"]
 
 # What may stand in braces in a command, and what it becomes.
 PLACEHOLDERS = (
@@ -150,6 +150,13 @@ class ScriptOptions(TrainerOptions):
                     f"there are {', '.join(f'{{{name}}}' for name in PLACEHOLDERS)}; a brace of "
                     "the script's own is written twice: {{ }}",
                 )
+
+
+# By the name of their file in conf/trainer; `bsscale.workers.trainers` has what trains.
+TRAINER_OPTIONS: dict[str, type[TrainerOptions]] = {
+    "bsscale": TrainerOptions,
+    "script": ScriptOptions,
+}
 
 
 def placeholders(plan: Plan, directory: str) -> dict[str, Any]:

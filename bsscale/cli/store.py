@@ -9,13 +9,13 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from bsscale import config
+from bsscale.bridge.options import TRAINER_OPTIONS
 from bsscale.cli.tasks import TASKS
 from bsscale.config.shipped import CONFIG_DIRECTORY, shipped_options
 from bsscale.optimizers import OPTIMIZERS, CustomConfig
 from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig
 from bsscale.schedules.options.scaling import SCALINGS
 from bsscale.tracking.options import WandbOptions
-from bsscale.workers.trainers import TRAINERS
 
 __all__ = ["CONFIG_DIRECTORY", "SWEEPS_DIRECTORY", "choices", "choices_with", "register_schemas"]
 
@@ -29,7 +29,7 @@ SCHEMAS: dict[str, Any] = {
     **{f"optimizer/{name}": options for name, options in OPTIMIZERS.items()},
     "optimizer/custom": CustomConfig,
     **{f"task/{name}": task.options for name, task in TASKS.items()},
-    **{f"trainer/{name}": trainer.options for name, trainer in TRAINERS.items()},
+    **{f"trainer/{name}": options for name, options in TRAINER_OPTIONS.items()},
     **{f"schedule/{name}": options for name, options in SCHEDULES.items()},
     **{f"scaling/{name}": options for name, options in SCALINGS.items()},
 }

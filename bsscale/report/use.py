@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bsscale.bridge.options import ScriptOptions
+from bsscale.bridge.options import TRAINER_OPTIONS
 from bsscale.config import Config
 from bsscale.config.shipped import shipped_options
 from bsscale.errors import ConfigError
@@ -33,7 +33,7 @@ _TYPED: Mapping[str, Mapping[str, type[Any]]] = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "scaling": SCALINGS,
-    "trainer": {"script": ScriptOptions},
+    "trainer": TRAINER_OPTIONS,
 }
 _OPTIONS = ("micro_batch", "grad_accum", "eval_interval_samples", "precision", "clip_grad_norm")
 _PLAIN = re.compile(r"[A-Za-z_./][\w./:+-]*")

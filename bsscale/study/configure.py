@@ -14,8 +14,8 @@ from bsscale.files.replace import plain
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import FlatEndRecord
 from bsscale.schedules.options import ScheduleConfig
-from bsscale.stats.search import Search
 from bsscale.schedules.options.given import given_options
+from bsscale.stats.search import Search
 from bsscale.study.arms import at_rate, depends_on_base_lr, tuned_arms
 from bsscale.study.plan import StudyPlan
 from bsscale.study.rules import search_rules, trial_budget_samples

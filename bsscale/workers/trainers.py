@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 from bsscale.bridge.checks import check_script
 from bsscale.bridge.options import ScriptOptions
 from bsscale.bridge.scripts import Scripts
-from bsscale.config import Config, TrainerOptions
+from bsscale.config import Config
 from bsscale.data import Dataset
 from bsscale.data.of_script import ScriptDataset
 from bsscale.planning.checks import check_labels
@@ -28,15 +28,7 @@ Load: TypeAlias = "Callable[[Mapping[str, Any]], Dataset]"
 
 
 class Trainer(ABC):
-    """A way to train runs.
-
-    Attributes
-    ----------
-    options
-        The type of its options, as they are written under ``trainer.``.
-    """
-
-    options: ClassVar[type[TrainerOptions]]
+    """A way to train runs; `bsscale.bridge.options` has its options."""
 
     @abstractmethod
     def dataset(self, config: Config, load: Load) -> Dataset:
@@ -61,8 +53,6 @@ class Trainer(ABC):
 
 class _Ours(Trainer):
     """bsscale's own engines."""
-
-    options = TrainerOptions
 
     def dataset(self, config: Config, load: Load) -> Dataset:
         dataset = load(config.dataset)
@@ -91,8 +81,6 @@ class _Ours(Trainer):
 
 class _ByScript(Trainer):
     """A command of the user's."""
-
-    options = ScriptOptions
 
     def dataset(self, config: Config, load: Load) -> Dataset:
         options = config.trainer
