@@ -29,7 +29,7 @@ def derived(plan: Plan, arm: str, study: str | None) -> dict[str, Any]:
     schedule of the user's own, whose peak is not known.
     """
     config = plan.config
-    data = " ".join(filter(None, (str(config.dataset["name"]), (plan.data_key or "")[:SHORT_HASH])))
+    data = " ".join(filter(None, (config.dataset["name"], (plan.data_key or "")[:SHORT_HASH])))
     judged = config.metric if config.target is None else f"{config.metric} {config.target:.6g}"
     study = None if study is None else study[:SHORT_HASH]
     return {
