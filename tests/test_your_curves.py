@@ -19,6 +19,9 @@ from bsscale.cli.tasks import TASKS
 from bsscale.cli.tasks.task import refuse_replaced
 from bsscale.errors import BsscaleError, ConfigError, RecordsError
 from bsscale.report.answer import Answer, answers
+from bsscale.report.charts.figure import styles_of
+from bsscale.report.charts.gpus import gpus_figure
+from bsscale.report.palette import INK
 from bsscale.report.read import find, matching
 from bsscale.report.sentences import headline
 from bsscale.report.summarize import summarize
@@ -345,6 +348,23 @@ def answered(path: Path, how: Wanted, words: list[str]) -> tuple[str, Answer]:
     comparison = summarize(found)
     [answer] = answers(comparison, found)
     return headline(comparison), answer
+
+
+def test_gpus_that_are_not_known_are_not_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "curves.csv"
+    lines = [
+        f"a gpus={gpus},{gpus},0,{gpus * n},{loss}"
+        for gpus in (1, 2, 8)
+        for n, loss in ((1, 0.9), (2, 0.4))
+    ]
+    text = ["arm,gpus,seed,samples,log_loss", *lines, "b,,0,9,0.4"]
+    path.write_text("\n".join(text))
+    made = summarize(find([path], wanted()))
+    figure = gpus_figure(made)
+    assert figure is not None and [row[1] for row in figure.table.rows] == ["1", "2", "8"]
+    # An imported baseline is drawn as one.
+    [baseline] = [arm for arm in made.arms if arm.is_baseline]
+    assert baseline.gpus == 1 and styles_of(made.arms)[baseline.short].color == INK
 
 
 def test_without_a_baseline_the_next_step_names_one(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def read_wandb(path: Path, wanted: Wanted) -> Rows:
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
+    command = [sys.executable, "-P", "-m", "wandb", "leet", "inspect", "--json", str(path)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, **_OFFLINE}
     )

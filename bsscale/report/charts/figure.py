@@ -80,7 +80,8 @@ def styles_of(arms: Sequence[ArmSummary]) -> Styles:
 def _role(arm: ArmSummary) -> str | None:
     if arm.role is not None:
         return arm.role
-    return "baseline" if arm.is_baseline and arm.gpus == 1 else None
+    # (The GPUs of an imported arm may not be known; they are 0 then.)
+    return "baseline" if arm.is_baseline and arm.gpus <= 1 else None
 
 
 def inline(rows: Rows) -> alt.Data:

@@ -45,8 +45,8 @@ class _Placed:
 
 
 def gpus_figure(comparison: Comparison) -> Figure | None:
-    """Median samples over GPUs; None where fewer than three numbers of GPUs were trained."""
-    judged = [arm for arm in comparison.arms if arm.samples_to_target is not None]
+    """Median samples over GPUs; None where fewer than three numbers of GPUs are known."""
+    judged = [arm for arm in comparison.arms if arm.samples_to_target is not None and arm.gpus]
     if len({arm.gpus for arm in judged}) < FEWEST:
         return None
     found = styles_of(comparison.arms)
