@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -221,3 +222,29 @@ def test_numbers_that_no_training_has(count: str) -> None:
         plan(**{count: 10**400})
     with pytest.raises(ConfigError, match="budget_passes"):
         plan(budget_samples=None, budget_passes=1e308)
+
+
+@pytest.mark.parametrize(
+    ("rows", "micro_batch", "gpus", "interval"),
+    [
+        (0, 128, 1, 16_384),
+        (32_734, 128, 8, 16_384),  # flights
+        (40_000, 128, 8, 16_384),  # synthetic
+        (50_000, 128, 1, 16_384),
+        (100_000, 128, 1, 212_992),
+        (100_000, 128, 64, 212_992),
+        (100_000, 1024, 1, 262_144),
+        (1_000_000, 128, 1, 2_015_232),
+    ],
+)
+def test_large_validation_splits_are_evaluated_less_often(
+    rows: int, micro_batch: int, gpus: int, interval: int
+) -> None:
+    config = small_config(
+        eval_interval_samples=None, micro_batch=micro_batch, gpus=gpus, budget_samples=None
+    )
+    plan = make_plan(config, 10_000_000, Devices(cuda=0), evaluated_rows=rows)
+    assert plan.eval_interval_samples == interval
+    given = replace(config, eval_interval_samples=4096)
+    plan = make_plan(given, 10_000_000, Devices(cuda=0), evaluated_rows=rows)
+    assert plan.eval_interval_samples == 4096

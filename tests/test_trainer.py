@@ -32,6 +32,7 @@ VALIDATION = Samples(
     np.zeros((1000, 0), dtype=np.int32), np.zeros((1000, 0), dtype=np.float32), LABEL
 )
 TEST = Samples(VALIDATION.categorical, VALIDATION.numeric, LABEL)
+WHOLE = Samples(VALIDATION.categorical, VALIDATION.numeric, LABEL)
 
 
 def scores(auc: float, scale: float) -> npt.NDArray[np.float64]:
@@ -88,6 +89,8 @@ class Scripted:
         return HostOutputs(samples.label, self.score(samples))
 
     def score(self, samples: Samples) -> npt.NDArray[np.float64]:
+        if samples is WHOLE:
+            return scores(0.83, self._scale)
         if samples is TEST:
             self.tested.append(self._evaluation)
             return scores(value_on_test(self._evaluation), self._scale)
@@ -141,6 +144,19 @@ def test_without_a_target_it_spends_its_budget() -> None:
     result = outcome(Scripted([0.9] * 11), target=None)
     assert (result.status, result.samples_seen, result.crossing) == ("exhausted", 20_480, None)
     assert "no target" in result.reason
+
+
+def test_the_whole_validation_split_is_scored_once_at_the_end() -> None:
+    for aucs, status in (([0.5, 0.8, 0.81], "reached"), ([0.6] * 11, "exhausted")):
+        plan, _ = prepare(small_config(target=0.75))
+        job = Watched(plan, "")
+        train([[job]], Scripted(aucs), VALIDATION, TEST, whole=WHOLE)
+        assert job.outcome is not None and job.outcome.status == status
+        assert job.outcome.final_value == pytest.approx(0.83)
+        assert job.outcome.best_value == pytest.approx(max(aucs))
+    job = Watched(plan, "")
+    train([[job]], Scripted([0.5, math.nan]), VALIDATION, TEST, whole=WHOLE)
+    assert job.outcome is not None and job.outcome.final_value is None
 
 
 def test_a_non_finite_score_ends_the_run_as_diverged() -> None:

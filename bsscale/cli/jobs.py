@@ -125,7 +125,8 @@ class Job:
         data, devices = self.dataset, self.devices
         # (ranks build a model when they have met: it may communicate)
         counts = count(self.config.model, data) if devices.world is None else None
-        return make_plan(self.config, data.samples_per_pass, devices, data.key, counts)
+        size, evaluated = data.samples_per_pass, len(data.evaluated)
+        return make_plan(self.config, size, devices, data.key, counts, evaluated)
 
     @property
     def dry_run(self) -> bool:

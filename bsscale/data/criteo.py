@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bsscale.data.dataset import Dataset
 from bsscale.data.encode import check_split
+from bsscale.data.evaluated import MOST_ROWS
 from bsscale.data.table.loading import check_options, load_table
 from bsscale.data.table.open_source import Reading, open_source
 from bsscale.data.table.preparation import Options
@@ -27,6 +28,7 @@ def load(
     min_count: int = 1,
     hash_buckets: int | None = None,
     numeric_transform: str = "log1p",
+    validation_rows: int = MOST_ROWS,
 ) -> Dataset:
     """Prepare a file of tab-separated rows without a header, as the loader of tables does.
 
@@ -39,6 +41,8 @@ def load(
         validate, the last 10% test; Criteo's rows are in the order of time.
     split_seed
         The seed of the random split; the time split does not use it.
+    validation_rows
+        See `bsscale.data.table.load`.
 
     Raises
     ------
@@ -60,4 +64,5 @@ def load(
             hash_buckets=hash_buckets,
             numeric_transform=numeric_transform,
         ),
+        validation_rows,
     )

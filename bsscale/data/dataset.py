@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from bsscale.data.evaluated import evaluated_rows
 from bsscale.data.order import SampleOrder
 from bsscale.errors import DataError
 from bsscale.files.blocks import Blocks
@@ -196,6 +197,8 @@ class Dataset:
         What a stream was made with: part of its identity, since its samples have no end.
     prepared_key
         The `key` of arrays whose key was stored when they were prepared.
+    validation_rows
+        The most validation samples that are evaluated during training; None: all of them.
     """
 
     schema: Schema
@@ -207,6 +210,24 @@ class Dataset:
     columns: tuple[ColumnFacts, ...] = ()
     arguments: Mapping[str, Any] = field(default_factory=dict)
     prepared_key: str | None = None
+    validation_rows: int | None = None
+
+    @cached_property
+    def evaluated(self) -> Samples:
+        """The validation samples that are evaluated during training.
+
+        All of them, or so many of `validation_rows` that do not depend on anything but their number
+        and the labels (`evaluated_rows`).
+        """
+        if not self.evaluates_some:
+            return self.validation
+        assert self.validation_rows is not None
+        return self.validation[evaluated_rows(self.validation.label, self.validation_rows)]
+
+    @property
+    def evaluates_some(self) -> bool:
+        """Whether not all validation samples are evaluated during training."""
+        return self.validation_rows is not None and self.validation_rows < len(self.validation)
 
     @property
     def samples_per_pass(self) -> int | None:
@@ -218,8 +239,20 @@ class Dataset:
         """Identity of the data: SHA-256 of the schema and all arrays, 64 hexadecimal digits.
 
         Of a stream, whose training samples have no end: of the schema, the arguments that it was
-        made with and the held-out arrays.
+        made with and the held-out arrays. Where some validation samples are evaluated during
+        training, of the SHA-256 of all of them and of how many these are.
         """
+        if not self.evaluates_some:
+            return self._key_of_all
+        text = f"{self._key_of_all} validation_rows={self.validation_rows}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # (what is made of the arrays again takes no room in the memory that processes share)
+        return {key: value for key, value in vars(self).items() if key != "evaluated"}
+
+    @property
+    def _key_of_all(self) -> str:
         if self.prepared_key is not None:
             return self.prepared_key
         splits = {"validation": self.validation, "test": self.test}

@@ -82,7 +82,15 @@ def _describe_size(plan: Plan, dataset: Dataset) -> str:
     size = "the script's" if known is None else f"{known:,} samples a pass"
     if not plan.config.trainer.ours:
         return size
-    return f"{size}, {len(dataset.validation):,} validation, {len(dataset.test):,} test"
+    return f"{size}, {_validation(dataset)} validation, {len(dataset.test):,} test"
+
+
+def _validation(dataset: Dataset) -> str:
+    """The validation samples, and how many are evaluated during training."""
+    count = f"{len(dataset.validation):,}"
+    if not dataset.evaluates_some:
+        return count
+    return f"{len(dataset.evaluated):,} of {count} (all at the end)"
 
 
 def _describe_data(columns: Sequence[ColumnFacts], notes: Sequence[str]) -> list[str]:

@@ -38,6 +38,11 @@ DEFAULT_BUDGET_PASSES = 8.0
 # 128 micro-batches: divisible by every power of two up to 128, so that 1, 2, 4, … replicas evaluate
 # at the same sample counts. With a micro_batch of 128, one pass over flights has 16 evaluations.
 DEFAULT_EVAL_INTERVAL_MICRO_BATCHES = 128
+# Evaluations of so many rows may be frequent. With more of them, an evaluated row is predicted to
+# take half the time of a training sample (no backward pass and no update).
+FEW_EVALUATED_ROWS = 50_000
+EVALUATED_ROW_IN_SAMPLES = 0.5
+MOST_EVAL_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -255,6 +260,7 @@ def make_plan(
     devices: Devices,
     data_key: str | None = None,
     counts: Counts | None = None,
+    evaluated_rows: int = 0,
 ) -> Plan:
     """Derive and check every number of a run.
 
@@ -270,6 +276,8 @@ def make_plan(
         Identity of the data; None where it is not known.
     counts
         Of the model and the data (see `memory.count`); None where they are not known.
+    evaluated_rows
+        Validation samples of an evaluation; 0: few.
 
     Raises
     ------
@@ -292,9 +300,7 @@ def make_plan(
             f"{samples_per_pass:,}",
             f"give gpus of at most {largest:,}, or a smaller micro_batch",
         )
-    eval_interval = config.eval_interval_samples or (
-        DEFAULT_EVAL_INTERVAL_MICRO_BATCHES * config.micro_batch
-    )
+    eval_interval = config.eval_interval_samples or _eval_interval_samples(config, evaluated_rows)
     budget = _budget_samples(config, samples_per_pass, eval_interval)
     steps = math.ceil(budget / global_batch)
     training_step, training_step_reason = choose_training_step(
@@ -348,6 +354,19 @@ def make_plan(
     )
     _ = plan.noise_scale_steps  # (raises ConfigError for a budget without room for it)
     return plan
+
+
+def _eval_interval_samples(config: Config, evaluated_rows: int) -> int:
+    """Samples between evaluations, the same for every arm.
+
+    After many rows it is so long that evaluation is predicted to take at most a fifth of the time.
+    The prediction is from counts, because a measured time would differ from start to start.
+    """
+    shortest = DEFAULT_EVAL_INTERVAL_MICRO_BATCHES * config.micro_batch
+    if evaluated_rows <= FEW_EVALUATED_ROWS:
+        return shortest
+    evaluation = EVALUATED_ROW_IN_SAMPLES * evaluated_rows
+    return math.ceil(evaluation * (1 / MOST_EVAL_SHARE - 1) / shortest) * shortest
 
 
 def _budget_samples(config: Config, samples_per_pass: int | None, eval_interval: int) -> int:

@@ -78,7 +78,15 @@ def _specs(
 ) -> Specs:
     samples, key = pass_of_study(dataset), dataset.key
     return Specs(
-        config, samples, key, directory, logs, devices, study=work.study, study_head=work.study_head
+        config,
+        samples,
+        key,
+        directory,
+        logs,
+        devices,
+        study=work.study,
+        study_head=work.study_head,
+        evaluated_rows=len(dataset.evaluated),
     )
 
 

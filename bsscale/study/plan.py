@@ -149,7 +149,16 @@ class StudyPlan:
         self.directory = Path(self.task.directory or self._default_directory()).absolute()
         passes, key = pass_of_study(dataset), dataset.key
         counts = count(config.model, dataset)
-        self.specs = Specs(self.config, passes, key, self.directory, logs, devices, counts)
+        self.specs = Specs(
+            self.config,
+            passes,
+            key,
+            self.directory,
+            logs,
+            devices,
+            counts,
+            evaluated_rows=len(dataset.evaluated),
+        )
 
     def first_runs(self) -> list[RunSpec]:
         """A run of each arm, as far as it is known before the searches; raises for a bad one."""

@@ -40,6 +40,8 @@ class Specs:
     study, study_head
         Hash of the registered study, and of the last entry of its chain; None before the
         registration.
+    evaluated_rows
+        Validation samples of an evaluation.
     """
 
     config: Config
@@ -51,6 +53,7 @@ class Specs:
     counts: Counts | None = None
     study: str | None = None
     study_head: str | None = None
+    evaluated_rows: int = 0
 
     def run(
         self,
@@ -133,7 +136,14 @@ class Specs:
         return self._plan(config)
 
     def _plan(self, config: Config) -> Plan:
-        return make_plan(config, self.samples_per_pass, self.devices, self.data_key, self.counts)
+        return make_plan(
+            config,
+            self.samples_per_pass,
+            self.devices,
+            self.data_key,
+            self.counts,
+            self.evaluated_rows,
+        )
 
 
 def _with_momentum(config: Config, momentum: float | None) -> Config:

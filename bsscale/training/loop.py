@@ -65,6 +65,7 @@ def train(
     validation: Samples,
     test: Samples,
     peers: Peers | None = None,
+    whole: Samples | None = None,
 ) -> None:
     """Train runs until each has confirmed its target, spent its budget or diverged.
 
@@ -75,10 +76,12 @@ def train(
     engine
         Models, optimizers and training data.
     validation, test
-        The split that is scored at every evaluation, and the split that is scored once: at the
+        The samples that are scored at every evaluation, and the split that is scored once: at the
         first confirmed hit, or at the end.
     peers
         The processes that train the same run together; None: this one alone.
+    whole
+        The whole validation split, which is scored at the end of a run; None: `validation` is.
 
     Raises
     ------
@@ -90,7 +93,7 @@ def train(
     The numbers of a run depend on its own slot alone, not on when the other runs end.
     """
     with Deferred() as signals:
-        _train(slots, engine, validation, test, signals, peers or OneProcess())
+        _train(slots, engine, validation, test, whole, signals, peers or OneProcess())
 
 
 def _train(
@@ -98,6 +101,7 @@ def _train(
     engine: Engine,
     validation: Samples,
     test: Samples,
+    whole: Samples | None,
     signals: Deferred,
     peers: Peers,
 ) -> None:
@@ -114,6 +118,10 @@ def _train(
             outputs = engine.evaluate(test)
             for run in tested:
                 run.test(outputs)
+        if whole is not None and (ended := [run for run in runs if run.is_scored_at_its_end]):
+            outputs = engine.evaluate(whole)
+            for run in ended:
+                run.score_at_its_end(outputs)
         for run in live.values():  # all of them wait for it
             run.eval_s += time.perf_counter() - begun
 
@@ -174,6 +182,8 @@ class _Run:
             raise
         start = job.checkpoint or Checkpoint(0, {}, (), 0.0, 0.0, {})
         self._test_value = start.test_value
+        self._final_value: float | None = None
+        self._is_scored = False
         self._metric = self.plan.metric
         self._trajectory = Trajectory(
             self._metric,
@@ -278,6 +288,16 @@ class _Run:
         """Keep the metric on the test split."""
         self._test_value = outputs.value(self.slot, self.plan.objective, self._metric)
 
+    @property
+    def is_scored_at_its_end(self) -> bool:
+        """Whether it has ended, and not by divergence."""
+        return self.status not in (None, "diverged")
+
+    def score_at_its_end(self, outputs: Outputs) -> None:
+        """Keep the metric on the whole validation split."""
+        self._final_value = outputs.value(self.slot, self.plan.objective, self._metric)
+        self._is_scored = True
+
     def end(self) -> None:
         """Hand the outcome over."""
         run = self._trajectory
@@ -287,7 +307,7 @@ class _Run:
             reason=run.reason,
             crossing=run.crossing() if run.status == "reached" else None,
             best_value=run.best_value,
-            final_value=run.last_value,
+            final_value=self._final_value if self._is_scored else run.last_value,
             test_value=None if run.status == "diverged" else self._test_value,
             steps=self.step,
             samples_seen=self.step * self.plan.global_batch,

@@ -87,7 +87,8 @@ def train_rank(world: World, spec: RunSpec, dataset: Dataset) -> RunRecord | Non
             return job.outcome()
     engine = DDPEngine(plan, dataset, world.rank)
     try:
-        train([[job]], engine, dataset.validation, dataset.test, Ranks())
+        whole = dataset.validation if dataset.evaluates_some else None
+        train([[job]], engine, dataset.evaluated, dataset.test, Ranks(), whole)
     except KeyboardInterrupt:
         job.interrupt()
         raise

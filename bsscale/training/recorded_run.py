@@ -30,7 +30,7 @@ from bsscale.tracking.derived import derived
 from bsscale.tracking.tracker import NoTracker, WandbTracker, make_tracker
 from bsscale.training.loop import Observer
 from bsscale.training.outcome import Outcome, first_line, record_failure, record_of
-from bsscale.training.result import describe_result_briefly
+from bsscale.training.result import describe_result_briefly, evaluation_warning
 from bsscale.training.resume import Start, find_start
 from bsscale.training.run_log import own_log
 from bsscale.training.spec import RunSpec
@@ -160,6 +160,9 @@ class RecordedRun:
             self.result = record
             if self.spec.group is not None:
                 log.info("%s", describe_result_briefly(record))
+            # (the other runs of a stack wait for the same evaluations)
+            if self._number == 0 and (warning := evaluation_warning(record)) is not None:
+                log.warning("warning: %s", warning)
 
     def fail(self, error: Exception) -> None:
         if self.spec.study is not None and isinstance(error, BsscaleError):

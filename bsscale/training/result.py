@@ -8,7 +8,11 @@ from bsscale.records.run_record import RunRecord
 from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.words import status_words
 
-__all__ = ["describe_result", "describe_result_briefly"]
+__all__ = ["describe_result", "describe_result_briefly", "evaluation_warning"]
+
+
+# A run that evaluates for longer than this, and for more than this share of its time, is warned of.
+_MOST_EVAL_SHARE, _LONG_S = 0.5, 30.0
 
 
 def describe_result(record: RunRecord, directory: Path) -> str:
@@ -23,7 +27,7 @@ def describe_result(record: RunRecord, directory: Path) -> str:
     best = f"{metric_number(record.best_value)} validation, {metric_number(record.test_value)} test"
     if record.best_possible is not None:
         best += f" (best possible {metric_number(record.best_possible)})"
-    speed = "-" if record.samples_per_s is None else f"{record.samples_per_s:,.0f} samples/s"
+    speed = "-" if record.samples_per_s is None else f"{_samples_per_s(record):,.0f} samples/s"
     rows = [
         ("status", f"{_status(record)}: {record.reason}"),
         ("target", target),
@@ -36,6 +40,23 @@ def describe_result(record: RunRecord, directory: Path) -> str:
     ]
     width = max(13, *(len(name) for name, _ in rows))
     return "\n".join(f"{name:>{width}}  {value}" for name, value in rows)
+
+
+def _samples_per_s(record: RunRecord) -> float:
+    """Training samples a second, the time of evaluations included."""
+    return (record.samples_per_s or 0.0) * (1 - (record.eval_share or 0.0))
+
+
+def evaluation_warning(record: RunRecord) -> str | None:
+    """A warning for a run that was long and spent most of its time on evaluations."""
+    share = record.eval_share or 0.0
+    if share <= _MOST_EVAL_SHARE or share * record.wall_s < _LONG_S:
+        return None
+    return (
+        f"evaluation took {share:.0%} of the time: evaluate less often "
+        f"(eval_interval_samples={10 * record.eval_interval_samples}), or fewer rows "
+        "(dataset.validation_rows of a table)"
+    )
 
 
 def noise_words(record: RunRecord) -> str:

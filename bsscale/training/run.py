@@ -149,8 +149,9 @@ def run_together(
             # Finished runs are split too, so that each run keeps the slot of the first start.
             slots = split(all_runs, engine.width)
             slots = [[run_ for run_ in slot if run_ in waiting] for slot in slots]
+            whole = dataset.validation if dataset.evaluates_some else None
             try:
-                train(slots, engine, dataset.validation, dataset.test)
+                train(slots, engine, dataset.evaluated, dataset.test, whole=whole)
             finally:
                 engine.close()
     except KeyboardInterrupt:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bsscale.data.cache import cached_arrays, content_key
 from bsscale.data.dataset import Dataset
 from bsscale.data.encode import check_integer, check_split
+from bsscale.data.evaluated import MOST_ROWS
 from bsscale.data.prepared import Prepared
 from bsscale.data.table.open_source import Reading, open_source
 from bsscale.data.table.preparation import TRANSFORMS, Options, Preparation
@@ -20,6 +22,8 @@ __all__ = ["check_options", "load", "load_table"]
 
 _SPLITS = ("random", "time", "group")
 _MOST_IDS = 2**31 - 1
+# Validation rows of an evaluation: with fewer, a metric says nothing.
+_FEWEST_ROWS = 100
 _LATER = {
     "boundaries": None,
     "group": None,
@@ -52,6 +56,7 @@ def load(
     group_column: str | None = None,
     hash_buckets: int | None = None,
     numeric_transform: str = "none",
+    validation_rows: int = MOST_ROWS,
 ) -> Dataset:
     r"""Prepare the table at `path` for training; the result is cached until a file changes.
 
@@ -106,6 +111,8 @@ def load(
         Ids by hashing (`hashed_ids`) instead of a vocabulary, so many for each column.
     numeric_transform
         "log1p": numbers are standardized after sign(x) log(1 + |x|). "none": as they are.
+    validation_rows
+        The most validation rows that are evaluated during training, drawn once (`evaluated_rows`).
 
     Raises
     ------
@@ -138,10 +145,10 @@ def load(
         hash_buckets=hash_buckets,
         numeric_transform=numeric_transform,
     )
-    return load_table(source, asked, options)
+    return load_table(source, asked, options, validation_rows)
 
 
-def load_table(source: Source, asked: Asked, options: Options) -> Dataset:
+def load_table(source: Source, asked: Asked, options: Options, validation_rows: int) -> Dataset:
     """The data set of a table: read from the cache, or prepared now.
 
     Raises
@@ -149,6 +156,7 @@ def load_table(source: Source, asked: Asked, options: Options) -> Dataset:
     DataError
         See `load`.
     """
+    check_integer("validation_rows", validation_rows, _FEWEST_ROWS)
     key = _key(source, asked, options)
 
     def prepare(scratch: Path) -> Prepared:
@@ -157,7 +165,7 @@ def load_table(source: Source, asked: Asked, options: Options) -> Dataset:
             raise DataError(f"{source.path} was changed while it was read", "start again")
         return prepared
 
-    return cached_arrays("table", key, prepare)
+    return replace(cached_arrays("table", key, prepare), validation_rows=validation_rows)
 
 
 def _key(source: Source, asked: Asked, options: Options) -> str:
