@@ -25,6 +25,7 @@ from bsscale.errors import ConfigError
         ("taks=study", "no option taks", "did you mean task?"),
         ("scheduler.cycle_max_lr=1", "no option scheduler.cycle_max_lr", "--help"),
         ("lr=0.1", "no option lr", "did you mean base_lr?"),
+        ("direction=min", "no option direction", "did you mean task.direction?"),
         ("sweeps=gpus -m", "lacks a plus sign", "+sweeps=gpus"),
         ("gpus", "'gpus' is not key=value", "gpus=8"),
         ("schedule", "'schedule' is not key=value", "write schedule=NAME; there are cosine"),

@@ -433,7 +433,7 @@ def test_the_command_of_the_documentation_as_typed(bsscale: Bsscale, tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["task.runs=curves.csv"], ["no metric is given that judges them", "task.metric=log_loss"]),
+        (["task.runs=curves.csv"], ["no metric is given that judges its", "task.metric=log_loss"]),
         (
             ["task.runs=own", "task.metric=auc"],
             ["task.metric=auc does nothing", "no curves to import"],

@@ -18,6 +18,7 @@ HELP = "python -m bsscale --help lists the options"
 _ELSEWHERE = {
     "batch_size": "micro_batch",
     "device": "executor.device",
+    "direction": "task.direction",
     "epochs": "budget_passes",
     "learning_rate": "base_lr",
     "lr": "base_lr",

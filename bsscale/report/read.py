@@ -120,8 +120,9 @@ def find(paths: Iterable[Path], wanted: Wanted | None = None) -> Sources:
 
 def _no_metric(path: Path) -> ConfigError:
     return ConfigError(
-        f"{path} has curves from elsewhere, and no metric is given that judges them",
-        "give task.metric=log_loss task.direction=min task.target=0.46, with your own",
+        f"{path} is a file, and no metric is given that judges its curves",
+        "give task.metric=log_loss task.direction=min task.target=0.46, with your own; of a run of "
+        "bsscale, name the directory",
     )
 
 
