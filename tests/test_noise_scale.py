@@ -46,7 +46,7 @@ def test_averages_come_before_the_ratio() -> None:
     windows = [Moments(1.0, 100.0), Moments(3.0, 100.0), Moments(-1.0, 100.0), Moments(1.0, 100.0)]
     found = noise_scale(windows)
     assert found.samples == 100.0
-    # The mean of 1 is not further from 0 than t = 6.0 times its standard error.
+    # The mean of 1 is not further from 0 than t = 7.0 times its standard error.
     assert found.interval is not None
     assert found.interval[1] == math.inf
     assert found.note == "only 4 windows: from 10 on, the interval can be relied on"
@@ -57,7 +57,7 @@ def test_the_interval_of_equal_traces_is_that_of_the_gradient() -> None:
     found = noise_scale([Moments(each, 50.0) for each in squared])
     n, mean = len(squared), float(np.mean(squared))
     error = math.sqrt(float(np.sum(np.diff(squared) ** 2)) / (2 * (n - 1) * n))
-    t = 2.501859  # Student's, 97.5%, 11 / 2 degrees of freedom
+    t = 2.676231  # Student's, 98%, 11 / 2 degrees of freedom
     assert found.interval is not None
     low, high = found.interval
     # With a constant tr Σ, Fieller's ends are tr Σ over the ends of the mean of |G|².

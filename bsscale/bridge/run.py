@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from bsscale.bridge.channel import Following, Reporter, Teller
 from bsscale.bridge.contract import Contract, read_contract
 from bsscale.bridge.judged import Judged
+from bsscale.bridge.noise import NoiseWindows, measured
 from bsscale.errors import ConfigError, ScriptError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Run:
         self._scheduler: ScheduleLR | None = None
         self._last_due: int | None = None
         self._asked: int | None = None
+        self._windows = NoiseWindows(directory, contract.resumed) if rank == 0 else None
 
     def __enter__(self) -> Self:
         return self
@@ -139,10 +141,49 @@ class Run:
         if self.status is None:
             samples = int(samples)
             numbers = {name: _plain(value) for name, value in values.items()}
+            if self._windows is not None:
+                recent = self._windows.at_report(samples)
+                numbers = {**({} if recent is None else {"noise_scale": recent}), **numbers}
             self.status = self._teller.report(
                 {"samples": samples, **self._rates(samples), **numbers}
             )
         return self.status is not None
+
+    def noise_scale(
+        self,
+        small_squared_norms: Sequence[float] | float,
+        large_squared_norm: float,
+        small_batch: int | None = None,
+        large_batch: int | None = None,
+    ) -> None:
+        """Measure the gradient noise scale; the next report and the record have it.
+
+        A window is one call. Call it at 10 to 50 updates that are spread evenly over the run: the
+        record's interval needs 10 windows. Only rank 0 needs to.
+
+        Parameters
+        ----------
+        small_squared_norms
+            The squared L2 norms of the gradients of one or more small batches, such as those of
+            each replica before they are averaged.
+        large_squared_norm
+            That of the gradient of a large batch, such as their average.
+        small_batch, large_batch
+            The samples of these batches; None: `micro_batch` and `global_batch`.
+
+        Raises
+        ------
+        ScriptError
+            If the large batch is not larger than the small one, or a norm is negative.
+        """
+        window = measured(
+            small_squared_norms,
+            large_squared_norm,
+            self.micro_batch if small_batch is None else small_batch,
+            self.global_batch if large_batch is None else large_batch,
+        )
+        if window is not None and self._windows is not None:
+            self._windows.add(window)
 
     def close(self, error: BaseException | None = None) -> None:
         """End the run, which bsscale has not started: write its record if none is written yet.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from bsscale.bridge.contract import SPEC, Contract, write_contract
 from bsscale.bridge.judged import Judged
+from bsscale.bridge.noise import recorded_noise
 from bsscale.bridge.options import ScriptOptions, placeholders
 from bsscale.bridge.process import ScriptProcess, earlier_reports, end_earlier
 from bsscale.data import Dataset
@@ -317,6 +318,7 @@ class _ScriptRun(RecordedRun):
             samples_seen=last.samples,
             wall_s=last.wall_s or 0.0,
             eval_s=0.0,
+            noise=recorded_noise(self.spec.directory),
         )
         self.end(outcome, None)
 

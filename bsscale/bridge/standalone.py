@@ -14,6 +14,7 @@ import msgspec
 from bsscale.bridge.channel import Following, Reporter, Teller, launch_id
 from bsscale.bridge.contract import Contract, write_contract
 from bsscale.bridge.judged import Judged
+from bsscale.bridge.noise import recorded_noise
 from bsscale.errors import ConfigError, FormatVersionError, RecordsError
 from bsscale.files.replace import plain
 from bsscale.records.chain import now
@@ -225,6 +226,7 @@ class _Alone:
                 "wall_s": wall_s,
                 "environment": describe_environment("script"),
                 "config": self._config,
+                **recorded_noise(self._directory),
             },
             RunRecord,
         )

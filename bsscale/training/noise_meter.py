@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bsscale.planning.noise_scale import MICRO_BATCHES
-from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Window
 
 if TYPE_CHECKING:
-    from bsscale.critical_batch.noise_scale import NoiseScale
+    from bsscale.critical_batch.noise_scale import Moments
+    from bsscale.planning.plan import Plan
 
-__all__ = ["NoiseMeter"]
+__all__ = ["RECENT_WINDOWS", "NoiseMeter", "noise_fields"]
 
 # Windows that the value of an evaluation is of: fewer would show their noise, and more would hide
 # how the scale changes in the run.
@@ -58,28 +58,25 @@ class NoiseMeter:
         if not self._new:
             return None
         self._new = False
-        return self._over(self.windows[-RECENT_WINDOWS:]).samples
+        from bsscale.critical_batch.noise_scale import noise_scale
+
+        return noise_scale(self._moments(self.windows[-RECENT_WINDOWS:])).samples
 
     def fields(self) -> dict[str, Any]:
         """The fields of the run's record; empty if nothing was measured."""
         if not self.windows:
             return {}
-        found = self._over(self.windows)
-        groups = {name: self._over(self.windows, [name]) for name in self.windows[0].squared_norms}
-        return {
-            "noise_scale": found.samples,
-            "noise_scale_interval": _closed(found.interval),
-            "noise_scale_groups": {name: each.samples for name, each in groups.items()},
-            "noise_scale_group_intervals": {
-                name: _closed(each.interval) for name, each in groups.items()
-            },
-            "noise_scale_windows": found.windows,
-            "noise_scale_note": found.note,
-        }
+        groups = self.windows[0].squared_norms
+        return noise_fields(
+            self._moments(self.windows),
+            {name: self._moments(self.windows, [name]) for name in groups},
+        )
 
-    def _over(self, windows: Sequence[Window], groups: Sequence[str] | None = None) -> NoiseScale:
-        """The noise scale of some windows, of all parameters or of some groups of them."""
-        from bsscale.critical_batch.noise_scale import moments, noise_scale  # (imports SciPy)
+    def _moments(
+        self, windows: Sequence[Window], groups: Sequence[str] | None = None
+    ) -> list[Moments]:
+        """The estimates of some windows, of all parameters or of some groups of them."""
+        from bsscale.critical_batch.noise_scale import moments  # (imports SciPy)
 
         micro_batch = self._plan.config.micro_batch
         estimates = []
@@ -91,7 +88,34 @@ class NoiseMeter:
             ]
             small, large = (sum(each) for each in zip(*norms, strict=True))
             estimates.append(moments(small, large, micro_batch, MICRO_BATCHES * micro_batch))
-        return noise_scale(estimates)
+        return estimates
+
+
+def noise_fields(
+    windows: Sequence[Moments], groups: Mapping[str, Sequence[Moments]] | None = None
+) -> dict[str, Any]:
+    """The fields of a run's record about the noise scale.
+
+    Parameters
+    ----------
+    windows
+        The estimates of all windows.
+    groups
+        The same for groups of parameters; None: they are not told apart.
+    """
+    from bsscale.critical_batch.noise_scale import noise_scale
+
+    found = noise_scale(windows)
+    by_group = None if groups is None else {name: noise_scale(own) for name, own in groups.items()}
+    return {
+        "noise_scale": found.samples,
+        "noise_scale_interval": _closed(found.interval),
+        "noise_scale_groups": by_group and {name: each.samples for name, each in by_group.items()},
+        "noise_scale_group_intervals": by_group
+        and {name: _closed(each.interval) for name, each in by_group.items()},
+        "noise_scale_windows": found.windows,
+        "noise_scale_note": found.note,
+    }
 
 
 def _closed(interval: tuple[float, float] | None) -> tuple[float, float | None] | None:
