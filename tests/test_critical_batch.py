@@ -67,8 +67,8 @@ def test_golden_values() -> None:
     assert found.fit.curve.min_samples == pytest.approx(34.6675, rel=1e-5)
     assert found.fit.interval == pytest.approx((42_243.3, 52_542.3), rel=1e-5)
     # Its batches lie beside the curve by more than their seeds explain, and the exponent shows it.
-    assert found.fit.between == pytest.approx(0.03396, rel=1e-3)
-    assert found.fit.between > found.fit.sigma
+    assert found.fit.noise.between == pytest.approx(0.03396, rel=1e-3)
+    assert found.fit.noise.between > found.fit.noise.sigma
     assert found.exponent.value == pytest.approx(1.183, rel=1e-3)
 
 

@@ -118,10 +118,10 @@ def _reason(made: Fit | None, power: FreeExponent | None, edges: Sequence[float]
             f"At batch {listed} the best rate is at an end of the rates that were tried, so that "
             "a better rate, and a lower number of samples, may lie beyond it."
         )
-    if made.between > MOST_MISFIT:
+    if made.noise.between > MOST_MISFIT:
         return (
-            f"The samples do not follow Emin (1 + B / Bc): batches lie {made.between:.0%} beside "
-            "the best curve, far more than their seeds explain."
+            "The samples do not follow Emin (1 + B / Bc): batches lie "
+            f"{made.noise.between:.0%} beside the best curve, far more than their seeds explain."
         )
     if power.bend > max(MOST_BEND, 2.5 * power.noise):  # (false where the noise is not known)
         return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,14 @@ from bsscale.study.specs import Specs
 from bsscale.training.spec import RunSpec
 from bsscale.workers.trainers import trainer_of
 
-__all__ = ["StudyPlan", "check_study", "describe_study", "most_samples", "spent_samples"]
+__all__ = [
+    "StudyPlan",
+    "check_study",
+    "default_directory",
+    "describe_study",
+    "most_samples",
+    "spent_samples",
+]
 
 # Passes of a run's budget, until the study has settled one.
 _PASSES = 8
@@ -97,6 +104,8 @@ class StudyPlan:
         Of the machine that trains.
     logs
         The logging configuration, for processes that a run starts.
+    order
+        Names of arms whose runs are trained one group after the other; empty: all together.
 
     Attributes
     ----------
@@ -104,6 +113,8 @@ class StudyPlan:
         What the cost depends on, as far as it is known.
     given_up
         What the bounds of the study have cost it, for a person; empty for nothing.
+    groups
+        The arms, as `order` groups them; a bound may leave some out.
 
     Raises
     ------
@@ -117,6 +128,7 @@ class StudyPlan:
         dataset: Dataset,
         devices: Devices,
         logs: Mapping[str, Any] | None = None,
+        order: Sequence[Sequence[str]] = (),
     ) -> None:
         assert isinstance(config.task, StudyOptions)
         self.config, self.task = config, config.task
@@ -145,6 +157,9 @@ class StudyPlan:
             self.given_up = given_up(asked, self.task)
             self.config = replace(config, task=self.task)
             self.arms = make_arms(self.task, config.gpus)
+        by_name = {arm.name: arm for arm in self.arms}
+        ordered = [[by_name[name] for name in names if name in by_name] for names in order]
+        self.groups = [group for group in ordered if group] or [self.arms]
         self.budget_samples, self.seeds = config.budget_samples, self.task.look_list()[-1]
         self.directory = Path(self.task.directory or self._default_directory()).absolute()
         passes, key = pass_of_study(dataset), dataset.key
@@ -272,13 +287,14 @@ class StudyPlan:
     def stacks(self) -> list[dict[str, Any]]:
         """The stacks of the runs; they do not depend on rates and budgets."""
         made = []
-        for first, last in pairwise((0, *self.task.look_list())):
+        looks = pairwise((0, *self.task.look_list()))
+        for (first, last), group in product(looks, self.groups):
             runs = {
                 f"{arm.name} seed {seed}": self.specs.run(
                     Path("-"), arm.name, FixedConfig(), gpus=arm.gpus, rate=1.0, seed=seed,
                     target=None, budget=self.specs.one_pass, scaling=_without_warmup(arm.scaling),
                 ).plan
-                for arm in self.arms
+                for arm in group
                 for seed in self.task.seed_list()[first:last]
             }  # fmt: skip
             labels = list(runs)
@@ -333,11 +349,16 @@ class StudyPlan:
         }
 
     def _default_directory(self) -> str:
-        names = (self.config.dataset["name"], self.config.model["name"], self.config.optimizer.name)
-        name = "-".join(str(each) for each in names if each is not None)
-        if "/" in name or name.startswith("."):
-            raise ConfigError(f"no directory can be named after {name}", "give task.directory=PATH")
-        return f"studies/{name}-gpus{self.config.gpus}"
+        return default_directory(self.config, f"gpus{self.config.gpus}")
+
+
+def default_directory(config: Config, ending: str) -> str:
+    """The directory of a study that is given none; raises ConfigError where it has no name."""
+    names = (config.dataset["name"], config.model["name"], config.optimizer.name)
+    name = "-".join(str(each) for each in names if each is not None)
+    if "/" in name or name.startswith("."):
+        raise ConfigError(f"no directory can be named after {name}", "give task.directory=PATH")
+    return f"studies/{name}-{ending}"
 
 
 def _unbounded(config: Config, task: StudyOptions) -> Config:

@@ -17,8 +17,8 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from bsscale.report.plan import describe_look
 from bsscale.schedules.options import FixedConfig
 from bsscale.schedules.options.given import make_schedule
 from bsscale.stats.search import Search
+from bsscale.study.arms import Arm
 from bsscale.study.configure import Settled, Tuned, flat_ends, searches, tune_arms
 from bsscale.study.looks import make_look
 from bsscale.study.plan import StudyPlan, spent_samples
@@ -56,7 +57,7 @@ from bsscale.tracking.tracker import mirror_comparison
 from bsscale.training.spec import RunSpec
 from bsscale.workers.trainers import trainer_of
 
-__all__ = ["study"]
+__all__ = ["Stages", "study"]
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def study(
     dataset: Dataset,
     logs: Mapping[str, Any] | None = None,
     jobs: Jobs | None = None,
+    stages: Stages | None = None,
 ) -> StudyRecord:
     """Carry out a study, or what is left of it.
 
@@ -79,6 +81,8 @@ def study(
         The logging configuration, for processes that a run starts.
     jobs
         What starts jobs that train; None: this process trains.
+    stages
+        In which groups the arms are trained; None: all together.
 
     Returns
     -------
@@ -89,7 +93,24 @@ def study(
     BsscaleError
         If it cannot be carried out as configured, or its directory holds another one.
     """
-    return _Study(config, dataset, logs, jobs).carry_out()
+    return _Study(config, dataset, logs, jobs, stages).carry_out()
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Arms that are trained one group after the other, with decisions in between.
+
+    Attributes
+    ----------
+    order
+        The names of the arms in each group.
+    decide
+        From the records of the groups before: decisions by their names, which go into the chain of
+        the study before the next group is trained.
+    """
+
+    order: Sequence[Sequence[str]]
+    decide: Callable[[Sequence[RunRecord]], Mapping[str, Any]]
 
 
 class _Study:
@@ -99,10 +120,13 @@ class _Study:
         dataset: Dataset,
         logs: Mapping[str, Any] | None = None,
         jobs: Jobs | None = None,
+        stages: Stages | None = None,
     ) -> None:
         devices = Devices.here(shared=True) if jobs is None else jobs.devices
         self.workers = trainer_of(config).workers(config.workers, devices)
-        self.plan = StudyPlan(config, dataset, devices, logs)
+        self.stages = stages
+        order = () if stages is None else stages.order
+        self.plan = StudyPlan(config, dataset, devices, logs, order)
         self.config, self.dataset, self.logs, self.jobs = self.plan.config, dataset, logs, jobs
         self.task, self.arms = self.plan.task, self.plan.arms
         self.metric = build_objective(config.objective).metric(config.metric)
@@ -345,7 +369,26 @@ class _Study:
         records: list[RunRecord | None] = []
         for first, last in pairwise((0, *(looks or [len(seeds)]))):
             self._step(5, f"{len(self.arms)} arms x {last} seeds")
-            specs = [
+            for group in self.plan.groups:
+                records += self._run_group(group, seeds[first:last], tuned)
+                if self.stages is not None and group is not self.plan.groups[-1]:
+                    trained = [record for record in records if record is not None]
+                    if len(trained) < len(records):  # the same command trains the others first
+                        break
+                    self.seal.settle(self.stages.decide(trained))
+            if looks and self._stops(records, last):
+                break
+        self.file.deviations = [
+            *(f"not trained: {failure}" for failure in self.runs.failed),
+            *self.seal.deviations,
+        ]
+        return records
+
+    def _run_group(
+        self, group: Sequence[Arm], seeds: Sequence[int], tuned: Mapping[str, Tuned]
+    ) -> list[RunRecord | None]:
+        return self.runs.train(
+            [
                 self.specs.run(
                     Path("runs") / arm.name / f"seed-{seed}",
                     arm.name,
@@ -359,17 +402,10 @@ class _Study:
                     momentum=tuned[arm.name].momentum,
                     tracker=self.config.tracker,
                 )
-                for arm in self.arms
-                for seed in seeds[first:last]
+                for arm in group
+                for seed in seeds
             ]
-            records += self.runs.train(specs)
-            if looks and self._stops(records, last):
-                break
-        self.file.deviations = [
-            *(f"not trained: {failure}" for failure in self.runs.failed),
-            *self.seal.deviations,
-        ]
-        return records
+        )
 
     def _stops(self, records: Sequence[RunRecord | None], seeds: int) -> bool:
         """Look at the runs, by the registered rule: whether the study stops."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bsscale.cli.jobs import Job
 from bsscale.cli.tasks.task import Task, check_model, cost, log_data_notes
+from bsscale.config import Config
 from bsscale.errors import BsscaleError
 from bsscale.records.directories import error_in_study
 from bsscale.study.options import StudyOptions as Options
@@ -15,7 +16,7 @@ from bsscale.study.options import StudyOptions as Options
 if TYPE_CHECKING:
     from bsscale.planning.plan import Plan
 
-__all__ = ["StudyTask"]
+__all__ = ["StudyTask", "check_study_job", "own_remedies"]
 
 
 class StudyTask(Task[Options]):
@@ -32,25 +33,7 @@ class StudyTask(Task[Options]):
     }
 
     def check(self, job: Job) -> Plan | None:
-        from bsscale.planning.workers import choose_workers, refuse_workers
-        from bsscale.study.part import plan_part
-        from bsscale.study.plan import check_study
-
-        with _own_remedies():
-            if self.options_of(job).work is not None:
-                return plan_part(job.config, job.dataset, job.devices)
-            if job.jobs is not None:
-                refuse_workers(
-                    job.config.workers,
-                    "with hydra/launcher of a cluster, whose jobs train one stack each",
-                    "leave workers out",
-                )
-            runs = check_study(job.config, job.dataset, job.devices_of_jobs)
-            if job.jobs is None:
-                choose_workers(job.config.workers, [run.plan for run in runs], job.devices)
-            for run in runs:
-                check_model(run.plan, job.dataset)
-        return None
+        return check_study_job(job, job.config)
 
     def describe(self, job: Job) -> str:
         from bsscale.study.plan import describe_study
@@ -69,7 +52,7 @@ class StudyTask(Task[Options]):
         from bsscale.study.part import carry_out_part
         from bsscale.study.protocol import study
 
-        with _own_remedies():
+        with own_remedies():
             if self.options_of(job).work is not None:
                 carry_out_part(job.config, job.dataset, job.logging)
                 return
@@ -79,9 +62,41 @@ class StudyTask(Task[Options]):
 
 
 @contextmanager
-def _own_remedies() -> Iterator[None]:
+def own_remedies() -> Iterator[None]:
     """Whatever a run or a range test within the study refuses: the study's options remedy it."""
     try:
         yield
     except BsscaleError as error:
         raise error_in_study(error) from error.__cause__
+
+
+def check_study_job(job: Job, config: Config) -> Plan | None:
+    """Check a job that carries out a study, or a part of one; see `Task.check`.
+
+    Parameters
+    ----------
+    job
+        The job.
+    config
+        The study's configuration; its task is a `StudyOptions`.
+    """
+    from bsscale.planning.workers import choose_workers, refuse_workers
+    from bsscale.study.part import plan_part
+    from bsscale.study.plan import check_study
+
+    assert isinstance(config.task, Options)
+    with own_remedies():
+        if config.task.work is not None:
+            return plan_part(config, job.dataset, job.devices)
+        if job.jobs is not None:
+            refuse_workers(
+                config.workers,
+                "with hydra/launcher of a cluster, whose jobs train one stack each",
+                "leave workers out",
+            )
+        runs = check_study(config, job.dataset, job.devices_of_jobs)
+        if job.jobs is None:
+            choose_workers(config.workers, [run.plan for run in runs], job.devices)
+        for run in runs:
+            check_model(run.plan, job.dataset)
+    return None

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bsscale.critical_batch import Scaling
-from bsscale.report.charts.figure import Figure
-from bsscale.report.tables import Table
+from bsscale.critical_batch.predictions import Scored
 
 __all__ = ["ScalingContents"]
 
@@ -28,12 +27,10 @@ class ScalingContents:
         Sentences about the points: budgets that were filled in, columns that are not used.
     warnings
         Sentences that a reader must see first.
-    tables
-        Further tables, such as time and cost.
-    figures
-        Further figures.
-    sentences
-        Further sentences of the verdict.
+    predictions
+        Of each arm: what its smaller batches have predicted for the larger ones.
+    samples_per_s
+        Throughput of a job, by the number of GPUs; None where it is not known.
     commands
         What was typed.
     """
@@ -44,7 +41,6 @@ class ScalingContents:
     batch_of_gpu: int | None = None
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
-    tables: Sequence[Table] = ()
-    figures: Sequence[Figure] = ()
-    sentences: Sequence[str] = ()
-    commands: Sequence[str] = field(default_factory=tuple)
+    predictions: Mapping[str, Sequence[Scored]] = field(default_factory=dict)
+    samples_per_s: Mapping[int, float] | None = None
+    commands: Sequence[str] = ()

@@ -7,13 +7,22 @@ import shutil
 import statistics
 import sys
 
+from bsscale.critical_batch import Scaling
+from bsscale.critical_batch.cost import Cost, costs
 from bsscale.report.closing import WIDTH
 from bsscale.report.scaling.contents import ScalingContents
-from bsscale.report.scaling.words import MORE, amount, interval
+from bsscale.report.scaling.words import MORE, amount, duration, interval
 from bsscale.report.tables import Table
 from bsscale.terminal.tables import render_table
 
-__all__ = ["batches_table", "closing_text", "fits_table"]
+__all__ = [
+    "arm_costs",
+    "batches_table",
+    "closing_text",
+    "costs_table",
+    "fits_table",
+    "predictions_table",
+]
 
 
 def batches_table(contents: ScalingContents) -> Table:
@@ -62,11 +71,71 @@ def fits_table(contents: ScalingContents) -> Table:
                 interval(made.min_samples_interval),
                 "-" if found.exponent is None else f"{found.exponent.value:.2f}",
                 *(amount(each) + (f" ({each / gpu:.1f} GPUs)" if gpu else "") for each in batches),
-                f"{made.sigma:.1%}",
-                f"{made.between:.1%}",
+                f"{made.noise.sigma:.1%}",
+                f"{made.noise.between:.1%}",
             ]
         )
     return Table("The fit of each arm", header, rows)
+
+
+def predictions_table(contents: ScalingContents) -> Table | None:
+    """What smaller batches have predicted, and what came of it; None where nothing was."""
+    gpu = contents.batch_of_gpu
+    header = ["arm", "batch", *(["GPUs"] if gpu else []), "predicted", "95%", "measured", "covered"]
+    rows = [
+        [
+            name,
+            amount(each.batch),
+            *([f"{each.batch / gpu:g}"] if gpu else []),
+            amount(each.predicted),
+            interval((each.low, each.high)),
+            "missed" if math.isinf(each.measured) else amount(each.measured),
+            "yes" if each.covered else "no",
+        ]
+        for name, scored in contents.predictions.items()
+        for each in scored
+    ]
+    return Table("Larger batches, predicted from smaller ones", header, rows) if rows else None
+
+
+def arm_costs(contents: ScalingContents) -> dict[str, list[Cost]]:
+    """What each number of GPUs costs, by arm; empty where no throughput is known.
+
+    Samples are those of the fitted curve where it is identified, else the median of the runs.
+    """
+    gpu, speed = contents.batch_of_gpu, contents.samples_per_s
+    if gpu is None or speed is None:
+        return {}
+    made = {}
+    for name, found in contents.arms.items():
+        if found.identified and found.fit is not None:
+            samples = {gpus: float(found.fit.curve.samples(gpus * gpu)) for gpus in speed}
+        else:
+            samples = _medians(found, gpu)
+        made[name] = costs(samples, speed)
+    return made
+
+
+def _medians(found: Scaling, gpu: int) -> dict[int, float]:
+    runs: dict[int, list[float]] = {}
+    for point in found.points:
+        value = math.inf if point.samples is None else point.samples
+        runs.setdefault(round(point.batch / gpu), []).append(value)
+    return {gpus: statistics.median(values) for gpus, values in runs.items()}
+
+
+def costs_table(contents: ScalingContents) -> Table | None:
+    """Time and GPU-hours to the target; None where no throughput is known."""
+    rows = [
+        [
+            name, str(each.gpus), amount(each.samples), duration(each.time_s),
+            amount(each.gpu_hours), "yes" if each.worth_it else "no",
+        ]
+        for name, found in arm_costs(contents).items()
+        for each in found
+    ]  # fmt: skip
+    header = ("arm", "GPUs", "samples", "time", "GPU-hours", "on the Pareto front")
+    return Table("Time and cost to the target", header, rows) if rows else None
 
 
 def closing_text(contents: ScalingContents) -> str:

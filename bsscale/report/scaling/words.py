@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping
 
 from bsscale.critical_batch import Fit, Scaling
 from bsscale.report.scaling.contents import ScalingContents
 
-__all__ = ["MORE", "amount", "compared", "headline", "interval", "verdict", "verdicts"]
+__all__ = [
+    "MORE",
+    "amount",
+    "compared",
+    "duration",
+    "headline",
+    "interval",
+    "prediction_words",
+    "verdict",
+    "verdicts",
+]
 
 # The shares of more samples that a page gives the batch of.
 MORE = (0.1, 0.2, 0.5)
@@ -26,6 +37,16 @@ def amount(value: float) -> str:
 def interval(ends: tuple[float, float]) -> str:
     """An interval of amounts."""
     return f"{amount(ends[0])} to {amount(ends[1])}"
+
+
+def duration(seconds: float) -> str:
+    """A time in its natural unit."""
+    if math.isinf(seconds):
+        return "unlimited"
+    for unit, length in (("days", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.3g} s"
 
 
 def headline(contents: ScalingContents) -> str:
@@ -70,11 +91,11 @@ def verdict(found: Scaling, batch_of_gpu: int | None) -> str:
 
 def misfit_words(made: Fit, exponent: float) -> str:
     """A sentence where batches lie beside the curve by more than their seeds explain."""
-    if made.between <= made.sigma / 4:
+    if made.noise.between <= made.noise.sigma / 4:
         return ""
     return (
-        f"Batches lie {made.between:.1%} beside the curve for reasons other than their seeds (the "
-        f"free exponent is {exponent:.2f}, and 1 in the curve); the interval allows for it."
+        f"Batches lie {made.noise.between:.1%} beside the curve for reasons other than their seeds "
+        f"(the free exponent is {exponent:.2f}, and 1 in the curve); the interval allows for it."
     )
 
 
@@ -93,6 +114,20 @@ def compared(arms: Mapping[str, Scaling]) -> list[str]:
         return []
     first, *others = known
     return [_pair(other, known[other], first, known[first]) for other in others]
+
+
+def prediction_words(contents: ScalingContents) -> list[str]:
+    """How good the predictions of larger batches were, a sentence for all arms together."""
+    scored = [each for found in contents.predictions.values() for each in found]
+    if not scored:
+        return []
+    covered, noun = sum(each.covered for each in scored), "batches" if len(scored) > 1 else "batch"
+    error = statistics.median(each.error for each in scored)
+    return [
+        f"From batches up to a quarter of the largest, the samples at {len(scored)} larger {noun} "
+        f"were predicted before their runs began: {covered} of {len(scored)} intervals held what "
+        f"was measured, and the median error was {amount(100 * error)}%."
+    ]
 
 
 def _pair(name: str, made: Fit, reference: str, other: Fit) -> str:

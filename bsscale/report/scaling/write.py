@@ -9,12 +9,19 @@ from bsscale.critical_batch import Scaling
 from bsscale.files.replace import replace_text, write_json
 from bsscale.records.directories import unwritable_error
 from bsscale.report.charts.scaling import over_batch_figures, styles_of_arms
+from bsscale.report.charts.scaling_cost import cost_figures
 from bsscale.report.drawing import NARROW, WIDE, save, svg
 from bsscale.report.page import drawn_figures, render
 from bsscale.report.scaling.contents import ScalingContents
 from bsscale.report.scaling.result import scaling_json
-from bsscale.report.scaling.tables import batches_table, fits_table
-from bsscale.report.scaling.words import compared, headline, verdicts
+from bsscale.report.scaling.tables import (
+    arm_costs,
+    batches_table,
+    costs_table,
+    fits_table,
+    predictions_table,
+)
+from bsscale.report.scaling.words import compared, headline, prediction_words, verdicts
 
 __all__ = ["write_scaling"]
 
@@ -47,7 +54,14 @@ def write_scaling(contents: ScalingContents, out: Path) -> list[Path]:
 
 def _write(contents: ScalingContents, out: Path) -> list[Path]:
     files = [out / "scaling.json", out / "report.html"]
-    figures = [*over_batch_figures(contents.arms, contents.batch_of_gpu), *contents.figures]
+    figures = [
+        *over_batch_figures(contents.arms, contents.batch_of_gpu),
+        *cost_figures(arm_costs(contents), styles_of_arms(contents.arms)),
+    ]
+    tables = [
+        batches_table(contents), fits_table(contents), predictions_table(contents),
+        costs_table(contents),
+    ]  # fmt: skip
     drawings = {
         figure.name: (svg(figure.draw(WIDE)), svg(figure.draw(NARROW))) for figure in figures
     }
@@ -57,10 +71,10 @@ def _write(contents: ScalingContents, out: Path) -> list[Path]:
         contents=contents,
         headline=headline(contents),
         verdicts=verdicts(contents),
-        sentences=[*compared(contents.arms), *contents.sentences],
+        sentences=[*compared(contents.arms), *prediction_words(contents)],
         keys=styles_of_arms(contents.arms),
         drawn=drawn_figures(figures, drawings),
-        tables=[batches_table(contents), fits_table(contents), *contents.tables],
+        tables=[table for table in tables if table is not None],
         notes=[*_counts(contents.arms), *contents.notes],
     )
     replace_text(files[1], page)
