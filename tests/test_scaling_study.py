@@ -31,7 +31,9 @@ from tests.test_critical_batch import BATCHES, curve_of, planted
 
 Bsscale = Callable[..., Finished]
 QUICK = (
-    "task=scaling", "dataset=synthetic", "model=logistic", "micro_batch=32", "tracker=none",
+    "task=scaling", "dataset=synthetic", "dataset.samples_per_pass=4000",
+    "dataset.validation_samples=2000", "dataset.test_samples=500", "model=logistic",
+    "micro_batch=8", "tracker=none", "target=0.66", "task.lowest_lr=0.03", "task.highest_lr=0.6",
     "task.seeds=2", "task.tuning_seeds=1", "task.finalist_seeds=1", "task.target_seeds=2",
     "task.trials=5", "task.directory=made",
 )  # fmt: skip
@@ -159,7 +161,7 @@ def test_a_small_study(bsscale: Bsscale, tmp_path: Path) -> None:
     assert done.code == 0, done.text
     made = tmp_path / "made"
     data = json.loads((made / "scaling.json").read_text())["arms"]["tuned_constant"]
-    assert sorted({p["batch"] for p in data["points"]}) == [32, 64, 128, 256, 512]
+    assert sorted({p["batch"] for p in data["points"]}) == [8, 16, 32, 64, 128]
     assert {p["seed"] for p in data["points"]} == {0, 1} and len(data["points"]) == 10
     assert "Time and cost to the target" in (made / "report.html").read_text()
     record = read_study(made)
@@ -172,7 +174,7 @@ def test_a_small_study(bsscale: Bsscale, tmp_path: Path) -> None:
     assert any(
         name.startswith("runs/tuned_constant@16/") for _, names in kinds[at:] for name in names
     )
-    assert [batch for batch, *_ in record.settled[PREDICTIONS]["tuned_constant"]] == [256, 512]
+    assert [batch for batch, *_ in record.settled[PREDICTIONS]["tuned_constant"]] == [64, 128]
     # The same command trains nothing again, and finds the same.
     head = record.head
     before = (made / "scaling.json").read_bytes()

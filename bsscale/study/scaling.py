@@ -195,13 +195,15 @@ class _Scaling:
         assert isinstance(self.study.task, StudyOptions)
         arms = make_arms(self.study.task, self.counts[-1])
         by_name = {each.name: each for each in record.tunings}
-        names = {(arm.gpus, arm.schedule): name for name, arm in tuned_arms(arms).items()}
-        names[1, FixedConfig()] = "one_gpu"
+        searched = [(each.gpus, each.schedule, name) for name, each in tuned_arms(arms).items()]
+        searched.append((1, FixedConfig(), "one_gpu"))
         return {
             arm.name: by_name[name]
             for arm in arms
-            if arm.rate == "tuned" and (name := names.get((arm.gpus, arm.schedule))) in by_name
-        }
+            for gpus, schedule, name in searched
+            if arm.rate == "tuned" and (gpus, schedule) == (arm.gpus, arm.schedule)
+            and name in by_name
+        }  # fmt: skip
 
     def _choice(self, found: TuningRecord, target: float) -> float:
         """The variance that the choice of a rate adds, from the runs of its search."""

@@ -308,9 +308,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--studies", type=int, default=500)
-    parser.add_argument(
-        "--bootstraps", type=int, default=100, help="studies with the other interval"
-    )
+    parser.add_argument("--bootstraps", type=int, default=0, help="studies with the other interval")
     parser.add_argument("--tables", nargs="*", default=["planted", "reach", "quadratic"])
     given = parser.parse_args()
     tables = {
