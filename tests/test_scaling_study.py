@@ -167,14 +167,19 @@ def test_a_small_study(bsscale: Bsscale, tmp_path: Path) -> None:
     record = read_study(made)
     # What the smaller batches predict was in the chain before the larger ones were trained.
     kinds = [(entry.kind, list(entry.content)) for entry in record.chain]
-    at = next(n for n, (_, names) in enumerate(kinds) if PREDICTIONS in names)
+    at = next(
+        n for n, (_, names) in enumerate(kinds) if PREDICTIONS.format("tuned_constant") in names
+    )
     runs = [names for kind, names in kinds[:at] if kind == "trained"]
     assert not any("@8/" in name or "@16/" in name for names in runs for name in names
                    if name.startswith("runs/"))  # fmt: skip
     assert any(
         name.startswith("runs/tuned_constant@16/") for _, names in kinds[at:] for name in names
     )
-    assert [batch for batch, *_ in record.settled[PREDICTIONS]["tuned_constant"]] == [64, 128]
+    assert [batch for batch, *_ in record.settled[PREDICTIONS.format("tuned_constant")]] == [
+        64,
+        128,
+    ]
     # The same command trains nothing again, and finds the same.
     head = record.head
     before = (made / "scaling.json").read_bytes()

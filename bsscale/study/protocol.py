@@ -106,7 +106,7 @@ class Stages:
         The names of the arms in each group.
     decide
         From the records of the groups before: decisions by their names, which go into the chain of
-        the study before the next group is trained.
+        the study before the next group is trained. What an earlier start has decided holds.
     """
 
     order: Sequence[Sequence[str]]
@@ -375,7 +375,8 @@ class _Study:
                     trained = [record for record in records if record is not None]
                     if len(trained) < len(records):  # the same command trains the others first
                         break
-                    self.seal.settle(self.stages.decide(trained))
+                    known, found = self.file.settled, self.stages.decide(trained)
+                    self.seal.settle({k: v for k, v in found.items() if k not in known})
             if looks and self._stops(records, last):
                 break
         self.file.deviations = [

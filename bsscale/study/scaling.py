@@ -37,8 +37,8 @@ __all__ = ["scaling_study"]
 
 log = logging.getLogger(__name__)
 
-# The name of the predictions in the chain of a study.
-PREDICTIONS = "predictions of larger batches"
+# The predictions of an arm, in the chain of a study.
+PREDICTIONS = "predictions of larger batches of {}"
 
 
 def scaling_study(
@@ -95,7 +95,7 @@ class _Scaling:
                 ]
                 for group in (first, rest)
             ]
-            stages = Stages(order, lambda records: {PREDICTIONS: self._predicted(records, rest)})
+            stages = Stages(order, lambda records: self._predicted(records, rest))
         record = study(self.study, self.dataset, logs, jobs, stages)
         return self.directory, self._contents(record, throughput)
 
@@ -111,7 +111,7 @@ class _Scaling:
                     "predicted  %s at batch %s: %s samples (%s to %s)",
                     name, f"{batch:,.0f}", f"{middle:,.0f}", f"{low:,.0f}", f"{high:,.0f}",
                 )  # fmt: skip
-        return made
+        return {PREDICTIONS.format(name): found for name, found in made.items()}
 
     def _points(self, records: Sequence[RunRecord]) -> dict[str, list[Point]]:
         """The points of each arm. A target that was met before training began costs a sample."""
@@ -173,7 +173,7 @@ class _Scaling:
             f"{self.batch_of_gpu} samples on each GPU in an update, {len(record.seeds)} seeds, "
             f"learning rates tuned at every batch."
         )
-        predictions = record.settled.get(PREDICTIONS) or {}
+        predictions = {name: record.settled.get(PREDICTIONS.format(name), ()) for name in arms}
         return ScalingContents(
             title=record.name,
             setting=setting,
@@ -185,7 +185,7 @@ class _Scaling:
                 f"The study is registered as {record.hash}, and its chain ends with {record.head}. "
                 f"Its own report is in report/.",
             ],
-            predictions={name: score(predictions.get(name, ()), points[name]) for name in arms},
+            predictions={name: score(found, points[name]) for name, found in predictions.items()},
             samples_per_s=throughput,
             commands=record.commands,
         )

@@ -42,13 +42,11 @@ def train(name: str, out: Path, more: list[str]) -> None:
 
 def scored(directory: Path) -> Iterator[tuple[str, Scored]]:
     """The scored predictions of a finished setting, with their arms."""
-    predictions = read_study(directory).settled.get(PREDICTIONS) or {}
+    settled = read_study(directory).settled
     arms = json.loads((directory / "scaling.json").read_text())["arms"]
-    for arm, found in predictions.items():
-        points = [
-            Point(p["batch"], p["samples"], p["budget"], p["seed"]) for p in arms[arm]["points"]
-        ]
-        for each in score(found, points):
+    for arm, found in arms.items():
+        points = [Point(p["batch"], p["samples"], p["budget"], p["seed"]) for p in found["points"]]
+        for each in score(settled.get(PREDICTIONS.format(arm), ()), points):
             yield arm, each
 
 
