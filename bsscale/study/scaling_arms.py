@@ -107,6 +107,7 @@ def study_of(config: Config) -> Config:
         for key in (
             "seeds", "first_seed", "trials", "lowest_lr", "highest_lr", "tuning_seeds",
             "finalist_seeds", "target_seeds", "range_test_seeds", "margin", "budget_factor",
+            "max_runs", "max_hours",
             "work", "part",
         )
     }  # fmt: skip

@@ -31,5 +31,7 @@ class ScalingOptions(TaskOptions):
     range_test_seeds: int = 3
     margin: float | None = None
     budget_factor: float = 8.0
+    max_runs: int | None = None
+    max_hours: float | None = None
     work: str | None = None
     part: int = 0
