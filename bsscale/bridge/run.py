@@ -79,7 +79,9 @@ class Run:
         return self._contract.lr
 
     def attach(self, optimizer: Optimizer, ratios: Sequence[float] | None = None) -> ScheduleLR:
-        """Let the schedule set the learning rate of an optimizer, and its momentum if it moves it.
+        """Let the schedule set the learning rate of an optimizer, and its momentum.
+
+        A momentum that neither the schedule moves nor ``trainer.momentum`` names is left alone.
 
         Parameters
         ----------
@@ -93,9 +95,10 @@ class Run:
         A torch LRScheduler, to be stepped after every update. `report` compares the number of its
         steps with the samples.
         """
-        from bsscale.schedules.torch_form import attach
+        from bsscale.schedules.torch_form import apply_rates, attach
 
         self._scheduler = attach(optimizer, self.schedule, ratios=ratios)
+        apply_rates(optimizer, self.schedule.lr(0), self._contract.momentum, ratios)
         return self._scheduler
 
     def due(self, samples: int) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from bsscale.errors import RecordsError
 from bsscale.records.chain import shown_hash
-from bsscale.records.identity import differences
+from bsscale.records.identity import differences, identifying
 from bsscale.records.run_record import RunRecord, read_run
 from bsscale.records.study_record import RegisteredArm, StudyRecord
 
@@ -181,8 +181,12 @@ def _expected_and_found(
         )
     found = _same_keys(expected, {**config, "data_key": record.data_key})
     if "device" in expected:
-        device = str(record.environment.get("device"))
-        found["device"] = "cpu" if device.startswith("cpu") else "cuda"
+        device = record.environment.get("device")
+        found["device"] = "script" if device is None else str(device).partition(" ")[0]
+        if found["device"] not in ("cpu", "script"):  # (the name of a GPU)
+            found["device"] = "cuda"
+    if isinstance(trainer := found.get("trainer"), Mapping):
+        found["trainer"] = identifying(trainer)
     if name.split("/")[0] == RUNS:
         arm = next(each for each in study.arms if each.name == record.arm)
         of_arm = _of_arm(arm, study)
