@@ -207,7 +207,9 @@ class Run:
                 "call scheduler.step() once after every update (and load its state with a "
                 "checkpoint)",
             )
-        return {"lr": self.schedule.lr(step - 1), "momentum": self.schedule.momentum(step - 1)}
+        moved = self.schedule.momentum(step - 1)
+        momentum = self._contract.configured_momentum if moved is None else moved
+        return {"lr": self.schedule.lr(step - 1), "momentum": momentum}
 
 
 def join(*, rank: int | None = None, **keywords: Any) -> Run:

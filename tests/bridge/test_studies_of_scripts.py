@@ -135,8 +135,8 @@ def test_a_script_of_one_s_own_writes_the_records_of_a_report(
 def test_the_same_training_gives_the_same_report(bsscale: Bsscale, tmp_path: Path) -> None:
     loop = ROOT / "tests" / "bridge" / "logistic_loop.py"
     shared = (
-        "-m", "schedule=fixed,onecycle", "gpus=1,8", "seed=0,1", "micro_batch=32", "base_lr=0.1",
-        "budget_samples=80000", "target=0.74", "eval_interval_samples=2048", "tracker=none",
+        "-m", "schedule=fixed,onecycle", "gpus=1,8", "seed=0", "micro_batch=32", "base_lr=0.1",
+        "budget_samples=80000", "target=0.715", "eval_interval_samples=2048", "tracker=none",
     )  # fmt: skip
     ours = ("dataset=synthetic", "dataset.samples_per_pass=20000", "model=logistic")
     ours += ("dataset.validation_samples=4000", "dataset.test_samples=2000", "precision=fp64")
@@ -145,9 +145,9 @@ def test_the_same_training_gives_the_same_report(bsscale: Bsscale, tmp_path: Pat
     for name, words in (("ours", ours), ("script", script)):
         done = bsscale(*shared, *words, f"hydra.sweep.dir={tmp_path / name}")
         assert done.code == 0, done.text
-    for number in range(8):
+    for number in range(4):
         mine, other = (read_run(tmp_path / name / str(number)) for name in ("ours", "script"))
-        assert mine.samples_to_target == pytest.approx(other.samples_to_target, rel=1e-9)
+        assert (mine.samples_to_target or 0) == pytest.approx(other.samples_to_target or 0, 1e-9)
         assert mine.samples_to_target_interval == other.samples_to_target_interval
         assert (mine.status, mine.steps, mine.reason) == (other.status, other.steps, other.reason)
         points = zip(
@@ -160,7 +160,7 @@ def test_the_same_training_gives_the_same_report(bsscale: Bsscale, tmp_path: Pat
             assert a.metrics["log_loss"] == pytest.approx(b.metrics["log_loss"], rel=1e-9)
             assert (a.samples, a.lr, a.momentum) == (b.samples, b.lr, b.momentum)
     tables = [
-        closing_table(compare([tmp_path / name / str(number) for number in range(8)]))
+        closing_table(compare([tmp_path / name / str(number) for number in range(4)]))
         for name in ("ours", "script")
     ]
     without_labels = [re.findall(r"[\d,.]+[\d%]", table) for table in tables]
