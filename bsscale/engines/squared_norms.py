@@ -5,10 +5,13 @@ squares. The ranks of a run can add these sums, and rows of a table that no micr
 none.
 
 The gradient is that of the loss, without weight decay and clipping. If the optimizer divides
-gradients by the root of a second moment (Adam, AdamW, LAMB, Adagrad), so do the norms: then they
-are those of the gradients as updates see them, as in AdaptDL (Qiao et al., arXiv:2008.12260). The
-mean square of the micro-batches is added to the second moment first, as an update would do it. So
-an element that has never had a gradient is not divided by zero.
+gradients by the root of a second moment (Adam, AdamW, LAMB, Adagrad), the norms are preconditioned:
+gᵀ P g, where P g is what an update takes. An update of P g gains GᵀPG and loses half of
+(PG)ᵀH(PG) + tr(PHPΣ)/B, so that its noise scale is tr(PHPΣ) / (PG)ᵀH(PG). If P is the inverse of
+the Hessian H up to a factor, as a preconditioner should be, this is tr(PΣ) / GᵀPG: the noise scale
+of McCandlish et al. (arXiv:1812.06162) in coordinates in which P is the identity. The mean square
+of the micro-batches is added to the second moment first, as an update would do it. So an element
+that has never had a gradient is not divided by zero.
 """
 
 from __future__ import annotations
@@ -121,7 +124,7 @@ def squared_norms(parts: Iterable[Part], micro_batches: int, step: int) -> Squar
             elif sums.rows is not None:
                 moment = moment.view(-1, squares.shape[1]).index_select(0, sums.rows)
             divisor = optimizer.divisor(moment, squares / micro_batches, step)
-            squares, gradients = squares / divisor.square(), gradients / divisor
+            squares, gradients = squares / divisor, gradients / divisor.sqrt()
         names.append(part.group.name)
         added += [squares.sum(dtype=torch.float64), gradients.square().sum(dtype=torch.float64)]
     numbers = torch.stack(added).view(-1, 2).tolist()  # (on an accelerator, the only wait for it)

@@ -150,7 +150,7 @@ def _describe_noise_scale(plan: Plan) -> str:
     steps = plan.noise_scale_steps
     extra = len(steps) * MICRO_BATCHES * plan.config.micro_batch / plan.budget_samples
     kind = plan.config.optimizer.second_moment
-    gradients = "gradients" if kind is None else f"gradients divided by the root of {kind}"
+    gradients = "gradients" if kind is None else f"gradients preconditioned by {kind}"
     return (
         f"{counted(len(steps), 'window')} of {MICRO_BATCHES} x {plan.config.micro_batch} samples, "
         f"from step {steps[0]:,} to {steps[-1]:,}: {100 * extra:.1f}% more micro-batches; "

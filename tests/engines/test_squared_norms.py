@@ -72,10 +72,11 @@ def by_hand(engine: Engine, plan: Plan, dataset: Dataset) -> dict[str, tuple[flo
         if isinstance(optimizer, AdamConfig):
             square = engine.optimizer.state[value]["exp_avg_sq"] * optimizer.beta2
             square += (1 - optimizer.beta2) * each.square().mean(dim=0)
-            each /= (square / (1 - optimizer.beta2 ** (WARM_UP + 1))).sqrt() + optimizer.eps
+            divisor = (square / (1 - optimizer.beta2 ** (WARM_UP + 1))).sqrt() + optimizer.eps
+            each /= divisor.sqrt()
         elif isinstance(optimizer, AdagradConfig):
             square = engine.optimizer.state[value]["sum"] + each.square().mean(dim=0)
-            each /= square.sqrt() + optimizer.eps
+            each /= (square.sqrt() + optimizer.eps).sqrt()
         group = "embeddings" if name.endswith("table.weight") else "dense"
         small, large = norms.get(group, (0.0, 0.0))
         norms[group] = (
