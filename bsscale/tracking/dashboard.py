@@ -109,7 +109,8 @@ def build_dashboard(
     wr, ws, expr = _library()
     given = {} if only is None else dict(only)
     shown = [expr.Config(f"plan.value.{key}") == value for key, value in given.items()]
-    of_study = [expr.Config("plan.value.study") == given["study"]] if "study" in given else []
+    study = given.get("study")
+    of_study = [] if study is None else [expr.Config("plan.value.study") == study]
     workspace = ws.Workspace(
         entity=entity,
         project=project,
