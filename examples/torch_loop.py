@@ -46,7 +46,15 @@ loss_of = torch.nn.BCEWithLogitsLoss()
 optimizer = torch.optim.SGD(model.parameters(), lr=run.lr, momentum=0.9)
 scheduler = run.attach(optimizer)
 
+
+def squared_norm(some: torch.Tensor) -> float:
+    """Of the gradient of the loss on some rows."""
+    loss = loss_of(model(rows[some]), labels[some])
+    return sum(float(part.square().sum()) for part in torch.autograd.grad(loss, model.parameters()))
+
+
 samples, ended = 0, False
+chance = torch.Generator().manual_seed(run.seed)  # (apart: the order of training stays the same)
 while not ended:
     order = torch.randperm(TRAIN)
     for batch in order.split(run.global_batch):  # (8 GPUs would take run.micro_batch each)
@@ -58,6 +66,13 @@ while not ended:
         scheduler.step()
         samples += run.global_batch
         if run.due(samples):
+            # The gradient noise scale, from 8 small batches and all of their rows.
+            small = torch.randint(TRAIN, (8, run.micro_batch), generator=chance)
+            run.noise_scale(
+                [squared_norm(some) for some in small],
+                squared_norm(small.flatten()),
+                large_batch=8 * run.micro_batch,
+            )
             with torch.no_grad():
                 scores, truth = model(rows[TRAIN:]), labels[TRAIN:]
                 ended = run.report(

@@ -127,6 +127,8 @@ def test_a_script_of_one_s_own_writes_the_records_of_a_report(
     environment = {**os.environ, "PYTHONPATH": python_path()}
     words = [command()[0], str(ROOT / "examples" / "torch_loop.py")]
     subprocess.run(words, cwd=tmp_path, env=environment, check=True)
+    [path] = tmp_path.glob("runs/*/*/run.json")
+    assert (read_run(path.parent).noise_scale_windows or 0) > 3
     done = bsscale("task=report", "task.runs=runs", "task.out=report")
     assert done.code == 0 and (tmp_path / "report" / "report.html").exists(), done.text
 
