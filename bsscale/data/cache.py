@@ -17,6 +17,7 @@ import numpy as np
 
 from bsscale.data.checks import check_dataset
 from bsscale.data.dataset import ArrayStream, ColumnFacts, Dataset, Samples, Schema
+from bsscale.data.hashed_sources import source_digest
 from bsscale.data.prepared import SPLITS, Prepared
 from bsscale.errors import BsscaleError
 from bsscale.files.blocks import write_blocks
@@ -49,7 +50,8 @@ def content_key(sources: Sequence[Path], parameters: Mapping[str, Any]) -> str:
     """A name for what comes of preparing `sources` with `parameters`: 32 hexadecimal digits.
 
     It follows the bytes of the sources, not their paths or times, so that an edited file is
-    prepared anew and a moved one is not.
+    prepared anew and a moved one is not. A large source is read again when its size, times or
+    inode have changed (`source_digest`).
 
     Parameters
     ----------
@@ -67,8 +69,7 @@ def content_key(sources: Sequence[Path], parameters: Mapping[str, Any]) -> str:
         json.dumps([PREPARATION_VERSION, _FORMAT_VERSION, parameters], sort_keys=True).encode()
     )
     for source in sources:
-        with source.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(source_digest(source, cache_directory()))
     return digest.hexdigest()[:32]
 
 
