@@ -58,6 +58,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "dlrm": {"_target_": "bsscale.models.DLRM", "name": "dlrm"},
     "mlp": {"_target_": "bsscale.models.MLP", "name": "mlp"},
     "deepfm": {"_target_": "bsscale.models.DeepFM", "name": "deepfm"},
+    "dcnv2": {"_target_": "bsscale.models.DCNV2", "name": "dcnv2"},
     "logistic": {"_target_": "bsscale.models.Logistic", "name": "logistic"},
 }
 

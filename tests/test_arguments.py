@@ -16,7 +16,7 @@ from bsscale.errors import ConfigError
     [
         ("schedule=one_cycle", "no schedule=one_cycle", "did you mean schedule=onecycle?"),
         ("-m schedule=fixed,onecycel", "no schedule=onecycel", "there are cosine, custom"),
-        ("model=resnet", "no model=resnet", "there are custom, deepfm, dlrm, logistic, mlp"),
+        ("model=resnet", "no model=resnet", "there are custom, dcnv2, deepfm, dlrm, logistic, mlp"),
         ("task=trian", "no task=trian", "did you mean task=train?"),
         ("+sweeps=stair", "no sweeps=stair", "stair_counts"),
         ("--gpus 8", "no flag --gpus", "gpus=8;"),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bsscale.data import Schema
 from bsscale.errors import ConfigError
-from bsscale.models import DLRM, MLP, DeepFM, Logistic, build_model
+from bsscale.models import DCNV2, DLRM, MLP, DeepFM, Logistic, build_model
 from tests.helpers import MODELS
 
 SCHEMA = Schema(("site", "device", "hour"), (50, 7, 24), ("age", "price"))
@@ -77,6 +77,37 @@ def test_dlrm_feeds_its_top_every_distinct_pair_once() -> None:
     torch.testing.assert_close(model(categorical, numeric.double()), expected)
 
 
+@pytest.mark.parametrize("rank", [None, 3])
+def test_dcnv2_is_the_formula_of_the_paper(rank: int | None) -> None:
+    torch.manual_seed(0)
+    model = DCNV2(SCHEMA.cardinalities, 2, embedding_dim=4, cross_layers=2, cross_rank=rank)
+    model = model.double()
+    categorical, numeric = batch()
+    first = torch.cat([model.embedding(categorical).flatten(1), numeric.double()], dim=1)
+    x = first
+    for layer in model.cross:
+        *factors, last = [each.weight for each in layer]
+        matrix = last @ factors[0] if rank else last
+        assert matrix.shape == (14, 14) and (rank is None or len(factors[0]) == rank)
+        nn.init.normal_(layer[-1].bias)
+        x = first * (x @ matrix.T + layer[-1].bias) + x
+    expected = model.deep(x).squeeze(1)
+    torch.testing.assert_close(model(categorical, numeric.double()), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "fact"),
+    [
+        ({"cross_layers": 0}, "cross_layers=0 is below 1"),
+        ({"cross_rank": 0}, "cross_rank=0 is below 1"),
+        ({"cross_rank": 50}, "cross_rank=50, and there are 50 features"),
+    ],
+)
+def test_dcnv2_refuses_other_cross_layers(options: dict[str, int], fact: str) -> None:
+    with pytest.raises(ConfigError, match=fact):
+        DCNV2(SCHEMA.cardinalities, 2, **options)
+
+
 def test_he_initialization() -> None:
     torch.manual_seed(0)
     layer = MLP((), 400, hidden=(300,)).top[0]
@@ -84,13 +115,13 @@ def test_he_initialization() -> None:
     assert not layer.bias.any()
 
 
-@pytest.mark.parametrize("cls", [DLRM, MLP, Logistic])
+@pytest.mark.parametrize("cls", [DCNV2, DLRM, MLP, Logistic])
 def test_data_without_numbers(cls: Any) -> None:
     model = cls(SCHEMA.cardinalities, 0)
     assert model(batch()[0], torch.zeros(5, 0)).shape == (5,)
 
 
-@pytest.mark.parametrize("cls", [MLP, Logistic])
+@pytest.mark.parametrize("cls", [DCNV2, MLP, Logistic])
 def test_data_without_categories(cls: Any) -> None:
     model = cls((), 2)
     assert model(torch.zeros(5, 0, dtype=torch.int32), batch()[1]).shape == (5,)

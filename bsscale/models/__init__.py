@@ -8,9 +8,10 @@ and ``numeric_fields`` (how many numbers), besides options of its own, and whose
 from __future__ import annotations
 
 from bsscale.models.build import build_model
+from bsscale.models.dcnv2 import DCNV2
 from bsscale.models.deepfm import DeepFM
 from bsscale.models.dlrm import DLRM
 from bsscale.models.logistic import Logistic
 from bsscale.models.mlp import MLP
 
-__all__ = ["DLRM", "MLP", "DeepFM", "Logistic", "build_model"]
+__all__ = ["DCNV2", "DLRM", "MLP", "DeepFM", "Logistic", "build_model"]

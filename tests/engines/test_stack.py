@@ -27,6 +27,7 @@ QUICK = [
     *(("mlp", name) for name in ("sgd", "momentum", "adam decayed", "adagrad decayed", "lamb")),
     ("dlrm", "adamw"),
     ("deepfm", "nesterov decayed"),
+    ("dcnv2", "momentum"),
     ("logistic", "sgd decayed"),
     ("logistic", "adam"),
 ]
@@ -61,6 +62,14 @@ def test_one_float32_update_is_torchs(model: str, optimizer: str) -> None:
         if isinstance(plan.config.optimizer, SGDConfig):
             assert relative_distance(update(trained, before), update(after, before)) < 1e-5
         assert relative_distance(trained, after) < 1e-5
+
+
+def test_cross_layers_of_low_rank_are_stacked_too() -> None:
+    model = {**MODELS["dcnv2"], "cross_rank": 3, "cross_layers": 2}
+    plans, dataset = six_runs(OPTIMIZERS["adam"], model=model)
+    together = all_at_once(plans, dataset)
+    for number in (0, 5):
+        assert relative_distance(together[number], by_torch(plans[number], dataset)) < 1e-10
 
 
 def finite(dataset: Dataset) -> Dataset:

@@ -35,14 +35,15 @@ class Weights:
 
 
 class Linear:
-    """y = x Wᵀ + b, with a ReLU after it where asked for."""
+    """y = x Wᵀ + b, with a ReLU after it where asked for; without b if there is none."""
 
     def __init__(self, weights: Weights, name: str, relu: bool) -> None:
         self._weight = weights.values[f"{name}.weight"]
         self._weight_t = self._weight.transpose(1, 2)
-        self._bias = weights.values[f"{name}.bias"].unsqueeze(1)
+        bias = weights.values.get(f"{name}.bias")
+        self._bias = None if bias is None else bias.unsqueeze(1)
         self._weight_gradient = weights.gradients[f"{name}.weight"]
-        self._bias_gradient = weights.gradients[f"{name}.bias"]
+        self._bias_gradient = weights.gradients.get(f"{name}.bias")
         self._relu = relu
         # Only one run on a CPU needs the products of `products`, and only where a side is 1. They
         # look for that themselves, but at each product, which takes time.
@@ -55,7 +56,9 @@ class Linear:
         """(width, batch, inputs) to (width, batch, outputs)."""
         self._x = x
         self._narrow = self._thin or (self._one_run and x.shape[1] == 1)
-        if self._narrow:
+        if self._bias is None:
+            self._y = bmm(x, self._weight_t)
+        elif self._narrow:
             self._y = baddbmm(self._bias, x, self._weight_t)
         else:
             self._y = torch.baddbmm(self._bias, x, self._weight_t)
@@ -68,7 +71,8 @@ class Linear:
         """
         if self._relu:
             torch.ops.aten.threshold_backward.grad_input(gradient, self._y, 0, grad_input=gradient)
-        self._bias_gradient.add_(gradient.sum(1))
+        if self._bias_gradient is not None:
+            self._bias_gradient.add_(gradient.sum(1))
         if self._narrow:
             add_product(self._weight_gradient, gradient.transpose(1, 2), self._x)
             return bmm(gradient, self._weight) if input_needed else gradient

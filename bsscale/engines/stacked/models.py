@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bsscale.engines.stacked.layers import StackedEmbedding, Tower, Weights, cat
 from bsscale.engines.stacked.products import add_product, baddbmm, bmm
-from bsscale.models import DLRM, MLP, DeepFM, Logistic
+from bsscale.models import DCNV2, DLRM, MLP, DeepFM, Logistic
 
 __all__ = ["StackedModel", "stacked_model", "tables"]
 
@@ -160,6 +160,44 @@ class StackedDLRM(StackedModel):
         self._embedding.backward(of_vectors)
 
 
+class StackedDCNV2(StackedModel):
+    """`bsscale.models.DCNV2`."""
+
+    def __init__(self, weights: Weights, module: DCNV2) -> None:
+        self.embeddings = (
+            []
+            if module.embedding is None
+            else [StackedEmbedding(weights, "embedding", module.embedding)]
+        )
+        layers = [layer for layer in module.cross if isinstance(layer, nn.Sequential)]
+        self._cross = [Tower(weights, f"cross.{k}", layer) for k, layer in enumerate(layers)]
+        self._deep = Tower(weights, "deep", module.deep)
+
+    def forward(self, categorical: Tensor, numeric: Tensor) -> Tensor:
+        features = [numeric] if numeric.shape[-1] else []
+        for embedding in self.embeddings:
+            vectors = embedding.forward(categorical)
+            self._shape = vectors.shape
+            features.insert(0, vectors.flatten(2))
+        self._first = x = cat(features)
+        self._factors = []
+        for layer in self._cross:
+            self._factors.append(layer.forward(x))
+            x = self._first * self._factors[-1] + x
+        return self._deep.forward(x).squeeze(-1)
+
+    def backward(self, gradient: Tensor) -> None:
+        of_x = self._deep.backward(gradient.unsqueeze(-1))
+        of_first = torch.zeros_like(of_x)
+        for layer, factor in zip(reversed(self._cross), reversed(self._factors), strict=True):
+            of_first += of_x * factor
+            of_x = of_x + layer.backward(of_x * self._first)
+        of_first += of_x
+        for embedding in self.embeddings:
+            embedded = self._shape[2] * self._shape[3]
+            embedding.backward(of_first[..., :embedded].view(self._shape))
+
+
 def stacked_model(weights: Weights, module: nn.Module) -> StackedModel:
     """The stacked form of one of the shipped models."""
     # Only these exact classes: a subclass may compute something else.
@@ -169,6 +207,8 @@ def stacked_model(weights: Weights, module: nn.Module) -> StackedModel:
         return StackedDLRM(weights, module)
     if type(module) is DeepFM:
         return StackedDeepFM(weights, module)
+    if type(module) is DCNV2:
+        return StackedDCNV2(weights, module)
     if type(module) is Logistic:
         return StackedLogistic(weights, module)
     raise TypeError(f"{type(module).__name__} has no stacked form")
