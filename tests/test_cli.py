@@ -140,7 +140,7 @@ def test_a_finished_run_is_left_alone(bsscale: Bsscale, tmp_path: Path) -> None:
 
 
 def test_torchrun_is_told_what_it_lacks(bsscale: Bsscale, tmp_path: Path) -> None:
-    done = bsscale(*SMALL, *HERE, WORLD_SIZE="8", RANK="3", LOCAL_RANK="3")
+    done = bsscale(*SMALL, *HERE, WORLD_SIZE="8", RANK="0", LOCAL_RANK="0")
     assert done.code == 1
     assert "MASTER_ADDR" in done.err and "Traceback" not in done.text
     assert not (tmp_path / "run").exists()

@@ -289,6 +289,21 @@ def test_a_study_of_a_moved_file_is_the_same_and_of_other_data_another(
         assert "settings.dataset.path was None" in str(caught.value)
 
 
+def test_the_runs_of_a_study_have_one_executor(hydra: None, tmp_path: Path) -> None:
+    config = Job(composed(*STUDY, "executor=virtual"), None).config
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    study = open_study(tmp_path / "a", to_register(config, [], []), "")
+    ddp = to_register(replace(config, executor=replace(config.executor, name="ddp")), [], [])
+    with pytest.raises(ConfigError, match=r"settings.executor.name was virtual and is now ddp"):
+        open_study(tmp_path / "a", ddp, "")
+    # A study of an earlier version did not register it.
+    registered = to_register(config, [], [])
+    registered.settings["executor"].pop("name")
+    earlier = open_study(tmp_path / "b", registered, "")
+    assert open_study(tmp_path / "b", ddp, "").hash == earlier.hash != study.hash
+
+
 def test_the_remedies_of_a_run_in_a_study_name_its_options() -> None:
     for error in (
         busy_error(Path("x")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bsscale.cli.entry import rank_overrides
+from bsscale.cli import processes
+from bsscale.cli.processes import rank_overrides
 from bsscale.errors import ConfigError
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import make_plan
@@ -28,6 +30,7 @@ from tests.test_resume import terminated as terminated  # (SIGTERM ends this pro
 Bsscale = Callable[..., Finished]
 
 ROOT = Path(__file__).parent.parent
+RESTARTS = int(os.environ.get("BSSCALE_TEST_KILLS", "1"))
 TORCHRUN = {
     "RANK": "3",
     "WORLD_SIZE": "8",
@@ -57,6 +60,47 @@ def world(size: int, rank: int = 0) -> World:
 def test_torchruns_environment_is_recognised() -> None:
     assert World.here({}) is None
     assert World.here(TORCHRUN) == World(8, 3, 1, 2, "torchrun")
+
+
+def test_restarts_on_several_hosts_need_a_store_of_their_own() -> None:
+    restarts = {
+        **TORCHRUN, "TORCHELASTIC_MAX_RESTARTS": "3", "TORCHELASTIC_RESTART_COUNT": "2",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }  # fmt: skip
+    with pytest.raises(ConfigError, match="TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1"):
+        World.here(restarts)
+    own = World.here({**restarts, "TORCHELASTIC_USE_AGENT_STORE": "False"})
+    assert own is not None and own.attempt is None
+    none = World.here({**restarts, "TORCHELASTIC_MAX_RESTARTS": "0"})
+    assert none is not None
+    # On one host, each attempt has a part of the agent's store.
+    one = World.here({**restarts, "LOCAL_WORLD_SIZE": "8"})
+    assert one is not None and one.attempt == 2
+
+
+@pytest.mark.parametrize(
+    ("rank", "local_rank", "waits_s"), [("0", "0", 0), ("8", "0", 5), ("1", "1", 10)]
+)
+def test_an_error_that_all_processes_find_is_left_to_rank_0(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rank: str,
+    local_rank: str,
+    waits_s: float,
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(processes.time, "sleep", slept.append)
+    for name, value in {**TORCHRUN, "WORLD_SIZE": "16", "LOCAL_WORLD_SIZE": "8"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("LOCAL_RANK", local_rank)
+    file = tmp_path / "error.json"
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(file))
+    assert processes.reports("gpus=3")
+    assert sum(slept) == waits_s
+    assert json.loads(file.read_text())["message"] == "gpus=3"
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")  # the first attempt has said it
+    assert not processes.reports("gpus=3")
 
 
 def test_sruns_environment_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,18 +243,17 @@ def nodes() -> Iterator[list[tuple[list[str], str, dict[str, str]]]]:
 
 
 def torchrun(
-    directory: Path, *options: str, before: Sequence[str] = (), **environment: str
+    directory: Path,
+    *options: str,
+    before: Sequence[str] = (),
+    arguments: Sequence[str] = (),
+    **environment: str,
 ) -> subprocess.Popen[str]:
+    started = [*before, sys.executable, "-m", "torch.distributed.run", *options, "-m", "bsscale"]
     return subprocess.Popen(
-        [*before, sys.executable, "-m", "torch.distributed.run", *options, "-m", "bsscale", *LONG],
+        [*started, *LONG, *arguments],
         cwd=directory,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            # Otherwise a node that comes back waits for ever: pytorch's issue 135712.
-            "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
-            **environment,
-        },
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -243,6 +286,7 @@ def test_two_nodes_of_which_one_dies_and_comes_back(
             "--rdzv-backend=c10d", f"--rdzv-endpoint={address}:29517", f"--local-addr={own}",
             f"--rdzv-conf=is_host={1 - node}",  # (by name it would not know itself)
             before=before,
+            TORCH_DISABLE_SHARE_RDZV_TCP_STORE="1",
             **environment,
         )  # fmt: skip
 
@@ -255,18 +299,21 @@ def test_two_nodes_of_which_one_dies_and_comes_back(
         assert second.wait() == 0, second.communicate()[0]
     assert read_run(tmp_path / "undisturbed" / "run").gpus == 2
 
-    with agent(tmp_path, 0) as first:
-        with agent(tmp_path, 1) as second:
-            wait_for(first, lambda: checkpointed(tmp_path))
-            os.killpg(second.pid, signal.SIGKILL)
-            second.communicate()
-        with agent(tmp_path, 1) as again:
-            output, _ = first.communicate()
-            other, _ = again.communicate()
-    assert first.returncode == 0 and again.returncode == 0, output + other
-    assert "going on after" in output + other
-    assert read_run(tmp_path / "run").status == "reached"
-    assert_same(tmp_path / "undisturbed" / "run", tmp_path / "run")
+    for number in range(RESTARTS):
+        run = tmp_path / str(number)
+        run.mkdir()
+        with agent(run, 0) as first:
+            with agent(run, 1) as second:
+                wait_for(first, lambda at=run: checkpointed(at))  # type: ignore[misc]
+                os.killpg(second.pid, signal.SIGKILL)
+                second.communicate()
+            with agent(run, 1) as again:
+                output, _ = first.communicate()
+                other, _ = again.communicate()
+        assert first.returncode == 0 and again.returncode == 0, output + other
+        assert "going on after" in output + other
+        assert read_run(run / "run").status == "reached"
+        assert_same(tmp_path / "undisturbed" / "run", run / "run")
 
 
 @pytest.mark.slow
@@ -274,17 +321,32 @@ def test_a_killed_rank_is_restarted_from_the_last_checkpoint(tmp_path: Path) -> 
     import psutil
 
     (tmp_path / "undisturbed").mkdir()
-    options = ("--standalone", "--nproc-per-node=2", "--max-restarts=1")
+    options = ("--standalone", "--nproc-per-node=2", "--max-restarts=3")
     with torchrun(tmp_path / "undisturbed", *options) as process:
         assert process.wait() == 0, process.communicate()[0]
-    with torchrun(tmp_path, *options) as process:
-        wait_for(process, lambda: checkpointed(tmp_path))
-        evaluated = len(read_evals(tmp_path / "run"))
-        psutil.Process(process.pid).children()[1].kill()
-        output, _ = process.communicate()
-    assert process.returncode == 0, output
-    assert "going on after" in output and evaluated > 1
-    assert_same(tmp_path / "undisturbed" / "run", tmp_path / "run")
+    for number in range(RESTARTS):
+        run = tmp_path / str(number)
+        run.mkdir()
+        with torchrun(run, *options) as process:
+            wait_for(process, lambda at=run: checkpointed(at))  # type: ignore[misc]
+            evaluated = len(read_evals(run / "run"))
+            psutil.Process(process.pid).children()[number % 2].kill()
+            output, _ = process.communicate(timeout=600)
+        assert process.returncode == 0, output
+        # (the first attempt after it succeeds)
+        assert output.count("going on after") == 1 and evaluated > 1, output
+        assert_same(tmp_path / "undisturbed" / "run", run / "run")
+
+
+@pytest.mark.slow
+def test_a_refusal_is_said_once(tmp_path: Path) -> None:
+    options = ("--standalone", "--nproc-per-node=2", "--max-restarts=1")
+    with torchrun(tmp_path, *options, arguments=["gpus=3"]) as process:
+        output, _ = process.communicate(timeout=600)
+    assert process.returncode == 1
+    assert output.count("error: gpus=3") == 1, output
+    # torchrun's own report ends with it.
+    assert "gpus=3 replicas do not divide" in output.split("Root Cause")[1]
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from bsscale.cli.hydra_internals import report_errors_by
 from bsscale.cli.jobs import Job
 from bsscale.cli.launchers.checked import FAILED, CheckedLauncher
 from bsscale.cli.launchers.register import LAUNCHERS, register_launchers
-from bsscale.cli.processes import rank_overrides
+from bsscale.cli.processes import rank_overrides, reports
 from bsscale.cli.store import CONFIG_DIRECTORY, SWEEPS_DIRECTORY, choices, register_schemas
 from bsscale.cli.tasks import TASKS
 from bsscale.cli.tasks.task import refuse_replaced
@@ -53,7 +53,8 @@ def main() -> None:
         here = _working_directory()
         sys.argv[1:] = ordered(rank_overrides(sys.argv[1:], World.here()))
     except BsscaleError as error:
-        print_error(str(error))
+        if reports(str(error)):
+            print_error(str(error))
         sys.exit(1)
     register_schemas()
     register_launchers()
@@ -97,7 +98,7 @@ def carry_out(cfg: DictConfig) -> str | None:
     except Exception as error:
         known = explained(error)
         own_fault = known is not None
-        if own_fault:
+        if own_fault and (sweep or reports(str(known))):
             log.error("error: %s", known)
         # A failing job of a multirun must not end the others; the comparison lists it. The error
         # of a rank above 0 is raised: the launcher reports it, its directory does not.
@@ -127,7 +128,8 @@ def _report(error: Exception) -> None:
         sys.exit(1)  # ``--cfg job | head``
     known = explained(error)
     if known is not None and os.environ.get("HYDRA_FULL_ERROR") != "1":
-        print_error(str(known))
+        if reports(str(known)):
+            print_error(str(known))
         sys.exit(1)
 
 

@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
 from bsscale.errors import ConfigError
 from bsscale.planning.world import World
 
-__all__ = ["rank_overrides"]
+__all__ = ["rank_overrides", "reports"]
+
+# How long a process waits for the end that torchrun or srun brings it when rank 0 has failed.
+REPORT_S = 5.0
+
+
+def reports(error: str) -> bool:
+    """Whether this process is to print an error that all processes of a run find.
+
+    Rank 0 does so, once. What has started the processes ends the others meanwhile; an error of this
+    host alone is printed after the wait for that. Where torchrun starts all of them again, only the
+    first attempt prints it; torchrun's own report ends with it.
+
+    Parameters
+    ----------
+    error
+        Its text.
+    """
+    try:
+        world = World.here()
+    except ConfigError:  # it is the error
+        rank, local_rank = os.environ.get("RANK", "0"), os.environ.get("LOCAL_RANK")
+    else:
+        rank, local_rank = ("0", "0") if world is None else (str(world.rank), str(world.local_rank))
+    if rank != "0":
+        time.sleep(REPORT_S if local_rank == "0" else 2 * REPORT_S)
+    if (path := os.environ.get("TORCHELASTIC_ERROR_FILE")) is not None:
+        with suppress(OSError):
+            Path(path).write_text(
+                json.dumps({"message": error, "timestamp": int(time.time())}), encoding="utf-8"
+            )
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
 
 
 def rank_overrides(arguments: Sequence[str], world: World | None) -> list[str]:

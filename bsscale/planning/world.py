@@ -31,6 +31,9 @@ class World:
     store
         Host and port of the rendezvous; None if the environment variables give it (torch's
         ``env://``).
+    attempt
+        How often torchrun has started the processes before, if they find each other by the store
+        of its agent, which lives on when they are started again; None elsewhere.
     """
 
     size: int
@@ -39,6 +42,7 @@ class World:
     local_size: int
     source: str
     store: tuple[str, int] | None = None
+    attempt: int | None = None
 
     @property
     def on_one_host(self) -> bool:
@@ -87,13 +91,27 @@ class World:
         if not missing:
             numbers = {name: _number(environ, name) for name in TORCHRUN[:4]}
             source = "torchrun" if "TORCHELASTIC_RUN_ID" in environ else "the environment"
-            return cls(
+            shared = environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+            found = cls(
                 size=numbers["WORLD_SIZE"],
                 rank=numbers["RANK"],
                 local_rank=numbers["LOCAL_RANK"],
                 local_size=numbers["LOCAL_WORLD_SIZE"],
                 source=source,
+                attempt=_number(environ, "TORCHELASTIC_RESTART_COUNT", 0) if shared else None,
             )
+            restarts = _number(environ, "TORCHELASTIC_MAX_RESTARTS", 0)
+            # On one host, all processes know the attempt. On several, one that comes back counts
+            # from 0 again.
+            if shared and restarts > 0 and not found.on_one_host:
+                raise ConfigError(
+                    f"torchrun --max-restarts={restarts} on several hosts without "
+                    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1: processes that are started again can "
+                    "wait for ever for those that have ended",
+                    "start torchrun on every host with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its "
+                    "environment and --rdzv-backend c10d, or with --max-restarts=0",
+                )
+            return found
         if "SLURM_PROCID" in environ and _number(environ, "SLURM_STEP_NUM_TASKS", 1) > 1:
             return cls._of_slurm_step(environ)
         return None

@@ -81,7 +81,8 @@ def to_register(
         for key, value in asdict(config).items()
         if key not in NOT_IN_ARM and key not in OF_ARMS
     }
-    settings |= {"device": device, "executor": {"compile": config.executor.compile}}
+    executor = {"name": config.executor.name, "compile": config.executor.compile}
+    settings |= {"device": device, "executor": executor}
     settings["trainer"] = identifying(settings["trainer"])
     if config.trainer.ours:  # (as in studies that are older than the choice)
         del settings["trainer"]

@@ -113,6 +113,8 @@ def _amend(directory: Path, study: StudyRecord, wanted: Registered) -> None:
         }
         for registered in (study.registered, wanted)
     )
+    if "name" not in then["settings"].get("executor", {}):  # an earlier version registered it
+        now_["settings"]["executor"].pop("name")
     changed = [f"{key} was {a} and is now {b}" for key, a, b in differences(then, now_)]
     known = {arm.name: arm for arm in study.arms}
     names = [arm.name for arm in wanted.arms]

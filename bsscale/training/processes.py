@@ -23,7 +23,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 from torch.multiprocessing.spawn import start_processes
 
 from bsscale.errors import RankError
@@ -164,9 +164,7 @@ def join(world: World, plan: Plan) -> Iterator[None]:
         threading.Thread(target=end_with_parent, args=(_wait_for_agent,), daemon=True).start()
     if world.on_one_host:  # nothing needs to be reached from elsewhere
         _use_loopback()
-    with _process_group(
-        world, plan, None if world.store is None else _rendezvous_store(*world.store, world)
-    ):
+    with _process_group(world, plan, _store(world)):
         yield
 
 
@@ -239,7 +237,7 @@ def _rank_main(
 
 
 @contextmanager
-def _process_group(world: World, plan: Plan, store: TCPStore | None) -> Iterator[None]:
+def _process_group(world: World, plan: Plan, store: Store | None) -> Iterator[None]:
     """The default process group of torch; without a store, as the environment says (env://)."""
     if plan.device == "cuda":
         torch.cuda.set_device(world.device_index(torch.cuda.device_count()))
@@ -253,6 +251,18 @@ def _process_group(world: World, plan: Plan, store: TCPStore | None) -> Iterator
     )
     yield
     dist.destroy_process_group()
+
+
+def _store(world: World) -> Store | None:
+    """Where processes find each other; None: where the environment says (env://)."""
+    if world.store is not None:
+        return _rendezvous_store(*world.store, world)
+    if world.attempt is None:
+        return None
+    agents = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    # The agent keeps its store over restarts. Without a prefix, ranks would find the addresses of
+    # those of an earlier attempt there, and wait for them.
+    return PrefixStore(f"attempt {world.attempt}", agents)
 
 
 def _rendezvous_store(host: str, port: int, world: World) -> TCPStore:
