@@ -17,6 +17,7 @@ from bsscale.critical_batch.predictions import predict, score, smaller
 from bsscale.errors import ConfigError
 from bsscale.records.study_record import read_study
 from bsscale.report.scaling.contents import ScalingContents
+from bsscale.report.scaling.noise import noise_scales_table
 from bsscale.report.scaling.tables import costs_table, predictions_table
 from bsscale.report.scaling.words import duration, prediction_words
 from bsscale.report.scaling.write import write_scaling
@@ -144,6 +145,7 @@ def test_the_page_with_predictions_and_cost(tmp_path: Path) -> None:
     contents = ScalingContents(
         "t", "s", {"a": scaling(points), "b": scaling(points[:9])}, batch_of_gpu=128,
         samples_per_s={1: 1e4, 8: 7e4, 64: 3e5},
+        noise_scales={"a": {128.0: [700.0, 900.0, 1111.0]}},
     )  # fmt: skip
     table = costs_table(contents)
     assert table is not None and [row[:2] for row in table.rows] == [
@@ -152,6 +154,9 @@ def test_the_page_with_predictions_and_cost(tmp_path: Path) -> None:
     assert table.rows[0][3] == "20.9 s" or table.rows[0][3].endswith(" s")
     page = write_scaling(replace(contents), tmp_path)[1].read_text()
     assert "GPU-hours over the time to the target" in page and "Pareto front" in page
+    noise = noise_scales_table(contents)
+    assert noise is not None and noise.rows[0][:5] == ["a", "128", "900", "700 to 1,111", "3"]
+    assert noise.title in page and "are not the same number" in page
 
 
 @pytest.mark.slow

@@ -130,6 +130,16 @@ class _Scaling:
                 )
         return points
 
+    def _noise_scales(self, records: Sequence[RunRecord]) -> dict[str, dict[float, list[float]]]:
+        """The gradient noise scale of the runs that have measured it, by arm and batch."""
+        owner = {arm_at(name, gpus): name for name in self.names for gpus in self.counts}
+        found: dict[str, dict[float, list[float]]] = {}
+        for run in records:
+            if run.arm in owner and run.noise_scale is not None:
+                by_batch = found.setdefault(owner[run.arm], {})
+                by_batch.setdefault(float(run.global_batch), []).append(run.noise_scale)
+        return found
+
     def _records(self, record: StudyRecord) -> list[RunRecord]:
         found = []
         for arm in record.arms:
@@ -187,6 +197,7 @@ class _Scaling:
             ],
             predictions={name: score(found, points[name]) for name, found in predictions.items()},
             samples_per_s=throughput,
+            noise_scales=self._noise_scales(records),
             commands=record.commands,
         )
 

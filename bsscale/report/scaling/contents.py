@@ -31,6 +31,8 @@ class ScalingContents:
         Of each arm: what its smaller batches have predicted for the larger ones.
     samples_per_s
         Throughput of a job, by the number of GPUs; None where it is not known.
+    noise_scales
+        Of each arm and batch: the gradient noise scale of each run that has measured it.
     commands
         What was typed.
     """
@@ -43,4 +45,5 @@ class ScalingContents:
     warnings: Sequence[str] = ()
     predictions: Mapping[str, Sequence[Scored]] = field(default_factory=dict)
     samples_per_s: Mapping[int, float] | None = None
+    noise_scales: Mapping[str, Mapping[float, Sequence[float]]] = field(default_factory=dict)
     commands: Sequence[str] = ()

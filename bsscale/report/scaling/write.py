@@ -13,6 +13,7 @@ from bsscale.report.charts.scaling_cost import cost_figures
 from bsscale.report.drawing import NARROW, WIDE, save, svg
 from bsscale.report.page import drawn_figures, render
 from bsscale.report.scaling.contents import ScalingContents
+from bsscale.report.scaling.noise import noise_scale_note, noise_scales_table
 from bsscale.report.scaling.result import scaling_json
 from bsscale.report.scaling.tables import (
     arm_costs,
@@ -60,7 +61,7 @@ def _write(contents: ScalingContents, out: Path) -> list[Path]:
     ]
     tables = [
         batches_table(contents), fits_table(contents), predictions_table(contents),
-        costs_table(contents),
+        costs_table(contents), noise_scales_table(contents),
     ]  # fmt: skip
     drawings = {
         figure.name: (svg(figure.draw(WIDE)), svg(figure.draw(NARROW))) for figure in figures
@@ -75,7 +76,7 @@ def _write(contents: ScalingContents, out: Path) -> list[Path]:
         keys=styles_of_arms(contents.arms),
         drawn=drawn_figures(figures, drawings),
         tables=[table for table in tables if table is not None],
-        notes=[*_counts(contents.arms), *contents.notes],
+        notes=[*_counts(contents.arms), *contents.notes, *noise_scale_note(contents)],
     )
     replace_text(files[1], page)
     for figure in figures:
