@@ -27,7 +27,7 @@ from bsscale.planning.plan import Plan, make_plan
 from bsscale.planning.world import World
 from bsscale.training.loop import train
 from bsscale.training.processes import launch
-from tests.engines.jobs import Kept
+from tests.engines.jobs import Kept, assert_same, jobs, train_together
 from tests.engines.runs import (
     LARGE,
     SHORT,
@@ -166,6 +166,19 @@ def test_a_run_is_the_same_to_the_bit_with_and_without(kind: str) -> None:
     # (the eager one has dropout and batch normalization)
     off, on = (_trained(kind, {"noise_scale": measured}) for measured in (False, True))
     _assert_same_but_measured(off, on)
+
+
+def test_neighbours_do_not_change_what_is_measured() -> None:
+    def make() -> list[Kept]:
+        return jobs(3, noise_scale=True, budget_samples=6400, eval_interval_samples=2048)
+
+    together, alone = make(), make()[1]
+    train_together([[job] for job in together])
+    train_together([[alone]])
+    assert_same(together[1], alone)
+    assert together[1].outcome is not None and alone.outcome is not None
+    assert together[1].outcome.noise == alone.outcome.noise
+    assert alone.outcome.noise["noise_scale_windows"] == 1
 
 
 def linear_data(deviation: float) -> Dataset:
