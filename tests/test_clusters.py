@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,17 @@ def outcome(sweep: Path) -> dict[str, Mapping[str, Any]]:
     return found
 
 
+def start(
+    directory: Path, cache: Path, *overrides: str, sweep: Sequence[str] = SWEEP
+) -> subprocess.Popen[str]:
+    """Start a sweep on SLURM."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "bsscale", *sweep, *overrides],
+        cwd=directory, env=environment(cache), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
 def slurm(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
@@ -146,15 +158,18 @@ def test_slurm_jobs_that_are_preempted_end_as_undisturbed_ones(
         # What preemption does: the tasks are told to end, and killed.
         "1": lambda job: ("scontrol", "requeue", job),
     }
-    with subprocess.Popen(
-        [sys.executable, "-m", "bsscale", *SWEEP, *LONG],
-        cwd=tmp_path, env=environment(session_cache), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as process:  # fmt: skip
+    with start(tmp_path, session_cache, *LONG) as process:
         for number, command in preempt.items():
             until(lambda n=number: evaluations(sweep / n) >= 3, f"job {number} to train")
             job, _ = jobs()[number]
             slurm(*command(job))
+        # Ctrl-C ends the launcher, not the jobs.
+        process.send_signal(signal.SIGINT)
+        stopped, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, stopped
+    assert "no longer waiting for the jobs" in stopped and "hydra.sweep.dir=sweep" in stopped
+    submitted = (sweep / "slurm_jobs.json").read_bytes()
+    with start(tmp_path, session_cache, *LONG) as process:
         for number in preempt:
             # Queued again, a job would wait for two minutes.
             until(lambda n=number: jobs()[n][1] == "PENDING", f"job {number} to be queued again")
@@ -174,7 +189,35 @@ def test_slurm_jobs_that_are_preempted_end_as_undisturbed_ones(
     for number in long:
         went_on = "going on after" in (sweep / number / "bsscale.log").read_text()
         assert went_on == (number in preempt), number
-    assert "(2 tasks on 1 node)" in printed
+    assert "(2 tasks on 1 node)" in stopped
+    assert (
+        printed.count("(already job") == 4 and submitted == (sweep / "slurm_jobs.json").read_bytes()
+    )
+    for state in ("pending", "running", "ended", "(adopted)"):
+        assert state in stopped + printed, state
+
+
+def test_a_job_that_is_cancelled_leaves_a_checkpoint_and_goes_on(
+    tmp_path: Path, session_cache: Path
+) -> None:
+    require_slurm()
+    run = tmp_path / "sweep" / "0"
+    one = [each for each in SWEEP if not each.startswith(("schedule=", "seed="))]
+    # There is no checkpoint but that of the signal.
+    long = ("seed=0", "budget_passes=60", "checkpoint_interval_samples=1000000")
+    with start(tmp_path, session_cache, *long, sweep=one) as process:
+        until(lambda: evaluations(run) >= 3, "the job to train")
+        slurm("scancel", "--name=bsscale")
+        printed, _ = process.communicate(timeout=600)
+    assert process.returncode == 1 and "CANCELLED" in printed, printed
+    [kept] = (run / "checkpoints").glob("step-*")
+    with start(tmp_path, session_cache, *long, sweep=one) as process:
+        printed, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, printed
+    assert (
+        f"going on after {int(kept.stem[5:]) * 64:,} samples" in (run / "bsscale.log").read_text()
+    )
+    assert read_run(run).samples_seen >= 60 * 20_000
 
 
 def test_slurm_gives_each_job_of_a_sweep_the_tasks_that_it_needs(
@@ -214,6 +257,12 @@ def test_what_slurm_refuses_is_said(bsscale: Bsscale, tmp_path: Path) -> None:
         "hydra.launcher.partition=none_such",
     )  # fmt: skip
     assert done.code == 1 and "partition" in done.text and "Traceback" not in done.text
+    never = bsscale(
+        "-m", *SMALL, "executor=ddp", "gpus=8", "hydra.sweep.dir=sweep",
+        "hydra/launcher=submitit_slurm",
+    )  # fmt: skip
+    assert never.code == 1 and "cannot start a job of 8 tasks on 1 node" in never.text
+    assert "Traceback" not in never.text
     assert not list((tmp_path / "sweep").glob("[0-9]*"))
 
 

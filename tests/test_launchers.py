@@ -10,7 +10,8 @@ import pytest
 from hydra import compose
 
 from bsscale.cli.launchers.register import LAUNCHERS
-from bsscale.cli.launchers.slurm import SHARED, Resources, resources
+from bsscale.cli.launchers.slurm import resources
+from bsscale.cli.launchers.submitit_base import SHARED, Resources
 from bsscale.errors import ConfigError
 from tests.composing import hydra
 from tests.conftest import SMALL, Finished

@@ -121,6 +121,8 @@ def _schedule(specs: Specs, options: Mapping[str, Any]) -> ScheduleConfig:
 def write_work(directory: Path, work: Work) -> Path:
     """Write a work down, in a directory of its own where its jobs have their logs.
 
+    If the study was interrupted at the same work, it is the work of before, whose jobs may run.
+
     Parameters
     ----------
     directory
@@ -128,10 +130,20 @@ def write_work(directory: Path, work: Work) -> Path:
     """
     jobs = directory / "jobs"
     jobs.mkdir(exist_ok=True)
-    own = jobs / str(1 + max((int(p.name) for p in jobs.iterdir() if p.name.isdigit()), default=0))
-    own.mkdir()
-    write_json(own / "work.json", work.__dict__)
-    return own / "work.json"
+    last = max((int(p.name) for p in jobs.iterdir() if p.name.isdigit()), default=0)
+    path = jobs / str(last) / "work.json"
+    if not _holds(path, work):
+        path = jobs / str(last + 1) / "work.json"
+        path.parent.mkdir()
+        write_json(path, work.__dict__)
+    return path
+
+
+def _holds(path: Path, work: Work) -> bool:
+    try:
+        return read_work(path) == work
+    except RecordsError:
+        return False
 
 
 def read_work(path: Path) -> Work:

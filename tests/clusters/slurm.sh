@@ -78,7 +78,7 @@ AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=localhost
 AccountingStoragePort=16819
 ReturnToService=2
-KillWait=2
+KillWait=15
 MessageTimeout=60
 NodeName=n[1-2] NodeAddr=127.0.0.1 Port=[17001-17002] CPUs=2 RealMemory=4000
 PartitionName=test Nodes=ALL Default=YES MaxTime=60 State=UP

@@ -15,8 +15,9 @@ from bsscale.cli.hydra_internals import leave_checks_to, register_launcher
 from bsscale.cli.launchers.checked import CheckedLauncher
 from bsscale.cli.launchers.joblib import JoblibLauncher
 from bsscale.cli.launchers.ray import RayLauncher
-from bsscale.cli.launchers.slurm import LocalLauncher, SlurmLauncher
+from bsscale.cli.launchers.slurm import SlurmLauncher
 from bsscale.cli.launchers.stacked import StackedLauncher
+from bsscale.cli.launchers.submitit_local import LocalLauncher
 
 __all__ = ["LAUNCHERS", "register_launchers"]
 
