@@ -13,7 +13,7 @@ import torch
 
 from bsscale.bridge import join
 
-FIELDS, TRAIN, VALIDATION = 20, 16_384, 8_192
+FIELDS, TRAIN, VALIDATION = 50, 16_384, 8_192
 
 
 def make_data() -> tuple[torch.Tensor, torch.Tensor]:

@@ -66,7 +66,6 @@ def train(
         save_strategy="no",
         disable_tqdm=True,
         remove_unused_columns=False,
-        save_safetensors=True,
     )
     trainer = transformers.Trainer(
         model=model,
