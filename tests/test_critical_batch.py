@@ -155,7 +155,7 @@ def test_limits_of_censored_points_without_budgets() -> None:
         (lambda batch: 196_000.0, "hardly grow"),
         (lambda batch: 196_000 * (1 + batch / (100 * BATCHES[-1])), "hardly grow"),
         (lambda batch: 100.0 * batch, "in proportion"),
-        (lambda batch: 3_000.0 * math.sqrt(batch), "exponent of 0.5"),
+        (lambda batch: 3_000.0 * math.sqrt(batch), "power of the batch, 0.5|exponent of 0.5"),
         (lambda batch: 2e5 * (1 + (math.log2(batch / 1024)) ** 2 / 4), "do not follow"),
         (lambda batch: 1e6 / math.sqrt(batch), "do not follow"),
     ],
@@ -164,7 +164,7 @@ def test_limits_of_censored_points_without_budgets() -> None:
 def test_what_does_not_identify_it(samples: Callable[[float], float], says: str) -> None:
     found = scaling(planted(samples))
     assert not found.identified
-    assert found.reason is not None and says in found.reason
+    assert found.reason is not None and re.search(says, found.reason)
     assert found.reason[0].isupper() and found.reason.endswith(".")
 
 

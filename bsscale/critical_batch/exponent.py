@@ -29,6 +29,8 @@ class FreeExponent:
     ----------
     value
         k, between 1/8 and 8.
+    critical_batch
+        Bc of this curve; far below the smallest batch where samples follow a power of the batch.
     bend
         How far the two curves are apart at the batches: root mean square on the log scale.
     noise
@@ -37,6 +39,7 @@ class FreeExponent:
     """
 
     value: float
+    critical_batch: float
     bend: float
     noise: float
 
@@ -63,14 +66,14 @@ def free_exponent(made: Fit) -> FreeExponent:
         return float(profile(deviance, np.array([best]), power)[1][0])
 
     most = math.log(_MOST)
-    powers = np.linspace(-most, most, 25)
+    powers = np.linspace(-most, most, 9)
     first = float(min(powers, key=lambda each: least(float(each))))
     step = float(powers[1] - powers[0])
     found = optimize.minimize_scalar(
         least,
         bounds=(max(first - step, -most), min(first + step, most)),
         method="bounded",
-        options={"xatol": 1e-4},
+        options={"xatol": 1e-3},
     )
     power = math.exp(float(found.x))
     best = best_of(deviance, grid, power)
@@ -83,7 +86,7 @@ def free_exponent(made: Fit) -> FreeExponent:
     residual = (data.y - bent[data.group])[seen]
     runs = float(data.reached[known].mean())
     noise = math.sqrt(float((residual**2).sum()) / left / runs) if left > 0 else math.nan
-    return FreeExponent(power, math.sqrt(float((apart**2).mean())), noise)
+    return FreeExponent(power, math.exp(best), math.sqrt(float((apart**2).mean())), noise)
 
 
 def _own_variances(data: Data) -> Floats:

@@ -23,7 +23,9 @@ WIDEST = 30.0
 # The most that batches lie beside the curve for reasons other than their seeds, on the log scale.
 MOST_MISFIT = 0.2
 # The most that a curve with a free exponent lies beside that with 1, likewise.
-MOST_BEND = 0.1
+MOST_BEND = 0.14
+# And where it is a mere power of the batch: its Bc is this many times below the smallest one.
+POWER, POWER_BEND = 100.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Scaling:
     fit
         The fitted curve; None where there are too few points for one.
     exponent
-        A check of its form; None where there are fewer than three batches.
+        A check of its form; None where the interval does not identify Bc anyway.
     reason
         Why Bc is not identified, a sentence; None where it is.
     """
@@ -80,9 +82,12 @@ def scaling(
     made, power = None, None
     if known >= 2:
         made = fit(data, _shared(data.batch, shared or {}))
-    if made is not None and known >= FEWEST_BATCHES:
-        power = free_exponent(made)
-    reason = _too_few(limited, known) or _reason(made, power, edges)
+    reason = _too_few(limited, known)
+    if made is not None and reason is None:
+        reason = _reason(made, edges)
+        if reason is None:
+            power = free_exponent(made)
+            reason = _other_form(made, power)
     return Scaling(tuple(limited), filled, made, power, reason)
 
 
@@ -107,8 +112,8 @@ def _too_few(points: Sequence[Point], known: int) -> str | None:
     return None
 
 
-def _reason(made: Fit | None, power: FreeExponent | None, edges: Sequence[float]) -> str | None:
-    assert made is not None and power is not None
+def _reason(made: Fit, edges: Sequence[float]) -> str | None:
+    """Why the interval does not identify Bc."""
     smallest, largest = float(made.data.batch[0]), float(made.data.batch[-1])
     low, high = made.interval
     flat, proportional = high > REACH * largest, low < smallest / REACH
@@ -122,12 +127,6 @@ def _reason(made: Fit | None, power: FreeExponent | None, edges: Sequence[float]
         return (
             "The samples do not follow Emin (1 + B / Bc): batches lie "
             f"{made.noise.between:.0%} beside the best curve, far more than their seeds explain."
-        )
-    if power.bend > max(MOST_BEND, 2.5 * power.noise):  # (false where the noise is not known)
-        return (
-            "The samples do not follow Emin (1 + B / Bc): an exponent of "
-            f"{power.value:.2f} on B / Bc fits much better, so that Bc is another one at every "
-            "range of batches."
         )
     if flat and proportional:
         return (
@@ -150,6 +149,23 @@ def _reason(made: Fit | None, power: FreeExponent | None, edges: Sequence[float]
         return (
             f"The runs are too few or too noisy: Bc lies anywhere between {low:,.4g} and "
             f"{high:,.4g}."
+        )
+    return None
+
+
+def _other_form(made: Fit, power: FreeExponent) -> str | None:
+    """Whether the samples follow another curve."""
+    mere_power = power.critical_batch < float(made.data.batch[0]) / POWER
+    # (false where the noise is not known)
+    if power.bend > max(POWER_BEND if mere_power else MOST_BEND, 2.5 * power.noise):
+        what = (
+            f"they follow a power of the batch, {power.value:.2f}"
+            if mere_power
+            else f"an exponent of {power.value:.2f} on B / Bc fits much better"
+        )
+        return (
+            f"The samples do not follow Emin (1 + B / Bc): {what}, so that Bc is another one at "
+            "every range of batches."
         )
     return None
 

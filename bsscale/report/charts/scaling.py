@@ -24,7 +24,7 @@ from bsscale.report.drawing import Size
 from bsscale.report.palette import MUTED, NOT_REACHED, Styles, styles
 from bsscale.report.tables import Table
 
-__all__ = ["over_batch_figures", "styles_of_arms"]
+__all__ = ["log_domain", "over_batch_figures", "styles_of_arms"]
 
 Quantity: TypeAlias = Literal["samples", "steps"]
 HEIGHT = 280
@@ -116,7 +116,7 @@ def _draw(
     x = alt.X(
         "batch:Q",
         title=f"batch in samples{unit}, logarithmic",
-        scale=alt.Scale(type="log", nice=False, domain=_domain([row["batch"] for row in dots])),
+        scale=alt.Scale(type="log", nice=False, domain=log_domain([row["batch"] for row in dots])),
         axis=count_axis(6 if size.wide else 3),
     )
     y = alt.Y(
@@ -125,7 +125,7 @@ def _draw(
         scale=alt.Scale(
             type="log",
             nice=False,
-            domain=_domain(
+            domain=log_domain(
                 [r["value"] for r in dots] + [r[e] for r in bands for e in ("low", "high")]
             ),
         ),
@@ -154,7 +154,7 @@ def _draw(
     return alt.layer(*layers).properties(width=size.plot, height=HEIGHT)
 
 
-def _domain(values: list[float]) -> list[float]:
+def log_domain(values: list[float]) -> list[float]:
     """The limits of a logarithmic axis, a little beyond the values."""
     beyond = (max(values) / min(values)) ** 0.03 * 1.02
     return [digits(min(values) / beyond), digits(max(values) * beyond)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from bsscale.critical_batch.cost import Cost
 from bsscale.report.charts.figure import Figure, arm_color, arm_mark, digits, inline
+from bsscale.report.charts.scaling import log_domain
 from bsscale.report.drawing import Size
 from bsscale.report.palette import MUTED, Styles
 from bsscale.report.tables import Table
@@ -52,7 +53,7 @@ def cost_figures(costs: Mapping[str, Sequence[Cost]], keys: Styles) -> list[Figu
 def _draw(known: Sequence[tuple[str, Cost]], keys: Styles, size: Size) -> Any:
     import altair as alt
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "arm": name, "time": digits(each.time_s), "hours": digits(each.gpu_hours),
             "gpus": str(each.gpus), "size": 90 if each.worth_it else 25,
@@ -60,8 +61,12 @@ def _draw(known: Sequence[tuple[str, Cost]], keys: Styles, size: Size) -> Any:
         }
         for name, each in known
     ]  # fmt: skip
-    x = alt.X("time:Q", title="seconds to the target, logarithmic", scale=alt.Scale(type="log"))
-    y = alt.Y("hours:Q", title="GPU-hours, logarithmic", scale=alt.Scale(type="log"))
+    time, hours = (
+        alt.Scale(type="log", nice=False, domain=log_domain([float(row[each]) for row in rows]))
+        for each in ("time", "hours")
+    )
+    x = alt.X("time:Q", title="seconds to the target, logarithmic", scale=time)
+    y = alt.Y("hours:Q", title="GPU-hours, logarithmic", scale=hours)
     base = alt.Chart(inline(rows)).encode(x=x, y=y)
     line = base.mark_line(strokeWidth=1, color=MUTED).encode(detail="arm:N")
     marks = base.mark_point(filled=True, opacity=1).encode(

@@ -101,7 +101,8 @@ def predictions_table(contents: ScalingContents) -> Table | None:
 def arm_costs(contents: ScalingContents) -> dict[str, list[Cost]]:
     """What each number of GPUs costs, by arm; empty where no throughput is known.
 
-    Samples are those of the fitted curve where it is identified, else the median of the runs.
+    Samples are those of the fitted curve where it is identified, else the median of the runs; at
+    no number of GPUs outside the trained ones, because nothing is known there.
     """
     gpu, speed = contents.batch_of_gpu, contents.samples_per_s
     if gpu is None or speed is None:
@@ -109,7 +110,12 @@ def arm_costs(contents: ScalingContents) -> dict[str, list[Cost]]:
     made = {}
     for name, found in contents.arms.items():
         if found.identified and found.fit is not None:
-            samples = {gpus: float(found.fit.curve.samples(gpus * gpu)) for gpus in speed}
+            low, high = found.fit.data.batch[0], found.fit.data.batch[-1]
+            samples = {
+                gpus: float(found.fit.curve.samples(gpus * gpu))
+                for gpus in speed
+                if low <= gpus * gpu <= high
+            }
         else:
             samples = _medians(found, gpu)
         made[name] = costs(samples, speed)
