@@ -9,6 +9,7 @@ from dataclasses import asdict
 import numpy as np
 import numpy.typing as npt
 
+from bsscale.config import Config
 from bsscale.data import ColumnFacts, Dataset
 from bsscale.optimizers import OptimizerConfig
 from bsscale.planning.memory import describe_memory
@@ -18,7 +19,7 @@ from bsscale.schedules import OneCycle
 from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.words import counted
 
-__all__ = ["describe_data_notes", "describe_plan"]
+__all__ = ["describe_data_notes", "describe_hours", "describe_plan"]
 
 # From this number of columns on, only those with a note are listed.
 _MANY_COLUMNS = 50
@@ -69,6 +70,15 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
     lines += _describe_data(dataset.columns, dataset.notes)
     lines += [f"{'warning':>13}  {warning}" for warning in plan.warnings]
     return "\n".join(lines)
+
+
+def describe_hours(samples: int, config: Config) -> str:
+    """How long so many samples take, where the user knows the speed of a run; else empty."""
+    speed = config.trainer.speed
+    if speed is None:
+        return ""
+    at_once = config.workers if isinstance(config.workers, int) else 1
+    return f", {samples / speed / at_once / 3600:.3g} hours"
 
 
 def describe_data_notes(dataset: Dataset) -> str:

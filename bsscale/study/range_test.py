@@ -19,7 +19,7 @@ from bsscale.config import Config, TrackerOptions
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, FormatVersionError
 from bsscale.objectives.metric import Floats
-from bsscale.planning.description import describe_plan
+from bsscale.planning.description import describe_hours, describe_plan
 from bsscale.planning.devices import Devices
 from bsscale.planning.memory import count
 from bsscale.planning.plan import Plan, make_plan
@@ -159,6 +159,7 @@ def describe_range_test(config: Config, dataset: Dataset, devices: Devices) -> s
     return (
         f"{described}\n{'workers':>13}  {workers}\n"
         f"{'cost':>13}  {len(specs)} seeds, {samples:,} samples in all"
+        f"{describe_hours(samples, config)}"
     )
 
 

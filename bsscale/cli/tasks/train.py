@@ -50,7 +50,11 @@ class TrainTask(Task[TaskOptions]):
         return job.plan
 
     def describe(self, job: Job) -> str:
-        return f"{plan_text(job)}\n{cost(f'at most {self.most_samples(job):,} samples')}"
+        from bsscale.planning.description import describe_hours
+
+        samples = self.most_samples(job)
+        hours = describe_hours(samples, job.config)
+        return f"{plan_text(job)}\n{cost(f'at most {samples:,} samples{hours}')}"
 
     def most_samples(self, job: Job) -> int:
         return job.plan.steps * job.plan.global_batch
