@@ -29,6 +29,7 @@ def load(
     hash_buckets: int | None = None,
     numeric_transform: str = "log1p",
     validation_rows: int = MOST_ROWS,
+    order: str = "permutation",
 ) -> Dataset:
     """Prepare a file of tab-separated rows without a header, as the loader of tables does.
 
@@ -41,7 +42,7 @@ def load(
         validate, the last 10% test; Criteo's rows are in the order of time.
     split_seed
         The seed of the random split; the time split does not use it.
-    validation_rows
+    validation_rows, order
         See `bsscale.data.table.load`.
 
     Raises
@@ -65,4 +66,5 @@ def load(
             numeric_transform=numeric_transform,
         ),
         validation_rows,
+        order,
     )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bsscale.data.evaluated import evaluated_rows
-from bsscale.data.order import SampleOrder
+from bsscale.data.order import ORDERS, Order
 from bsscale.errors import DataError
 from bsscale.files.blocks import Blocks
 from bsscale.files.checked import describe_array
@@ -141,15 +141,25 @@ class TrainStream(Protocol):
 
 @dataclass(frozen=True)
 class ArrayStream:
-    """A finite training split as an endless stream of seeded permutations, none dropped."""
+    """A finite training split as an endless stream of seeded orders, no row dropped.
+
+    Attributes
+    ----------
+    samples
+        The split.
+    order
+        A name in `ORDERS`: "permutation", or "blocks" for arrays that do not fit in memory.
+    """
 
     thread_safe: ClassVar[bool] = True
 
     samples: Samples
-    _order: dict[int, SampleOrder] = field(default_factory=dict, repr=False, compare=False)
+    order: str = "permutation"
+    _orders: dict[int, Order] = field(default_factory=dict, repr=False, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"samples": self.samples, "_order": {}}  # (another process has runs of its own)
+        # (another process has runs of its own)
+        return {"samples": self.samples, "order": self.order, "_orders": {}}
 
     @property
     def samples_per_pass(self) -> int:
@@ -160,7 +170,7 @@ class ArrayStream:
 
     def rows(self, seed: int, start: int, stop: int) -> npt.NDArray[np.intp]:
         """The rows of `samples` at the stream positions start … stop − 1, shape (stop − start,)."""
-        order = self._order.setdefault(seed, SampleOrder(len(self.samples), seed))
+        order = self._orders.setdefault(seed, ORDERS[self.order](len(self.samples), seed))
         return order.indices(start, stop)
 
 
@@ -240,18 +250,23 @@ class Dataset:
 
         Of a stream, whose training samples have no end: of the schema, the arguments that it was
         made with and the held-out arrays. Where some validation samples are evaluated during
-        training, of the SHA-256 of all of them and of how many these are.
+        training, or the order of training samples is another one than permutations, of that key and
+        of these choices.
         """
-        if not self.evaluates_some:
-            return self._key_of_all
-        text = f"{self._key_of_all} validation_rows={self.validation_rows}"
+        text = self._key_of_all
+        if self.evaluates_some:
+            text += f" validation_rows={self.validation_rows}"
+        if isinstance(self.train, ArrayStream) and self.train.order != "permutation":
+            text += f" order={self.train.order}"
+        if text == self._key_of_all:
+            return text
         return hashlib.sha256(text.encode()).hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
         # (what is made of the arrays again takes no room in the memory that processes share)
         return {key: value for key, value in vars(self).items() if key != "evaluated"}
 
-    @property
+    @cached_property
     def _key_of_all(self) -> str:
         if self.prepared_key is not None:
             return self.prepared_key

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import pickle
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bsscale.data import ArrayStream, Dataset, Samples, Schema
-from bsscale.data.order import SampleOrder
+from bsscale.data import ArrayStream, Dataset, Samples, Schema, table
+from bsscale.data.order import ORDERS, BlockOrder, SampleOrder
 from bsscale.errors import DataError
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -87,3 +89,49 @@ def test_dataset_from_arrays() -> None:
     assert (len(dataset.validation), len(dataset.test)) == (4, 3)
     assert dataset.notes == ("a note",)
     assert dataset.best_possible is None
+
+
+def test_blocks_show_every_row_once_in_a_pass_however_the_stream_is_cut() -> None:
+    rows = 3 * BlockOrder.WINDOW_BLOCKS * BlockOrder.BLOCK_ROWS // 2 + 77
+    whole = BlockOrder(rows, seed=3).indices(0, 2 * rows)
+    for number in range(2):
+        one_pass = whole[number * rows : (number + 1) * rows]
+        assert (np.sort(one_pass) == np.arange(rows)).all()
+    assert (whole[:rows] != whole[rows:]).any()
+    assert (BlockOrder(rows, seed=4).indices(0, 100) != whole[:100]).any()
+    cuts = [0, 1, 5000, 262_143, 262_145, rows - 1, rows + 1, rows + 300_000, 2 * rows]
+    parts = BlockOrder(rows, seed=3)
+    cut = [parts.indices(a, b) for a, b in pairwise(cuts)]
+    assert (np.concatenate(cut) == whole).all()
+    assert (BlockOrder(rows, seed=3).indices(300_000, 300_100) == whole[300_000:300_100]).all()
+
+
+def test_a_batch_of_blocks_comes_from_one_window() -> None:
+    rows = 4 * BlockOrder.WINDOW_BLOCKS * BlockOrder.BLOCK_ROWS
+    order = BlockOrder(rows, seed=0)
+    window = order.indices(0, rows // 4)
+    assert len(np.unique(window // BlockOrder.BLOCK_ROWS)) == BlockOrder.WINDOW_BLOCKS
+    batch = order.indices(0, 1024)
+    assert len(np.unique(batch // BlockOrder.BLOCK_ROWS)) > 200  # (of all blocks of its window)
+    assert set(batch.tolist()) <= set(window.tolist())
+
+
+@pytest.mark.parametrize("rows", [1, 5, 1023, 1024, 1025])
+def test_a_few_rows_in_blocks(rows: int) -> None:
+    found = BlockOrder(rows, seed=1).indices(0, 3 * rows)
+    assert (np.sort(found.reshape(3, rows), axis=1) == np.arange(rows)).all()
+    assert BlockOrder(rows, seed=1).indices(2, 2).tolist() == []
+
+
+def test_the_order_is_part_of_the_key_of_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("y,x\n" + "0,1\n1,2\n1,3\n" * 1000)
+    plain, blocks = (table.load(str(path), "y", order=name) for name in ORDERS)
+    assert plain.key != blocks.key
+    assert isinstance(blocks.train, ArrayStream) and isinstance(plain.train, ArrayStream)
+    assert (blocks.train.samples.label == plain.train.samples.label).all()
+    copied = pickle.loads(pickle.dumps(blocks.train))
+    assert (copied.read(0, 5, 90).label == blocks.train.read(0, 5, 90).label).all()
+    assert (blocks.train.rows(0, 0, 90) != plain.train.rows(0, 0, 90)).any()
+    with pytest.raises(DataError, match="order is 'random'"):
+        table.load(str(path), "y", order="random")

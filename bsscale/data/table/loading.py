@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bsscale.data.cache import cached_arrays, content_key
-from bsscale.data.dataset import Dataset
+from bsscale.data.dataset import ArrayStream, Dataset
 from bsscale.data.encode import check_integer, check_split
 from bsscale.data.evaluated import MOST_ROWS
+from bsscale.data.order import ORDERS
 from bsscale.data.prepared import Prepared
 from bsscale.data.table.open_source import Reading, open_source
 from bsscale.data.table.preparation import TRANSFORMS, Options, Preparation
@@ -57,6 +58,7 @@ def load(
     hash_buckets: int | None = None,
     numeric_transform: str = "none",
     validation_rows: int = MOST_ROWS,
+    order: str = "permutation",
 ) -> Dataset:
     r"""Prepare the table at `path` for training; the result is cached until a file changes.
 
@@ -113,6 +115,9 @@ def load(
         "log1p": numbers are standardized after sign(x) log(1 + |x|). "none": as they are.
     validation_rows
         The most validation rows that are evaluated during training, drawn once (`evaluated_rows`).
+    order
+        The order in which training rows are seen: "permutation", any order of all rows, or
+        "blocks" (`BlockOrder`), for arrays that do not fit in memory.
 
     Raises
     ------
@@ -145,10 +150,12 @@ def load(
         hash_buckets=hash_buckets,
         numeric_transform=numeric_transform,
     )
-    return load_table(source, asked, options, validation_rows)
+    return load_table(source, asked, options, validation_rows, order)
 
 
-def load_table(source: Source, asked: Asked, options: Options, validation_rows: int) -> Dataset:
+def load_table(
+    source: Source, asked: Asked, options: Options, validation_rows: int, order: str
+) -> Dataset:
     """The data set of a table: read from the cache, or prepared now.
 
     Raises
@@ -157,6 +164,8 @@ def load_table(source: Source, asked: Asked, options: Options, validation_rows: 
         See `load`.
     """
     check_integer("validation_rows", validation_rows, _FEWEST_ROWS)
+    if order not in ORDERS:
+        raise DataError(f"order is {order!r}", f"choose {' or '.join(ORDERS)}")
     key = _key(source, asked, options)
 
     def prepare(scratch: Path) -> Prepared:
@@ -165,7 +174,10 @@ def load_table(source: Source, asked: Asked, options: Options, validation_rows: 
             raise DataError(f"{source.path} was changed while it was read", "start again")
         return prepared
 
-    return replace(cached_arrays("table", key, prepare), validation_rows=validation_rows)
+    dataset = cached_arrays("table", key, prepare)
+    assert isinstance(dataset.train, ArrayStream)
+    stream = ArrayStream(dataset.train.samples, order)
+    return replace(dataset, train=stream, validation_rows=validation_rows)
 
 
 def _key(source: Source, asked: Asked, options: Options) -> str:
