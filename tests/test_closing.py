@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import pytest
@@ -53,12 +52,12 @@ def test_the_closing_table_is_sorted_and_fits_80_columns(
     monkeypatch.setenv("COLUMNS", str(columns))
     lines = closing_table(made).splitlines()
     assert lines == [
-        "arm                                  reached    median samples   ratio  interval",
-        "onecycle gpus=8                          2/2            85,000    0.77         -",
+        "arm                           reached    median samples  samples, x fixed gpus=1",
+        "onecycle gpus=8                   2/2            85,000                    0.77x",
         "cycle_first_stair_count=20",
         "cycle_max_lr=2.2",
-        "fixed gpus=1 (baseline)                  2/2           110,000       1",
-        "fixed gpus=8                             0/2  missed in 2 of 2  missed         -",
+        "fixed gpus=1 (baseline)           2/2           110,000                       1x",
+        "fixed gpus=8                      0/2  missed in 2 of 2                   missed",
     ]
 
 
@@ -66,27 +65,29 @@ def test_it_is_the_same_where_it_is_piped(made: Comparison) -> None:
     assert max(map(len, closing_table(made).splitlines())) <= 80
 
 
-@pytest.mark.parametrize(
-    ("kind", "said"),
-    [
-        ("use", ["next  train it: python -m bsscale gpus=8 schedule=onecycle"]),
-        ("tie", ["next  make it surer: python -m bsscale task=study task.seeds=20"]),
-    ],
-)
-def test_the_lines_at_the_end_say_what_the_page_says(
-    kind: Literal["use", "tie"], said: list[str]
-) -> None:
-    use = Use("onecycle", "python -m bsscale gpus=8 schedule=onecycle", None, None)
-    more = NextStep("Add seeds", ("python -m bsscale task=study task.seeds=20",))
-    found = Answer(
-        kind, "Use onecycle", ("It needs 0.77x.", "So it is."), use, more if kind == "tie" else None
-    )
-    assert [line.strip() for line in closing_lines([found], Path("r.html")).splitlines()] == [
-        "use  Use onecycle.",
-        "sure  It needs 0.77x. So it is.",
-        *said,
-        "page  open r.html",
+def test_the_lines_at_the_end_say_what_the_page_says() -> None:
+    command = "python -m bsscale gpus=8 schedule=onecycle"
+    use, more = Use("onecycle", command, None, None), "python -m bsscale task=study task.seeds=20"
+    said = ("It needs 0.77x the samples of 1 GPU (95%: 0.70 to 0.90; 10 seeds). So it is.",)
+    won = Answer("use", "Use onecycle", said, use, None)
+    assert closing_lines([won], Path("r.html")).splitlines() == [
+        "answer  Use onecycle.",
+        "  sure  It needs 0.77x the samples of 1 GPU (95%: 0.70 to 0.90; 10 seeds). So it",
+        "        is.",
+        "   use  Train as onecycle did:",
+        f"        {command}",
+        "  page  open r.html",
     ]
+    # A tie says what to do next, and what to use until then; a missed target, only the former.
+    step = NextStep("Add seeds", (more,))
+    tie = closing_lines([Answer("tie", "Tie", said, use, step)], Path("r.html")).splitlines()
+    assert tie[3:-1] == [
+        "  next  Add seeds:", f"        {more}", "   use  Train as onecycle did:",
+        f"        {command}",
+    ]  # fmt: skip
+    elsewhere = NextStep("Add seeds to your curves", ())
+    missed = closing_lines([Answer("missed", "None", said, None, elsewhere)], Path("r.html"))
+    assert missed.splitlines()[3:-1] == ["  next  Add seeds to your curves."]
 
 
 def test_a_missed_target_is_said_so(made: Comparison) -> None:

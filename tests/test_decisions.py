@@ -31,9 +31,9 @@ from bsscale.records.checkpoints import Checkpoint
 from bsscale.records.evaluation import EvalPoint
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import Registered, RegisteredArm, StudyRecord
-from bsscale.report.comparison import ArmSummary
+from bsscale.report.answer import answers, in_words
+from bsscale.report.comparison import ArmSummary, Comparison
 from bsscale.report.read import FoundRun, FoundStudy, Sources
-from bsscale.report.sentences import headline
 from bsscale.report.summarize import summarize
 from bsscale.report.tables import arms_table
 from bsscale.schedules.options import OneCycleConfig
@@ -485,7 +485,7 @@ def test_a_run_that_diverged_after_its_target_has_reached_it() -> None:
     arms = compared(runs, runs_of("one", [100, 200, 300, 400, 500, 600], gpus=1))
     survival = arms["a"].survival
     assert survival is not None and (survival.reached, survival.median) == (6, 350)
-    assert arms["a"].verdict == "as fast as one (1.00)"
+    assert arms["a"].verdict == "as fast as one: needs 1.00x its samples"
 
 
 def test_a_ratio_is_the_arm_over_its_baseline() -> None:
@@ -577,6 +577,10 @@ def test_a_failed_run_says_nothing_of_its_arm() -> None:
     assert (arm.trained, arm.median_best_value) == (2, 0.7)
 
 
+def said_of(comparison: Comparison) -> str:
+    return in_words(answers(comparison, Sources()))
+
+
 def losses(label: str, *values: float | None, metric: str = "log_loss", **fields: Any) -> Any:
     """Runs of an arm without a target, judged by a loss."""
     direction = "max" if metric == "auc" else "min"
@@ -588,8 +592,8 @@ def losses(label: str, *values: float | None, metric: str = "log_loss", **fields
 
 def test_without_a_target_the_lowest_median_loss_is_the_best() -> None:
     runs = [*losses("a", 0.5, 0.52), *losses("b", 0.45, 0.46), *losses("c", None)]
-    says = headline(summarize(Sources(runs=runs)))
-    assert "the lowest median log loss, 0.4550, is that of b." in says
+    says = said_of(summarize(Sources(runs=runs)))
+    assert "The lowest median log loss, 0.4550, is that of b." in says
     assert "AUC" not in says
     assert arms_table(summarize(Sources(runs=runs))).header[-1] == "best log loss"
 
@@ -597,8 +601,8 @@ def test_without_a_target_the_lowest_median_loss_is_the_best() -> None:
 def test_arms_of_several_metrics_name_each_its_own() -> None:
     runs = [*losses("a", 0.9), *losses("b", 0.85), *losses("c", 0.7, metric="auc")]
     comparison = summarize(Sources(runs=runs))
-    says = headline(comparison)
-    assert "the lowest median log loss, 0.8500, is that of b, and" in says
+    says = said_of(comparison)
+    assert "The lowest median log loss, 0.8500, is that of b, and" in says
     assert "the highest median AUC, 0.7000, is that of c." in says
     table = arms_table(comparison)
     assert table.header[-1] == "best value"

@@ -22,12 +22,12 @@ from bsscale.objectives.target import crossing
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import RunRecord, read_run
 from bsscale.records.study_record import StudyRecord
+from bsscale.report.answer import answers, in_words
 from bsscale.report.charts import figures
 from bsscale.report.charts.curves import convergence_figures
 from bsscale.report.charts.range_test import limits_of
 from bsscale.report.drawing import NARROW
-from bsscale.report.read import find
-from bsscale.report.sentences import headline
+from bsscale.report.read import Sources, find
 from bsscale.report.summarize import summarize
 from bsscale.study.protocol import study
 from bsscale.terminal.numbers import metric_number
@@ -223,8 +223,8 @@ def test_no_text_names_another_metric(done: Done) -> None:
 def test_without_a_target_the_verdict_is_the_lowest_loss(done: Done) -> None:
     comparison = summarize(find([done.directory / "target"]))
     [arm] = comparison.arms
-    assert headline(comparison).endswith(
-        f"the lowest median {done.title}, {arm.median_best_value:.4f}, is that of {arm.short}."
+    assert in_words(answers(comparison, Sources())).endswith(
+        f"The lowest median {done.title}, {arm.median_best_value:.4f}, is that of {arm.short}."
     )
 
 

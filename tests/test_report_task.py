@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from bsscale.errors import RecordsError
+from bsscale.report.answer import answers
 from bsscale.report.charts import figures
 from bsscale.report.comparison import Comparison
 from bsscale.report.plan import plan_followed
-from bsscale.report.read import find, matching
-from bsscale.report.sentences import headline
+from bsscale.report.read import Sources, find, matching
 from bsscale.report.summarize import summarize
 from bsscale.report.tables import arms_table
 from bsscale.report.write import write_report
@@ -153,7 +153,7 @@ def test_a_study_names_its_baseline_and_its_order(tmp_path: Path) -> None:
     fixed = made.arms[1]
     assert (fixed.counts["reached"], fixed.counts["diverged"]) == (6, 1)
     assert fixed.samples_to_target is not None and fixed.samples_to_target.high == float("inf")
-    assert headline(made).startswith("8 GPUs, 1-Cycle, the fastest of 3 arms, is ")
+    assert fixed.short in " ".join(answers(made, Sources())[0].sentences)
 
 
 def test_two_studies_side_by_side(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_the_baseline_is_the_one_arm_at_one_gpu_and_no_other(tmp_path: Path) -> 
         write_run_of(tmp_path / "n" / f"c{seed}", "c gpus=1", seed, 2000.0, gpus=1)
     made = summary(tmp_path / "m", tmp_path / "n")
     assert {arm.baseline for arm in made.arms} == {"c gpus=1"}
-    assert [row[5] for row in arms_table(made).rows] == ["0.50", "1.50", "baseline"]
+    assert [row[5] for row in arms_table(made).rows] == ["0.50x", "1.50x", "baseline"]
 
 
 def test_a_seed_that_is_there_twice_counts_once(tmp_path: Path) -> None:

@@ -29,40 +29,51 @@ def estimate(
 @pytest.mark.parametrize(
     ("seen", "words"),
     [
-        (estimate(1.0, 0.95, 1.06), "as fast as 1 GPU (0.95 to 1.06)"),
-        (estimate(1.0, 1.0, 1.0), "as fast as 1 GPU (1.00)"),
+        (estimate(1.0, 0.95, 1.06), "as fast as 1 GPU: needs 1.00x its samples (0.95 to 1.06)"),
+        (estimate(1.0, 1.0, 1.0), "as fast as 1 GPU: needs 1.00x its samples"),
         # Slower, but by less than anyone asked about.
-        (estimate(1.05, 1.02, 1.1), "as fast as 1 GPU (1.02 to 1.10)"),
-        (estimate(0.8, 0.7, 0.9), "faster than 1 GPU: needs 0.70 to 0.90 times its samples"),
-        (estimate(1.3, 1.2, 1.4), "slower than 1 GPU: needs 1.20 to 1.40 times its samples"),
-        (estimate(12, 9.871, 14.03), "slower than 1 GPU: needs 9.87 to 14.1 times its samples"),
-        (estimate(3, 2.4, INF, 8), "slower than 1 GPU: needs at least 2.40 times its samples"),
-        (estimate(1.1, 0.8, 1.4), "too close to call against 1 GPU: 20% fewer to 40% more samples"),
+        (estimate(1.05, 1.02, 1.1), "as fast as 1 GPU: needs 1.05x its samples (1.02 to 1.10)"),
+        (estimate(0.8, 0.7, 0.9), "faster than 1 GPU: needs 0.80x its samples (0.70 to 0.90)"),
+        (estimate(1.3, 1.2, 1.4), "slower than 1 GPU: needs 1.30x its samples (1.20 to 1.40)"),
+        (estimate(12, 9.871, 14.03), "slower than 1 GPU: needs 12.00x its samples (9.87 to 14.1)"),
+        (estimate(3, 2.4, INF, 8), "slower than 1 GPU: needs 3.00x its samples (at least 2.40)"),
+        (
+            estimate(1.1, 0.8, 1.4),
+            "too close to call against 1 GPU: needs 1.10x its samples (0.80 to 1.40)",
+        ),
         # An interval that ends at 1 holds it.
-        (estimate(1.1, 1.0, 1.4), "too close to call against 1 GPU: as many to 40% more samples"),
-        (estimate(0.8, 0.7, 1.0), "too close to call against 1 GPU: 30% fewer to as many samples"),
+        (
+            estimate(1.1, 1.0, 1.4),
+            "too close to call against 1 GPU: needs 1.10x its samples (1.00 to 1.40)",
+        ),
+        (
+            estimate(0.8, 0.7, 1.0),
+            "too close to call against 1 GPU: needs 0.80x its samples (0.70 to 1.00)",
+        ),
         (
             estimate(1.1, 0.8, INF, 7),
-            "too close to call against 1 GPU: 20% fewer to any number more samples",
-        ),
-        (
-            estimate(1.1, 0.8, 3.5),
-            "too close to call against 1 GPU: 20% fewer to 3.5 times as many samples",
+            "too close to call against 1 GPU: needs 1.10x its samples (at least 0.80)",
         ),
         # Rounded outwards, and never onto 1.
-        (estimate(1.2, 1.139, 1.231), "slower than 1 GPU: needs 1.13 to 1.24 times its samples"),
-        (estimate(1.2, 1.0042, 1.3), "slower than 1 GPU: needs 1.004 to 1.30 times its samples"),
+        (
+            estimate(1.2, 1.139, 1.231),
+            "slower than 1 GPU: needs 1.20x its samples (1.13 to 1.24)",
+        ),
+        (
+            estimate(1.2, 1.0042, 1.3),
+            "slower than 1 GPU: needs 1.20x its samples (1.004 to 1.30)",
+        ),
         # The arm's median is not known.
         (
             estimate(INF, 2.4, INF, 2),
-            "did not reach the target in 8 of 10: needs at least 2.40 times 1 GPU's samples",
+            "did not reach the target in 8 of 10: needs at least 2.40x 1 GPU's samples",
         ),
         (estimate(INF, 0.9, INF, 5), "did not reach the target in 5 of 10"),
         (estimate(INF, INF, INF, 0), "did not reach the target in 10 of 10"),
         # The baseline's is not.
         (
             estimate(0.0, 0.0, 0.8, 10, baseline_reached=4),
-            "faster than 1 GPU: needs at most 0.80 times its samples; "
+            "faster than 1 GPU: needs at most 0.80x its samples; "
             "1 GPU did not reach the target in 6 of 10",
         ),
         (
@@ -71,7 +82,7 @@ def estimate(
         ),
         (
             estimate(0.0, 0.0, 1.2, 8, baseline_reached=5),
-            "too close to call against 1 GPU: any number fewer to 20% more samples; "
+            "too close to call against 1 GPU: needs at most 1.20x its samples; "
             "1 GPU did not reach the target in 5 of 10",
         ),
         (
@@ -85,20 +96,21 @@ def estimate(
         # Too few seeds.
         (
             estimate(1.3, 0.8, 1.4, n=4),
-            "needs 0.80 to 1.40 times 1 GPU's samples on 4 seeds; too few seeds for a 95% interval",
+            "needs 1.30x 1 GPU's samples (0.80 to 1.40) on 4 seeds; "
+            "too few seeds for a 95% interval",
         ),
         (
-            estimate(1.3, 1.3, 1.3, n=1),
-            "needs 1.30 times 1 GPU's samples on 1 seed; too few seeds for a 95% interval",
+            estimate(1.025, 1.025, 1.025, n=1),  # (one number, and no range around it)
+            "needs 1.02x 1 GPU's samples on 1 seed; too few seeds for a 95% interval",
         ),
         (
             estimate(1.3, 1.1, INF, n=5, reached=4),
-            "needs at least 1.10 times 1 GPU's samples on 5 seeds; "
+            "needs 1.30x 1 GPU's samples (at least 1.10) on 5 seeds; "
             "too few seeds for a 95% interval",
         ),
         (
             estimate(INF, 1.1, INF, n=4, reached=1),
-            "did not reach the target in 3 of 4: needs at least 1.10 times 1 GPU's samples "
+            "did not reach the target in 3 of 4: needs at least 1.10x 1 GPU's samples "
             "on 4 seeds; too few seeds for a 95% interval",
         ),
         (
@@ -123,13 +135,13 @@ def test_words(seen: RatioEstimate, words: str) -> None:
         (
             6,
             3,
-            "did not reach the target in 7 of 10: needs at least 2.40 times 1 GPU's samples; "
+            "did not reach the target in 7 of 10: needs at least 2.40x 1 GPU's samples; "
             "diverged in 6 of 10 (rate 26% to 88%)",
         ),
         (
             2,
             8,
-            "slower than 1 GPU: needs at least 2.40 times its samples; "
+            "slower than 1 GPU: needs 3.00x its samples (at least 2.40); "
             "diverged in 2 of 10 (rate 2% to 56%)",
         ),
     ],
@@ -141,7 +153,7 @@ def test_diverged(diverged: int, reached: int, words: str) -> None:
 
 def test_failed_runs_are_said() -> None:
     says = verdict(estimate(1.3, 1.2, 1.4), 0, 10, failed=2)
-    assert says.endswith("needs 1.20 to 1.40 times its samples; 2 of 12 runs failed")
+    assert says.endswith("needs 1.30x its samples (1.20 to 1.40); 2 of 12 runs failed")
     assert verdict(estimate(INF, INF, INF, 0), 10, 10, failed=1).endswith("; 1 of 11 runs failed")
 
 

@@ -231,7 +231,7 @@ def test_the_choice_of_base_lr_in_words() -> None:
     words = base_lr_words(study)
     assert words["fixed"] == (
         "At 1 GPU, base_lr from 0.04 to 0.4 is not told apart from the best; with 0.04 it needs "
-        "2.20 times the samples of 1 GPU, with 0.4 it needs 1.25 times the samples of 1 GPU "
+        "2.20x the samples of 1 GPU, with 0.4 it needs 1.25x the samples of 1 GPU "
         "(2 tuning seeds). That much of its result is the choice of base_lr."
     )
     assert "with 0.04 it does not reach the target in 2 of 2" in words["linear"]

@@ -23,7 +23,6 @@ from bsscale.report.charts.figure import styles_of
 from bsscale.report.charts.gpus import gpus_figure
 from bsscale.report.palette import INK
 from bsscale.report.read import find, matching
-from bsscale.report.sentences import headline
 from bsscale.report.summarize import summarize
 from bsscale.report.write import Report, write_report
 from tests import curve_files
@@ -293,7 +292,7 @@ def test_a_report_of_curves_reads_right_where_lower_is_better(report: tuple[Repo
         in made.answers[0].text
     )
     text = (out / "report.md").read_text()
-    assert "| large | 2/3 | 1/3 | 4,096 | 1,024 - missed | 1.60 |" in text
+    assert "| large | 2/3 | 1/3 | 4,096 | 1,024 - missed | 1.60x |" in text
     rows = list(csv.DictReader((out / "report.csv").read_text().splitlines()))
     assert [(r["arm"], r["metric"], r["direction"], r["median_best_value"]) for r in rows] == [
         ("fixed", "log_loss", "min", "0.25"), ("large", "log_loss", "min", "0.375"),
@@ -310,7 +309,7 @@ def test_a_report_marks_what_was_imported_and_says_what_is_not_known(
     made, out = report
     page = (out / "report.html").read_text()
     assert "curves imported from curves[1].csv (CSV)" in page and "not registered" in page
-    assert page.count('<span class="role">(imported)</span>') == 2
+    assert "fewest first; all arms are imported" in page and "(imported)" not in page
     said = json.loads((out / "report.json").read_text())["limits"]
     text = " ".join(said)
     for words in (
@@ -342,12 +341,12 @@ def test_figures_are_drawn_without_a_learning_rate(report: tuple[Report, Path]) 
 
 
 def answered(path: Path, how: Wanted, words: list[str]) -> tuple[str, Answer]:
-    """The headline and the answer of a report that was asked for in these words."""
+    """The words and the answer of a report that was asked for in these words."""
     found = find([path], how)
     found.report_command = words
     comparison = summarize(found)
     [answer] = answers(comparison, found)
-    return headline(comparison), answer
+    return answer.text, answer
 
 
 def test_gpus_that_are_not_known_are_not_drawn(tmp_path: Path) -> None:
@@ -374,10 +373,26 @@ def test_without_a_baseline_the_next_step_names_one(tmp_path: Path) -> None:
     assert answer.next.commands == (f"python -m bsscale {' '.join(words)} task.baseline=fixed",)
 
 
+def test_curves_that_are_too_close_to_call_ask_for_seeds_and_no_command(tmp_path: Path) -> None:
+    path, lines = tmp_path / "curves.csv", ["arm,gpus,seed,samples,log_loss"]
+    for seed in range(6):
+        for arm, gpus, pace in (("one", 1, 100), ("a", 8, 200), ("b", 8, 205 - 4 * (seed % 3))):
+            lines += [f"{arm},{gpus},{seed},{n * pace},{1 - 0.3 * n}" for n in (1, 2, 3)]
+    path.write_text("\n".join(lines))
+    made = write_report([path], tmp_path / "out", None, wanted())
+    [answer] = made.answers
+    assert (answer.kind, answer.use) == ("tie", None)
+    assert answer.next is not None and answer.next.commands == ()
+    assert re.match(r"Add seeds to your curves, \d+ for each arm in all", answer.next.says)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"{answer.next.says}.</p>" in page and 'more">learning rate<' not in page
+    assert f"\n\n{answer.next.says}.\n" in (tmp_path / "out" / "report.md").read_text()
+
+
 def test_without_a_target_the_best_values_are_compared(tmp_path: Path) -> None:
     words = ["task=report", "task.runs=curves.csv", "task.metric=log_loss"]
     said, answer = answered(write_csv(tmp_path), wanted(target=None), words)
-    assert "the lowest median log loss, 0.2500, is that of fixed" in said
+    assert "The lowest median log loss, 0.2500, is that of fixed." in said
     # The worst of the arms' best values, made a little easier.
     assert answer.next is not None
     assert answer.next.commands == (f"python -m bsscale {' '.join(words)} task.target=0.3754",)

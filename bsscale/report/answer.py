@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from bsscale.report.comparison import ArmSummary, Comparison, FamilySummary
 from bsscale.report.next_step import NextStep, add_baseline, easier, more_seeds, study_of
+from bsscale.report.order import is_faster, median_of, pair_of, ranked, reached_of
+from bsscale.report.ratio_words import estimate_words, interval, times
 from bsscale.report.read import Sources
-from bsscale.report.tables import interval, samples, times
+from bsscale.report.sentences import (
+    against,
+    best_values,
+    controls,
+    details,
+    keeping_up,
+    runner_up,
+    target_words,
+    troubles,
+)
+from bsscale.report.tables import number, samples
 from bsscale.report.use import Use, use_of
-from bsscale.stats import FEWEST_SEEDS, RatioEstimate, paired_ratio
+from bsscale.stats import FEWEST_SEEDS, RatioEstimate
 from bsscale.terminal.words import counted
 
-__all__ = ["Answer", "answers", "ranked"]
+__all__ = ["Answer", "answers", "in_words"]
 
 Kind: TypeAlias = Literal[
     "use", "tie", "nothing_helps", "no_baseline", "missed", "few_seeds", "one_arm", "no_target"
@@ -38,6 +50,8 @@ class Answer:
         What to do to learn more; None where nothing is missing.
     best, second
         The labels of the fastest arm and of the runner-up, where there are such.
+    details
+        What else the choice rests on, for those who read on.
     """
 
     kind: Kind
@@ -47,6 +61,7 @@ class Answer:
     next: NextStep | None = None
     best: str | None = None
     second: str | None = None
+    details: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -64,64 +79,77 @@ def answers(comparison: Comparison, found: Sources) -> list[Answer]:
     if not judged:
         text = "No target was set, so that no arm can be judged by the samples to it."
         step = easier(comparison.arms, found, first=True)
-        return [Answer("no_target", "No target", (text,), None, step)]
+        said = (text, best_values(comparison), *troubles(comparison.arms))
+        return [Answer("no_target", "No target", said, None, step)]
     if len(judged) == 1:
         return [_one_arm(judged[0])]
     return [_no_baseline(judged, found)]
 
 
-def ranked(arms: Sequence[ArmSummary]) -> list[ArmSummary]:
-    """Arms in the order of their medians: the fastest first, those that did not reach last."""
-
-    def place(arm: ArmSummary) -> tuple[float, float]:
-        known = arm.ratio is not None and not math.isnan(arm.ratio.ratio)
-        ratio = arm.ratio.ratio if known and arm.ratio is not None else math.inf
-        return (1.0 if arm.is_baseline else ratio), _median(arm)
-
-    return sorted(arms, key=place)
+def in_words(answers: Sequence[Answer]) -> str:
+    """All that answers say, on one line: the verdict of report.json."""
+    if not answers:
+        return "There is no finished run to report on."
+    return " ".join(" ".join([each.text, *each.details]) for each in answers)
 
 
 def _of_family(comparison: Comparison, family: FamilySummary, found: Sources) -> Answer:
+    made = _choice(comparison, family, found)
+    return replace(made, details=tuple(details(comparison, family)))
+
+
+def _choice(comparison: Comparison, family: FamilySummary, found: Sources) -> Answer:
     arms = {arm.arm: arm for arm in comparison.arms}
     reference = arms[family.baseline]
     members = [arms[name] for name in family.arms]
-    diverged = _diverged(members)
     if family.winner is None:
         return _missed(members, reference, found)
     best = arms[family.winner.arm]
-    against = _against(best, reference)
     second = None if family.winner.runner_up is None else arms[family.winner.runner_up]
+    said = [against(best, reference, family)]
+    last = [*controls(best, members), *troubles([*members, reference])]
     if best.ratio is None or best.ratio.confidence is None:
-        return _few_seeds(best, second, against, found, diverged)
-    controls = _controls(best, members)
-    kept_up = () if best.ratio.low <= 1 else (f"No arm keeps up with {reference.short}.",)
+        return _few_seeds(best, second, said, last, found)
+    said += keeping_up(best, members, reference)
     fixed = next(
         (arm for arm in members
          if arm.record.schedule == "fixed" and arm.role != "control" and arm.gpus == best.gpus),
         None,
     )  # fmt: skip
-    if fixed is not None and (fixed is best or not _faster(_pair(best, fixed))):
-        return _nothing_helps(best, fixed, reference, against, found, diverged)
+    if fixed is not None and (fixed is best or not is_faster(pair_of(best, fixed))):
+        return _nothing_helps(best, fixed, said, last, found)
     if second is None:
         head = f"{best.short} was the only arm" if len(members) == 1 else f"Use {best.short}"
-        said = (against, *kept_up, *controls, *diverged)
-        return Answer("one_arm", head, said, use_of(best), None, best.short)
+        return Answer("one_arm", head, (*said, *last), use_of(best), None, best.short)
     lead = family.winner.lead
-    runner = _runner_up(second, reference)
-    if _faster(lead):
+    said.append(runner_up(second))
+    if is_faster(lead):
         assert lead is not None
-        faster = f" {best.short} needs {times(lead.ratio)}x ({interval(lead)}) of its samples."
-        said = (against, *kept_up, runner + faster, *controls, *diverged)
-        return Answer(
-            "use", f"Use {best.short}", said, use_of(best), None, best.short, second.short
+        said.append(
+            f"Against it, {best.short} needs {times(lead.ratio)} the samples ({interval(lead)})."
         )
-    between = "" if lead is None else (
-        f" Between the two, the ratio is {times(lead.ratio)} ({interval(lead)}), which includes 1."
-    )  # fmt: skip
+        return Answer(
+            "use", f"Use {best.short}", (*said, *last), use_of(best), None, best.short, second.short
+        )
+    return _tie(best, second, lead, said, last, found)
+
+
+def _tie(
+    best: ArmSummary,
+    second: ArmSummary,
+    lead: RatioEstimate | None,
+    said: Sequence[str],
+    last: Sequence[str],
+    found: Sources,
+) -> Answer:
+    between = [] if lead is None else [
+        f"Against it, {best.short} needs {times(lead.ratio)} the samples ({interval(lead)}), which "
+        "includes 1."
+    ]  # fmt: skip
     return Answer(
         "tie",
         f"Too close to call: {best.short} or {second.short}",
-        (against, *kept_up, runner + between, *controls, *diverged),
+        (*said, *between, _for_now(best), *last),
         use_of(best),
         more_seeds(best, second, found),
         best.short,
@@ -129,48 +157,51 @@ def _of_family(comparison: Comparison, family: FamilySummary, found: Sources) ->
     )
 
 
+def _for_now(best: ArmSummary) -> str:
+    return f"If you must choose now, take {best.short}: its median is the lowest."
+
+
 def _nothing_helps(
     best: ArmSummary,
     fixed: ArmSummary,
-    reference: ArmSummary,
-    against: str,
+    said: Sequence[str],
+    last: Sequence[str],
     found: Sources,
-    diverged: Sequence[str],
 ) -> Answer:
     """No schedule is faster than to leave the learning rate as it is."""
+    pair = None if best is fixed else pair_of(best, fixed)
+    keep = f"Keep {fixed.short}, which leaves the learning rate as it is"
+    step = None
     if best is fixed:
-        said = ["The fixed rate of 1 GPU is the fastest.", against]
-    else:
-        pair = _pair(best, fixed)
-        told = "" if pair is None else f" ({times(pair.ratio)}x, {interval(pair)})"
-        said = [
-            against,
-            f"{fixed.short} leaves the learning rate as it is, and {best.short} is too close "
-            f"to it to call{told}.",
-        ]
-    step = more_seeds(best, fixed, found) if best is not fixed else None
-    head = "Nothing helps: no schedule is told to be faster than the fixed rate"
-    return Answer("nothing_helps", head, (*said, *diverged), use_of(fixed), step, best.short)
+        keep += ": it needs the fewest samples"
+    elif pair is not None:
+        keep += f": against it, {best.short} needs {times(pair.ratio)} the samples"
+        keep += f" ({interval(pair)}), which includes 1"
+        step = more_seeds(best, fixed, found)
+    head = "Nothing helps: no schedule is shown to be faster than the fixed rate"
+    return Answer(
+        "nothing_helps", head, (f"{keep}.", *said, *last), use_of(fixed), step, best.short
+    )
 
 
 def _few_seeds(
     best: ArmSummary,
     second: ArmSummary | None,
-    against: str,
+    said: Sequence[str],
+    last: Sequence[str],
     found: Sources,
-    diverged: Sequence[str],
 ) -> Answer:
     n = best.ratio.n if best.ratio is not None else len(best.seeds)
-    seeds = counted(n, "seed")
-    said = [
-        f"So far, {best.short} is the fastest.",
-        against,
-        f"Seeds differ; {FEWEST_SEEDS} are the fewest that give an interval.",
-    ]
     return Answer(
         "few_seeds",
-        f"No answer yet: {seeds}",
-        (*said, *diverged),
+        f"No answer yet: {counted(n, 'seed')}",
+        (
+            f"So far, {best.short} is the fastest.",
+            *said,
+            f"Another seed can change the order; {FEWEST_SEEDS} are the fewest that give an "
+            "interval.",
+            *last,
+        ),
         use_of(best),
         more_seeds(best, second, found),
         best.short,
@@ -180,110 +211,63 @@ def _few_seeds(
 
 def _missed(members: Sequence[ArmSummary], reference: ArmSummary, found: Sources) -> Answer:
     counts = ", ".join(
-        f"{arm.short} {_reached(arm)}/{len(arm.seeds)}" for arm in (*members, reference)
+        f"{arm.short} {reached_of(arm)}/{len(arm.seeds)}" for arm in (*members, reference)
     )
-    head = f"No arm reached {_target(reference)}"
+    goal = target_words(reference)
+    head = f"No arm reached {goal}"
+    if median_of(reference) < math.inf:
+        head = f"Only {reference.short} reached {goal}"
     said = [f"Runs that reached it: {counts}. An arm needs more than half of its runs."]
-    if _median(reference) < math.inf:
-        said.append(f"{reference.short} needs {samples(_median(reference))} samples.")
+    if median_of(reference) < math.inf:
+        said.append(f"{reference.short} needs {samples(median_of(reference))} samples.")
+    values = [arm.median_best_value for arm in members]
+    nearest = reference.criterion.best(values)
+    # (A value at the target that the next evaluation did not confirm is not near: it is luck.)
+    if nearest is not None and reference.criterion.sign * (nearest - (reference.target or 0)) < 0:
+        name = members[values.index(nearest)].short
+        said.append(f"{name} comes nearest: {number(nearest)} at its best (median).")
     step = easier(members, found, first=False)
-    return Answer("missed", head, (*said, *_diverged(members)), None, step)
+    return Answer("missed", head, (*said, *troubles([*members, reference])), None, step)
 
 
 def _no_baseline(arms: Sequence[ArmSummary], found: Sources) -> Answer:
-    best, *others = arms
-    missed = [arm.short for arm in arms if not math.isfinite(_median(arm))]
-    said = ["Nothing here says what the larger batch costs: a ranking only."]
-    if math.isfinite(_median(best)):
-        pair = _pair(others[0], best)
-        next_one = f"{others[0].short} needs {times(pair.ratio)}x of that" if pair else ""
-        next_one += f" ({interval(pair)})" if pair and pair.confidence is not None else ""
+    best, second = arms[:2]
+    missed = [arm.short for arm in arms if not math.isfinite(median_of(arm))]
+    said = []
+    known = math.isfinite(median_of(best))
+    if known:
         said.append(
-            f"{best.short} needs the fewest samples to {_target(best)}: {samples(_median(best))} "
-            f"(median of {len(best.seeds)}). {next_one + '.' if next_one else ''}".strip()
+            f"{best.short} needs the fewest samples to {target_words(best)}: "
+            f"{samples(median_of(best))} (median of {counted(len(best.seeds), 'seed')})."
         )
+        pair = pair_of(second, best)
+        if pair is not None and math.isfinite(pair.ratio):
+            close = pair.confidence is not None and not (pair.low > 1 or pair.high < 1)
+            too_close = ", which is too close to call" if close else ""
+            said.append(f"Runner-up {second.short}: {estimate_words(pair)} of that{too_close}.")
+    said.append("These arms alone do not say what the larger batch costs.")
     if missed:
         said.append(f"Not reached in half of the runs: {', '.join(missed)}.")
-    said += _diverged(arms)
-    head = "No 1-GPU baseline"
-    return Answer("no_baseline", head, tuple(said), None, add_baseline(arms, found), best.short)
+    return Answer(
+        "no_baseline",
+        "No 1-GPU baseline: a ranking only",
+        (*said, *troubles(arms)),
+        use_of(best) if known else None,
+        add_baseline(arms, found),
+        best.short if known else None,
+        second.short if known and math.isfinite(median_of(second)) else None,
+    )
 
 
 def _one_arm(arm: ArmSummary) -> Answer:
-    median = _median(arm)
+    median = median_of(arm)
     said = (
-        f"{arm.short} needs {samples(median)} samples to {_target(arm)}"
+        f"{arm.short} needs {samples(median)} samples (median) to {target_words(arm)}"
         if math.isfinite(median)
-        else f"{arm.short} does not reach {_target(arm)} in half of its runs"
+        else f"{arm.short} does not reach {target_words(arm)} in half of its runs"
     )
-    reached = f"{_reached(arm)} of {len(arm.seeds)} runs reached it."
+    reached = f"{reached_of(arm)} of {counted(len(arm.seeds), 'run')} reached it."
     head = "One arm: there is nothing to compare it with"
-    return Answer("one_arm", head, (f"{said}; {reached}",), use_of(arm), study_of(arm))
-
-
-def _against(best: ArmSummary, reference: ArmSummary) -> str:
-    """What the fastest arm needs, against the baseline."""
-    estimate = best.judged or best.ratio
-    assert estimate is not None
-    seeds = counted(estimate.n, "seed")
-    sure = seeds
-    if estimate.confidence is not None:
-        together = (
-            f", {estimate.comparisons} comparisons together" if estimate.comparisons > 1 else ""
-        )
-        sure = f"{100 * estimate.confidence:.3g}%: {interval(estimate)}; {seeds}{together}"
-    return (
-        f"{best.short} reached {_target(best)} with {times(estimate.ratio)}x the samples of "
-        f"{reference.short} ({sure})."
+    return Answer(
+        "one_arm", head, (f"{said}; {reached}", *troubles([arm])), use_of(arm), study_of(arm)
     )
-
-
-def _runner_up(second: ArmSummary, reference: ArmSummary) -> str:
-    estimate = second.judged or second.ratio
-    if estimate is None or not math.isfinite(estimate.ratio):
-        return f"Runner-up: {second.short}, which did not reach the target."
-    return f"Runner-up {second.short}: {times(estimate.ratio)}x ({interval(estimate)})."
-
-
-def _controls(best: ArmSummary, members: Sequence[ArmSummary]) -> list[str]:
-    """The controls at the same number of GPUs that the fastest arm does not beat."""
-    said = []
-    for arm in members:
-        if arm.role != "control" or best.role == "control" or arm.gpus != best.gpus:
-            continue
-        pair = _pair(best, arm)
-        if pair is not None and not _faster(pair):
-            said.append(
-                f"Not told to be faster than the control {arm.short} "
-                f"({times(pair.ratio)}x, {interval(pair)})."
-            )
-    return said
-
-
-def _diverged(arms: Sequence[ArmSummary]) -> list[str]:
-    return [
-        f"{arm.short} diverged in {arm.divergence.count} of {arm.divergence.n} runs."
-        for arm in arms
-        if arm.divergence is not None and arm.divergence.count
-    ]
-
-
-def _pair(one: ArmSummary, other: ArmSummary) -> RatioEstimate | None:
-    a, b = ({each.seed: each.samples for each in arm.seeds} for arm in (one, other))
-    return paired_ratio(a, b) if a.keys() & b.keys() else None
-
-
-def _faster(pair: RatioEstimate | None) -> bool:
-    return pair is not None and pair.confidence is not None and pair.high < 1
-
-
-def _median(arm: ArmSummary) -> float:
-    return math.inf if arm.samples_to_target is None else arm.samples_to_target.median
-
-
-def _reached(arm: ArmSummary) -> int:
-    return sum(math.isfinite(each.samples) for each in arm.seeds)
-
-
-def _target(arm: ArmSummary) -> str:
-    return f"{arm.criterion.title} {arm.target:.4g}"

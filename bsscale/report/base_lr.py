@@ -43,4 +43,4 @@ def _result(end: FlatEndRecord) -> str:
     if end.one_gpu_samples_to_target is None:
         return f"needs {end.samples_to_target:,.0f} samples, and 1 GPU does not reach the target"
     ratio = end.samples_to_target / end.one_gpu_samples_to_target
-    return f"needs {ratio:.2f} times the samples of 1 GPU"
+    return f"needs {ratio:.2f}x the samples of 1 GPU"

@@ -1,22 +1,26 @@
-"""What a command prints at its end: a short table of the arms, and the answer in three lines."""
+"""What a command prints at its end: a short table of the arms, and the answer."""
 
 from __future__ import annotations
 
 import math
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from bsscale.report.answer import Answer
 from bsscale.report.comparison import ArmSummary, Comparison
-from bsscale.report.tables import best_value, interval, missed, number, samples, times
+from bsscale.report.ratio_words import ratio_title, ratio_words
+from bsscale.report.tables import best_value, missed, number, samples
 from bsscale.terminal.tables import render_table
 
 __all__ = ["WIDTH", "closing_lines", "closing_table"]
 
 WIDTH = 80
-"""The most columns of the table; a narrower terminal has fewer."""
+"""The most columns of the table and of sentences; a narrower terminal has fewer."""
+# Answers with more to do that say what to use until then.
+_CHOSEN = ("tie", "nothing_helps", "no_baseline", "few_seeds")
 
 
 def closing_table(comparison: Comparison) -> str:
@@ -27,30 +31,45 @@ def closing_table(comparison: Comparison) -> str:
     header = ["arm", "reached"]
     header += ["failed"] if failed else []
     header += ["median samples"] if judged else [best_value(comparison.criteria)]
-    header += ["ratio", "interval"] if compared else []
+    header += [ratio_title(comparison)] if compared else []
     rows = []
     for arm in sorted(comparison.arms, key=_place):
         row = [arm.short + _mark(arm), _reached(arm)]
         row += [str(arm.failed)] if failed else []
         row += [_median(arm)] if judged else [number(arm.median_best_value)]
-        row += _ratio(arm) if compared else []
+        row += [ratio_words(arm)] if compared else []
         rows.append(row)
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
-    return render_table("", header, rows, min(columns, WIDTH))
+    return render_table("", header, rows, _columns())
 
 
 def closing_lines(answers: Sequence[Answer], page: Path) -> str:
-    """Three lines for each answer: what to use, how sure that is, and what to do next."""
+    """Each answer, how sure it is, and what to do next; a command has a line of its own."""
     said = []
     for answer in answers:
-        said += [("use", f"{answer.headline}."), ("sure", " ".join(answer.sentences))]
+        said += [_line("answer", f"{answer.headline}."), _line("sure", " ".join(answer.sentences))]
         if answer.next is not None:
-            what = "make it surer" if answer.kind in ("tie", "few_seeds") else answer.next.says
-            said += [("next", f"{what}: {command}") for command in answer.next.commands]
-        elif answer.use is not None:
-            said.append(("next", f"train it: {answer.use.command}"))
-    said.append(("page", f"open {page}"))
-    return "\n".join(f"{name:>5}  {text}" for name, text in said)
+            said += _commands("next", answer.next.says, answer.next.commands)
+        if answer.use is not None and (answer.next is None or answer.kind in _CHOSEN):
+            said += _commands("use", f"Train as {answer.use.arm} did", [answer.use.command])
+    return "\n".join([*said, f"{'page':>6}  open {page}"])
+
+
+def _line(name: str, text: str) -> str:
+    """A sentence below a name, in as many lines as the terminal needs."""
+    return textwrap.fill(
+        text, _columns(), initial_indent=f"{name:>6}  ", subsequent_indent=" " * 8,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def _commands(name: str, says: str, commands: Sequence[str]) -> list[str]:
+    """What to do, and its commands; these are not broken, so that they can be copied."""
+    return [_line(name, says + (":" if commands else ".")), *(" " * 8 + each for each in commands)]
+
+
+def _columns() -> int:
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
+    return max(min(columns, WIDTH), 24)
 
 
 def _place(arm: ArmSummary) -> tuple[int, float, float]:
@@ -79,13 +98,3 @@ def _median(arm: ArmSummary) -> str:
     if spread is None:
         return "-"
     return missed(arm) if math.isinf(spread.median) else samples(spread.median)
-
-
-def _ratio(arm: ArmSummary) -> list[str]:
-    """The ratio to the baseline and its interval."""
-    if arm.is_baseline:
-        return ["1", ""]
-    estimate = arm.judged or arm.ratio
-    if estimate is None or math.isnan(estimate.ratio):
-        return ["-", "-"]
-    return [times(estimate.ratio), interval(estimate)]

@@ -21,7 +21,7 @@ class Contents:
     setting: str
     answers: Sequence[Answer]
     rows: Sequence[Row]
-    ratio_title: str
+    samples_title: str
     verdict: str
     warnings: Sequence[str]
     arms: Table

@@ -19,16 +19,14 @@ BSSCALE = ["python", "-m", "bsscale"]
 
 @dataclass(frozen=True)
 class NextStep:
-    """What to do next: why, and the commands, one a line."""
+    """What to do next: why, and the commands, one a line; none where bsscale has none."""
 
     says: str
     commands: tuple[str, ...]
 
 
 def more_seeds(one: ArmSummary, other: ArmSummary | None, found: Sources) -> NextStep | None:
-    """As many seeds as would tell two arms apart, if they differ as it seems."""
-    if one.imported:
-        return None  # (their runs are trained elsewhere)
+    """As many seeds as would tell two arms apart, if they differ as it seems; twice at least."""
     here = len(one.seeds)
     a, b = (
         {} if arm is None else {each.seed: each.samples for each in arm.seeds}
@@ -36,15 +34,18 @@ def more_seeds(one: ArmSummary, other: ArmSummary | None, found: Sources) -> Nex
     )
     needed = required_seeds(a, b) if len(a.keys() & b.keys()) > 2 else None
     seeds = max(needed or 0, FEWEST_SEEDS if here < FEWEST_SEEDS else 2 * here)
+    enough = ", about as many as tell the two apart" if seeds == needed else ""
+    if one.imported:  # (their runs are trained elsewhere)
+        return NextStep(f"Add seeds to your curves, {seeds} for each arm in all{enough}", ())
     words = _words_of(one, found)
     if words is None:
         return None
     words = words if _of_study(one) or "-m" in words else ["-m", *words]
     if _of_study(one):
-        says = f"Add seeds, {seeds} in all; what is trained is kept"
+        says = f"Add seeds, {seeds} in all{enough}; what is trained is kept"
         return NextStep(says, (joined(_with(words, "task.seeds", str(seeds))),))
     first = min((each.seed for each in one.seeds), default=0)
-    says = f"Train {seeds} seeds"
+    says = f"Train {seeds} seeds{enough}"
     return NextStep(says, (joined(_with(words, "seed", f"range({first},{first + seeds})")),))
 
 
@@ -87,7 +88,11 @@ def easier(arms: Sequence[ArmSummary], found: Sources, *, first: bool) -> NextSt
         return None
     sign = arms[0].criterion.sign
     value = sign * min(sign * each for each in values) if first else (
-        sign * max(sign * each for each in values)
+        # (A value that no other one confirmed may lie beyond the target.)
+        sign * min(
+            max(sign * each for each in values),
+            *(sign * arm.target for arm in arms if arm.target is not None),
+        )
     )  # fmt: skip
     target = f"{value - sign * 0.001 * abs(value):.4g}"
     changed = _with(words, "task.target" if arms[0].imported else "target", target)

@@ -9,16 +9,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bsscale.records.run_record import RunRecord
-from bsscale.report.answer import ranked
 from bsscale.report.charts.figure import styles_of
 from bsscale.report.charts.rates import rate_line
 from bsscale.report.comparison import ArmSummary, Comparison
 from bsscale.report.imported import source_words
+from bsscale.report.order import ranked
 from bsscale.report.palette import Style
+from bsscale.report.ratio_words import ratio_title, ratio_words
 from bsscale.report.read import Sources
-from bsscale.report.tables import interval, samples, times
+from bsscale.report.tables import missed, samples
 
-__all__ = ["Bar", "Row", "plan_in_words", "ratio_title", "rows", "setting"]
+__all__ = ["Bar", "Row", "plan_in_words", "rows", "samples_title", "setting"]
 
 
 @dataclass(frozen=True)
@@ -141,13 +142,11 @@ def rows(comparison: Comparison) -> list[Row]:
     ]
 
 
-def ratio_title(comparison: Comparison) -> str:
-    """What the ratios are: samples over those of the baseline, or medians where there is none."""
-    names = {arm.short for arm in comparison.arms if arm.is_baseline}
-    if not names:
-        return "samples (median)"
-    name = names.pop() if len(names) == 1 else "the baseline"
-    return f"samples, x {name} (95%)"
+def samples_title(comparison: Comparison) -> str:
+    """What is compared: samples over those of the baseline, or medians where there is none."""
+    if any(arm.is_baseline for arm in comparison.arms):
+        return ratio_title(comparison)
+    return "samples (median)"
 
 
 def _role(arm: ArmSummary) -> str:
@@ -165,21 +164,10 @@ def _rate(arm: ArmSummary) -> str:
 
 
 def _ratio(arm: ArmSummary) -> str:
-    if arm.is_baseline:
-        return "1"
-    estimate = arm.judged or arm.ratio
-    if estimate is None:
-        spread = arm.samples_to_target
-        if spread is None:
-            return "-"
-        return samples(spread.median) if math.isfinite(spread.median) else "not reached"
-    if math.isnan(estimate.ratio) or math.isinf(estimate.ratio):
-        bounded = estimate.confidence is not None and 0 < estimate.low < math.inf
-        sure = f" ({interval(estimate)})" if bounded else ""
-        return f"not reached{sure}"
-    return times(estimate.ratio) + (
-        f" ({interval(estimate)})" if estimate.confidence is not None else ""
-    )
+    spread = arm.samples_to_target
+    if arm.is_baseline or arm.ratio is not None or spread is None:
+        return ratio_words(arm)
+    return samples(spread.median) if math.isfinite(spread.median) else missed(arm)
 
 
 def _reached(arm: ArmSummary) -> str:

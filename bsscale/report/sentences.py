@@ -1,4 +1,4 @@
-"""The sentences of a report: its verdict, each arm's, and what they do not say."""
+"""The sentences of a report: those that support its answer, and each arm's verdict."""
 
 from __future__ import annotations
 
@@ -8,118 +8,150 @@ from collections.abc import Sequence
 from bsscale.objectives import Criterion
 from bsscale.report.comparison import ArmSummary, Comparison, FamilySummary
 from bsscale.report.held_out import test_note
-from bsscale.report.tables import interval, number, samples, times
-from bsscale.stats import RatioEstimate, smallest_margin, verdict
+from bsscale.report.order import is_faster, pair_of
+from bsscale.report.ratio_words import estimate_words, interval, times
+from bsscale.report.tables import number
+from bsscale.stats import RatioEstimate, smallest_margin
 from bsscale.terminal.words import counted
 
-__all__ = ["headline", "verdicts"]
+__all__ = [
+    "against",
+    "best_values",
+    "controls",
+    "details",
+    "keeping_up",
+    "runner_up",
+    "target_words",
+    "troubles",
+    "verdicts",
+]
+
+# As fast is an interval within 1 / (1 + margin) and 1 + margin.
+MARGIN = 0.1
+# Verdicts that follow the name of their arm with "is".
+_STATES = ("as fast", "faster", "slower", "too close")
 
 
-def headline(comparison: Comparison) -> str:
-    """The verdict of a report, in a few sentences."""
-    arms = comparison.arms
-    if not arms:
-        return "There is no finished run to report on."
-    if comparison.families:
-        return " ".join(_of_family(comparison, family) for family in comparison.families)
-    judged = [arm for arm in arms if arm.samples_to_target is not None]
-    if judged:
-        [arm] = judged[:1]
-        assert arm.samples_to_target is not None
-        median = arm.samples_to_target.median
-        says = (
-            f"needs {samples(median)} samples (median) to reach {_target(arm)}"
-            if math.isfinite(median)
-            else f"does not reach {_target(arm)} in half of its runs"
-        )
-        return f"{arm.short} {says}; {_reached(arm)}. There is no other arm to compare it with."
-    said = [_best_of(comparison, criterion) for criterion in comparison.criteria]
-    return f"No target was set, so no samples-to-target can be compared; {', and '.join(said)}."
-
-
-def _of_family(comparison: Comparison, family: FamilySummary) -> str:
-    """The fastest arm, its lead over the next, and the primary arm where that is another one."""
-    arms = {arm.arm: arm for arm in comparison.arms}
-    winner, reference = family.winner, arms[family.baseline]
-    if winner is None:
-        return _no_winner([arms[name] for name in family.arms], reference)
-    best = arms[winner.arm]
-    estimate = best.together or best.ratio
+def against(best: ArmSummary, reference: ArmSummary, family: FamilySummary) -> str:
+    """What the fastest arm needs against the baseline, and how sure that is."""
+    estimate = best.judged or best.ratio
     assert estimate is not None
-    said = [
-        f"{best.short}{_place(best, winner.among)} {_predicate(best, estimate, family, reference)}"
-        f" ({_details(best, estimate, winner.corrected)})."
-    ]
-    if best.test_note is not None:
-        said.append(best.test_note)
-    if winner.runner_up is not None and winner.lead is not None:
-        second = arms[winner.runner_up]
-        lead = verdict(winner.lead, 0, winner.lead.arm_runs).replace("1 GPU", second.short)
-        said.append(f"Against the runner-up it {_as_predicate(lead)}.")
-        note = test_note(best, second, winner.lead)
-        if note is not None:
-            said.append(note)
-    if family.primary is not None and (family.primary != best.arm or winner.among > 1):
-        primary = arms[family.primary]
-        says = _as_predicate(primary.verdict or "")
-        said.append(f"The primary arm, {primary.short}, judged on its own, {says}.")
-    return " ".join(said)
-
-
-def _no_winner(arms: Sequence[ArmSummary], reference: ArmSummary) -> str:
-    if len(arms) == 1:
-        [arm] = arms
-        assert arm.judged is not None
-        return (
-            f"{arm.short} {_as_predicate(arm.verdict or '')} ({_details(arm, arm.judged, None)})."
-        )
-    counts = "; ".join(
-        f"{arm.short} {sum(map(math.isfinite, (r.samples for r in arm.seeds)))} of {len(arm.seeds)}"
-        for arm in (*arms, reference)
-    )
-    return (
-        f"No arm reached {_target(reference)} in more than half of its runs, so there is no "
-        f"fastest one. Runs that reached it: {counts}."
-    )
-
-
-def _place(best: ArmSummary, among: int) -> str:
-    control = "a control and " if best.role == "control" else ""
-    if among > 1:
-        return f", {control}the fastest of {among} arms,"
-    return ", a control," if control else ""
-
-
-def _predicate(
-    arm: ArmSummary, estimate: RatioEstimate, family: FamilySummary, reference: ArmSummary
-) -> str:
-    """The verdict of an arm by the interval of the family."""
-    assert arm.divergence is not None
-    each_of = 1 if family.together else len(family.arms)
-    says = verdict(
-        estimate, arm.divergence.count, len(arm.seeds), failed=arm.failed, each_of=each_of
-    )
-    return _as_predicate(says.replace("1 GPU", reference.short))
-
-
-def _as_predicate(says: str) -> str:
-    """A verdict as it follows the name of its arm."""
-    states = ("as fast", "faster", "slower", "too close")
-    return f"is {says}" if says.startswith(states) else says
-
-
-def _details(arm: ArmSummary, estimate: RatioEstimate, corrected: float | None) -> str:
-    parts = [_target(arm)]
-    if math.isfinite(estimate.ratio):
-        parts.append(f"ratio of medians {times(estimate.ratio)}")
-        if corrected is not None:
-            parts[-1] += f", {times(corrected)} corrected for the choice of the fastest"
     seeds = counted(estimate.n, "seed")
+    sure = seeds
     if estimate.confidence is not None:
-        seeds += f", {_percent(estimate.confidence)} interval"
+        among = len(family.arms)
+        whose = ""
         if estimate.comparisons > 1:
-            seeds += f" for {estimate.comparisons} comparisons together"
-    return "; ".join([*parts, seeds, _reached(arm)])
+            whose = f" for {'both' if among == 2 else f'all {among}'} arms together"
+        elif best.primary and among > 1:
+            whose = " for the primary arm alone"
+        elif among > 1:
+            whose = f" for each of {among} arms alone"
+        sure = f"{_percent(estimate.confidence)}{whose}: {interval(estimate)}; {seeds}"
+    if 2 * estimate.baseline_reached <= estimate.n:
+        missed = estimate.n - estimate.baseline_reached
+        return (
+            f"{best.short} reached {target_words(best)}, and {reference.short} did not in {missed} "
+            f"of {estimate.n} runs."
+        )
+    return (
+        f"{best.short} reached {target_words(best)} with {times(estimate.ratio)} the samples of "
+        f"{reference.short} ({sure})."
+    )
+
+
+def keeping_up(best: ArmSummary, members: Sequence[ArmSummary], reference: ArmSummary) -> list[str]:
+    """Whether the fastest arm, or any, is as fast as the baseline, in plain words."""
+    estimate = best.judged or best.ratio
+    assert estimate is not None
+    if estimate.within(MARGIN):
+        return [f"That is as fast as {reference.short}, within {100 * MARGIN:.0f}%."]
+    if estimate.high < 1:
+        return [f"That is fewer than {reference.short} needs."]
+    if estimate.low <= 1:
+        return [f"Whether it keeps up with {reference.short} is too close to call."]
+    others = [each for arm in members if (each := arm.judged or arm.ratio) is not None]
+    if all(each.low > 1 and not each.within(MARGIN) for each in others):
+        return [f"No arm keeps up with {reference.short}."]
+    return [f"It does not keep up with {reference.short}."]
+
+
+def runner_up(second: ArmSummary) -> str:
+    """What the runner-up needs against the baseline."""
+    estimate = second.judged or second.ratio
+    if estimate is None or not math.isfinite(estimate.ratio):
+        return f"Runner-up: {second.short}, which did not reach the target."
+    return f"Runner-up {second.short}: {estimate_words(estimate)}."
+
+
+def controls(best: ArmSummary, members: Sequence[ArmSummary]) -> list[str]:
+    """The controls at the same number of GPUs that the fastest arm does not beat."""
+    said = []
+    for arm in members:
+        if arm.role != "control" or best.role == "control" or arm.gpus != best.gpus:
+            continue
+        pair = pair_of(best, arm)
+        if pair is not None and not is_faster(pair):
+            said.append(
+                f"Too close to call against the control {arm.short}: {estimate_words(pair)}."
+                if pair.high > 1 and pair.low <= 1
+                else f"Not faster than the control {arm.short}: {estimate_words(pair)}."
+            )
+    return said
+
+
+def troubles(arms: Sequence[ArmSummary]) -> list[str]:
+    """The arms of which runs diverged or failed."""
+    diverged = [
+        f"{arm.short} diverged in {arm.divergence.count} of {arm.divergence.n} runs."
+        for arm in arms
+        if arm.divergence is not None and arm.divergence.count
+    ]
+    failed = [
+        f"{arm.failed} of {arm.failed + arm.trained} runs of {arm.short} failed."
+        for arm in arms
+        if arm.failed
+    ]
+    return diverged + failed
+
+
+def details(comparison: Comparison, family: FamilySummary) -> list[str]:
+    """What a choice rests on besides its intervals: luck, the primary arm, the test split."""
+    arms = {arm.arm: arm for arm in comparison.arms}
+    winner, said = family.winner, []
+    best = None if winner is None else arms[winner.arm]
+    if winner is not None and best is not None:
+        if best.role == "control":
+            said.append(f"{best.short} is a control.")
+        if winner.corrected is not None:
+            said.append(
+                f"The fastest of {winner.among} arms is partly the luckiest: corrected for that, "
+                f"{best.short} needs {times(winner.corrected)} the samples of "
+                f"{arms[family.baseline].short}."
+            )
+        if best.test_note is not None:
+            said.append(f"{best.short}: {best.test_note}")
+        if winner.runner_up is not None and winner.lead is not None:
+            note = test_note(best, arms[winner.runner_up], winner.lead)
+            said += [] if note is None else [f"{best.short}: {note}"]
+    if family.primary is not None and (best is None or family.primary != best.arm):
+        primary = arms[family.primary]
+        says = primary.verdict or ""
+        says = f"is {says}" if says.startswith(_STATES) else says
+        said.append(f"The primary arm, {primary.short}, judged on its own, {says}.")
+    return said
+
+
+def best_values(comparison: Comparison) -> str:
+    """Without a target: the arm with the best value of each metric."""
+    said = [_best_of(comparison, criterion) for criterion in comparison.criteria]
+    text = f"{', and '.join(said)}."
+    return text[0].upper() + text[1:]
+
+
+def target_words(arm: ArmSummary) -> str:
+    """A target with its metric, such as "AUC 0.78"."""
+    return f"{arm.criterion.title} {arm.target:.4g}"
 
 
 def _percent(confidence: float) -> str:
@@ -137,17 +169,6 @@ def _best_of(comparison: Comparison, criterion: Criterion) -> str:
         f"the {criterion.best_word} median {criterion.title}, {number(value)}, is that of "
         f"{best.short}"
     )
-
-
-def _target(arm: ArmSummary) -> str:
-    return f"{arm.criterion.title} {arm.target:.4g}"
-
-
-def _reached(arm: ArmSummary) -> str:
-    text = f"{arm.counts['reached']} of its {arm.trained} runs reached it"
-    diverged = arm.counts["diverged"]
-    text += f" and {diverged} diverged" if diverged else ""
-    return f"{text}, {arm.failed} failed" if arm.failed else text
 
 
 def verdicts(comparison: Comparison) -> list[tuple[str, str]]:
@@ -169,7 +190,7 @@ def verdicts(comparison: Comparison) -> list[tuple[str, str]]:
 def _planning(arm: ArmSummary) -> list[str]:
     """How many seeds a clearer verdict would take, where it is not clear."""
     estimate = arm.judged
-    if estimate is None or estimate.told_apart or estimate.within(0.1):
+    if estimate is None or estimate.told_apart or estimate.within(MARGIN):
         return []
     said = []
     if arm.seeds_needed is not None and arm.seeds_needed > len(arm.seeds):
@@ -201,8 +222,8 @@ def _range(arm: ArmSummary) -> list[str]:
         else "But"
     )
     return [
-        f"{first} at a target {number(other.easier_by)} easier it {_side(other.ratio)}: ratio "
-        f"{times(other.ratio.ratio)} ({interval(other.ratio)})."
+        f"{first} at a target {number(other.easier_by)} easier it {_side(other.ratio)}: "
+        f"{estimate_words(other.ratio)}."
     ]
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from bsscale.objectives import Criterion
 from bsscale.records.study_record import TuningRecord
 from bsscale.report.comparison import ArmSummary, Comparison
+from bsscale.report.ratio_words import interval, ratio_title, ratio_words, times
 from bsscale.report.read import FoundRangeTest
-from bsscale.stats import RatioEstimate, rounded_range, smallest_margin
+from bsscale.stats import smallest_margin
 from bsscale.terminal.numbers import metric_number as number
 from bsscale.terminal.words import counted, status_words
 
@@ -20,9 +21,9 @@ __all__ = [
     "Table",
     "arms_table",
     "best_value",
+    "missed",
     "number",
     "samples",
-    "times",
 ]
 
 
@@ -43,11 +44,7 @@ class Table:
 
 def arms_table(comparison: Comparison) -> Table:
     """Arms side by side: what a multirun ends with, and a report begins with."""
-    baselines = {arm.baseline for arm in comparison.arms if arm.baseline is not None}
-    short = {arm.arm: arm.short for arm in comparison.arms}
-    compared = bool(baselines)
-    name = short[baselines.pop()] if len(baselines) == 1 else ""
-    reference = name if 0 < len(name) <= 16 else "baseline"
+    compared = any(arm.baseline is not None for arm in comparison.arms)
     failed = any(arm.failed for arm in comparison.arms)
     judged = any(arm.target is not None for arm in comparison.arms)
     header = (
@@ -57,14 +54,18 @@ def arms_table(comparison: Comparison) -> Table:
         *(["failed"] if failed else []),
         "median samples to target",
         "range",
-        f"ratio to {reference}" if compared or not judged else "no baseline",
+        *([ratio_title(comparison)] if compared else []),
         # A run stops at its target, so that a slow one has a better last value. Without a target,
         # all runs are as long.
         *([] if judged else [best_value(comparison.criteria)]),
     )
     mixed = len(comparison.criteria) > 1
     rows = [
-        [*_arm_row(arm, failed), *([] if judged else [_best(arm, mixed)])]
+        [
+            *_arm_row(arm, failed),
+            *(["baseline" if arm.is_baseline else ratio_words(arm)] if compared else []),
+            *([] if judged else [_best(arm, mixed)]),
+        ]
         for arm in comparison.arms
     ]
     return Table("Samples to target", header, rows)
@@ -89,24 +90,7 @@ def _arm_row(arm: ArmSummary, failed: bool) -> list[str]:
         *([str(arm.failed)] if failed else []),
         "-" if spread is None else missed(arm, spread.median),
         "-" if spread is None else _range(arm, spread.low, spread.high),
-        _ratio(arm),
     ]
-
-
-def _ratio(arm: ArmSummary) -> str:
-    if arm.is_baseline:
-        return "baseline"
-    if arm.ratio is None or math.isnan(arm.ratio.ratio):
-        return "-"
-    shown = arm.judged or arm.ratio
-    return times(shown.ratio) + ("" if shown.confidence is None else f" ({interval(shown)})")
-
-
-def interval(estimate: RatioEstimate | None) -> str:
-    """The interval of a ratio, or a dash where there is none."""
-    if estimate is None or estimate.confidence is None:
-        return "-"
-    return rounded_range(estimate.low, estimate.high)
 
 
 def missed(arm: ArmSummary, median: float = math.inf) -> str:
@@ -263,13 +247,6 @@ def range_test_table(test: FoundRangeTest) -> Table:
     """The readings of a range test over its seeds."""
     rows = [[name, *(f"{value:.3g}" for value in test.readings[name])] for name in test.readings]
     return Table("Range test", ("reading", "lowest", "median", "highest"), rows)
-
-
-def times(value: float) -> str:
-    """A ratio; a dash where there is none; that the arm missed the target where it is infinite."""
-    if math.isnan(value):
-        return "-"
-    return f"{value:.2f}" if math.isfinite(value) else "missed"
 
 
 def samples(value: float) -> str:

@@ -15,7 +15,7 @@ from bsscale.errors import RecordsError
 from bsscale.files.replace import replace_text, write_json
 from bsscale.records.directories import unwritable_error
 from bsscale.report import tables
-from bsscale.report.answer import Answer, answers
+from bsscale.report.answer import Answer, answers, in_words
 from bsscale.report.base_lr import with_base_lr
 from bsscale.report.charts import figures
 from bsscale.report.charts.figure import styles_of
@@ -29,8 +29,8 @@ from bsscale.report.noise_scale import noise_scale_table
 from bsscale.report.page import render_page
 from bsscale.report.plan import plan_followed, plan_table, warnings
 from bsscale.report.read import Sources, find
-from bsscale.report.screen import plan_in_words, ratio_title, rows, setting
-from bsscale.report.sentences import headline, verdicts
+from bsscale.report.screen import plan_in_words, rows, samples_title, setting
+from bsscale.report.sentences import verdicts
 from bsscale.report.settings import cost, settings, title_of, versions_table
 from bsscale.report.spreadsheet import arms_csv
 from bsscale.report.summarize import summarize
@@ -130,9 +130,9 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
         setting=setting(comparison, found, plan_in_words(plans)),
         answers=found_answers,
         rows=rows(comparison),
-        ratio_title=ratio_title(comparison),
+        samples_title=samples_title(comparison),
         warnings=warnings(found.studies),
-        verdict=" ".join([headline(comparison), *warnings(found.studies)]),
+        verdict=" ".join([in_words(found_answers), *warnings(found.studies)]),
         arms=tables.arms_table(comparison),
         verdicts=with_base_lr(verdicts(comparison), [study.record for study in found.studies]),
         limits=limits(comparison, found.studies),
@@ -224,8 +224,12 @@ def _markdown(contents: Contents) -> str:
         if answer.use is not None:
             parts.append(_fenced([answer.use.command]))
         if answer.next is not None:
-            parts += [f"{say(answer.next.says)}:", _fenced(answer.next.commands)]
-    parts.append(say(contents.verdict))
+            parts.append(say(answer.next.says) + (":" if answer.next.commands else "."))
+            parts += [_fenced(answer.next.commands)] if answer.next.commands else []
+        parts += [say(each) for each in answer.details]
+    if not contents.answers:
+        parts.append(say(contents.verdict))
+    parts += [say(each) for each in contents.warnings if contents.answers]
     if contents.arms.rows:
         parts.append(contents.arms.markdown())
     parts += [f"- {say(arm)}: {say(text)}" for arm, text in contents.verdicts]

@@ -39,9 +39,9 @@ def verdict(
     Returns
     -------
     str
-        One clause, without a full stop. Numbers are rounded outwards, so that the words never claim
-        more than the interval. They are ratios of samples: "needs 1.2 to 1.4 times its samples". An
-        arm diverges only where the interval of its rate says so; otherwise so many runs diverged.
+        One clause, without a full stop: "needs 1.30x its samples (1.20 to 1.40)". The ends of the
+        interval are rounded outwards, so that the words never claim more than it. An arm diverges
+        only where the interval of its rate says so; otherwise so many runs diverged.
 
     Raises
     ------
@@ -98,36 +98,30 @@ def _compared(estimate: RatioEstimate, runs: int, margin: float) -> str:
     if 2 * estimate.arm_reached <= runs or low == math.inf:
         failed = f"did not reach the target in {runs - estimate.arm_reached} of {runs}"
         known = 1 < low < math.inf
-        ends = rounded_range(low, high)
-        needs = f": needs {ends} times 1 GPU's samples{on_seeds}" if known else ""
-        return failed + needs
+        return failed + (f": needs {_amount(estimate, '1 GPU')}{on_seeds}" if known else "")
     if high == 0:
         return f"faster than 1 GPU{on_seeds}"
     if low == 0 and high == math.inf:
         return f"too close to call against 1 GPU (any ratio is possible){on_seeds}"
     if estimate.confidence is None:
-        return f"needs {rounded_range(low, high)} times 1 GPU's samples{on_seeds}"
+        return f"needs {_amount(estimate, '1 GPU')}{on_seeds}"
     if estimate.within(margin):
-        return f"as fast as 1 GPU ({rounded_range(low, high)})"
+        return f"as fast as 1 GPU: needs {_amount(estimate)}"
     if high < 1:
-        return f"faster than 1 GPU: needs {rounded_range(low, high)} times its samples"
+        return f"faster than 1 GPU: needs {_amount(estimate)}"
     if low > 1:
-        return f"slower than 1 GPU: needs {rounded_range(low, high)} times its samples"
-    return f"too close to call against 1 GPU: {_around_one(low, high)} samples"
+        return f"slower than 1 GPU: needs {_amount(estimate)}"
+    return f"too close to call against 1 GPU: needs {_amount(estimate)}"
 
 
-def _around_one(low: float, high: float) -> str:
-    """An interval that holds 1, such as "13% fewer to 13% more", rounded as `rounded_range` is."""
-    below, above = float(_rounded(low, math.floor)), math.inf
-    fewer = "as many" if below == 1 else f"{100 * (1 - below):.3g}% fewer"
-    if low == 0:
-        fewer = "any number fewer"
-    if high < math.inf:
-        above = float(_rounded(high, math.ceil))
-    more = "as many" if above == 1 else f"{100 * (above - 1):.3g}% more"
-    if above > 2:
-        more = "any number more" if high == math.inf else f"{above:.3g} times as many"
-    return f"{fewer} to {more}"
+def _amount(estimate: RatioEstimate, of: str = "") -> str:
+    """Such as "1.30x its samples (1.20 to 1.40)", or "at least 2.40x its samples"."""
+    whose = f"{of}'s" if of else "its"
+    known = rounded_range(estimate.low, estimate.high)
+    if not 0 < estimate.ratio < math.inf:
+        return f"{known}x {whose} samples"
+    alone = estimate.low == estimate.high == estimate.ratio
+    return f"{estimate.ratio:.2f}x {whose} samples" + ("" if alone else f" ({known})")
 
 
 def rounded_range(low: float, high: float) -> str:

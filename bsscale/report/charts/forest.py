@@ -11,7 +11,8 @@ from bsscale.report.charts.figure import Figure, inline, styles_of
 from bsscale.report.comparison import ArmSummary, Comparison
 from bsscale.report.drawing import Size
 from bsscale.report.palette import INK, MUTED, Styles
-from bsscale.report.tables import Table, interval, times
+from bsscale.report.ratio_words import ratio_title, ratio_words
+from bsscale.report.tables import Table
 from bsscale.stats import RatioEstimate
 
 __all__ = ["forest_figure"]
@@ -27,12 +28,8 @@ def forest_figure(comparison: Comparison) -> Figure | None:
     arms.sort(key=lambda arm: (arm.role == "control", _place(arm)))
     found = styles_of(comparison.arms)
     baseline = next(arm.short for arm in comparison.arms if arm.arm == arms[0].baseline)
-    rows = [
-        [arm.short, times(e.ratio), interval(e), f"{arm.counts['reached']}/{arm.trained}"]
-        for arm in arms
-        if (e := _estimate(arm)) is not None
-    ]
-    said = "; ".join(f"{name} {ratio} ({sure}), {hit} reached" for name, ratio, sure, hit in rows)
+    rows = [[arm.short, ratio_words(arm), f"{arm.counts['reached']}/{arm.trained}"] for arm in arms]
+    said = "; ".join(f"{name} {ratio}, {hit} reached" for name, ratio, hit in rows)
     return Figure(
         "forest",
         f"Samples to the target, over those of {baseline}",
@@ -40,7 +37,7 @@ def forest_figure(comparison: Comparison) -> Figure | None:
         "needs fewer samples than the baseline. Controls are grey.",
         f"Samples to the target over those of {baseline}: {said}.",
         partial(_draw, arms, {arm.short: found[arm.short] for arm in arms}, baseline),
-        Table("Ratios", ("arm", "ratio", "interval", "reached"), rows),
+        Table("Ratios", ("arm", ratio_title(comparison), "reached"), rows),
         on_page=False,
     )
 
@@ -83,13 +80,11 @@ def _draw(arms: Sequence[ArmSummary], keys: Styles, baseline: str, size: Size) -
             shape=style.mark, color=style.color, filled=True, opacity=1, size=90
         )
         layers.append(mark.encode(x=x, y=y))
-        shown = times(estimate.ratio) if math.isfinite(estimate.ratio) else "not reached"
-        sure = f" ({interval(estimate)})" if estimate.confidence is not None else ""
         control = " (control)" if arm.role == "control" else ""
         color = MUTED if control else INK
         words = (
             (f"{arm.short}{control}", -10, "right"),
-            (f"{shown}{sure}", width + 12, "left"),
+            (ratio_words(arm), width + 12, "left"),
             (f"{arm.counts['reached']}/{arm.trained}", width + 150, "left"),
         )
         layers += [_word(text, left, y, align, color) for text, left, align in words]

@@ -19,7 +19,8 @@ from bsscale.report.charts.figure import (
 from bsscale.report.comparison import ArmSummary, Comparison
 from bsscale.report.drawing import Size
 from bsscale.report.palette import MUTED, Styles
-from bsscale.report.tables import easier_table, interval, times
+from bsscale.report.ratio_words import estimate_words, times
+from bsscale.report.tables import easier_table
 
 __all__ = ["easier_targets_figure"]
 
@@ -60,7 +61,7 @@ def _rows(arms: Sequence[ArmSummary]) -> list[dict[str, Any]]:
             "ratio": digits(each.ratio.ratio),
             "low": digits(each.ratio.low),
             "high": digits(each.ratio.high) if math.isfinite(each.ratio.high) else None,
-            "said": f"{arm.short}\n{times(each.ratio.ratio)} ({interval(each.ratio)})",
+            "said": f"{arm.short}\n{estimate_words(each.ratio)}",
         }
         for arm in arms
         for each in arm.easier
@@ -79,7 +80,7 @@ def _draw(arms: Sequence[ArmSummary], keys: Styles, size: Size) -> Any:
     )
     y = alt.Y(
         "ratio:Q",
-        title="samples, x those of the baseline (less is better)",
+        title=["samples, x the baseline", "(fewer is better)"],
         scale=alt.Scale(type="log", nice=False, padding=8),
         axis=alt.Axis(tickCount=5, format="~g"),
     )
