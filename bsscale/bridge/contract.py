@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,9 +14,10 @@ from bsscale.files.replace import plain, write_json
 from bsscale.records.schema import FORMAT_VERSION, read_object, typed, version_of
 
 if TYPE_CHECKING:
+    from bsscale.planning.plan import Plan
     from bsscale.schedules import Schedule
 
-__all__ = ["SPEC", "Contract", "read_contract", "write_contract"]
+__all__ = ["SPEC", "Contract", "contract_of", "read_contract", "write_contract"]
 
 SPEC = "spec.json"
 _REMEDY = "start the run by bsscale again, or leave BSSCALE_RUN out"
@@ -70,6 +72,49 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
         )
         rule = make_scaling(self.scaling).build()
         return make_schedule(self.schedule).build(scaled_context(rule, context))
+
+
+def contract_of(plan: Plan, arm: str, resumed: bool) -> Contract:
+    """What a script is told about its run.
+
+    Parameters
+    ----------
+    plan, arm
+        Of the run.
+    resumed
+        Whether an earlier start has begun it.
+    """
+    from bsscale.schedules.options.given import given_options
+    from bsscale.schedules.options.scaling import given_scaling
+
+    config = plan.config
+    loss = getattr(plan.objective, "loss", None) or plan.metric.name
+    momentum = plan.momentum(0)
+    return Contract(
+        arm=arm,
+        seed=config.seed,
+        gpus=plan.gpus,
+        micro_batch=config.micro_batch,
+        grad_accum=config.grad_accum,
+        global_batch=plan.global_batch,
+        lr=float(plan.schedule.lr(0)),
+        momentum=None if momentum is None else float(momentum),
+        base_lr=plan.base_lr,
+        schedule=plain(given_options(config.schedule)),
+        scaling=plain(given_scaling(config.scaling)),
+        configured_momentum=config.optimizer.momentum_now,
+        samples_per_pass=plan.samples_per_pass,
+        metric=plan.metric.name,
+        direction=plan.metric.direction,
+        loss=loss,
+        target=config.target,
+        stop_at_target=config.stop_at_target,
+        budget_samples=plan.budget_samples,
+        steps=plan.steps,
+        eval_interval_samples=plan.eval_interval_samples,
+        resumed=resumed,
+        start=secrets.token_hex(8),
+    )
 
 
 def write_contract(directory: Path, contract: Contract) -> None:

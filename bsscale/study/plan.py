@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise, product
@@ -12,11 +11,10 @@ from typing import Any
 from bsscale.config import Config
 from bsscale.config.objectives import build_objective
 from bsscale.data import Dataset
-from bsscale.errors import ConfigError, RecordsError
+from bsscale.errors import ConfigError
 from bsscale.planning.devices import Devices
 from bsscale.planning.memory import count
 from bsscale.planning.stacks import make_stacks
-from bsscale.records.run_record import read_run
 from bsscale.records.study_record import Registered
 from bsscale.schedules.options import FixedConfig
 from bsscale.schedules.options.scaling import CustomRule, ScalingConfig
@@ -27,6 +25,7 @@ from bsscale.study.registered import to_register
 from bsscale.study.registration import check_registration
 from bsscale.study.rules import pass_of_study, search_rules, trial_budget_samples
 from bsscale.study.specs import Specs
+from bsscale.study.spent import measured_speed
 from bsscale.training.spec import RunSpec
 from bsscale.workers.trainers import trainer_of
 
@@ -36,7 +35,6 @@ __all__ = [
     "default_directory",
     "describe_study",
     "most_samples",
-    "spent_samples",
 ]
 
 # Passes of a run's budget, until the study has settled one.
@@ -65,30 +63,6 @@ def describe_study(config: Config, dataset: Dataset, devices: Devices, here: boo
 def most_samples(config: Config, dataset: Dataset, devices: Devices) -> int:
     """The most samples that a study trains on, over all its runs."""
     return StudyPlan(config, dataset, devices).most_samples_from(2)
-
-
-def spent_samples(directory: Path) -> int:
-    """Samples that all runs below a study's directory have trained on."""
-    samples = 0
-    for path in directory.rglob("run.json"):
-        try:
-            samples += read_run(path.parent).samples_seen
-        except RecordsError:  # (named where the run itself is read)
-            continue
-    return samples
-
-
-def measured_speed(directory: Path) -> float | None:
-    """The median speed of the finished runs below a study's directory, in samples a second."""
-    speeds = []
-    for path in directory.rglob("run.json"):
-        try:
-            record = read_run(path.parent)
-        except RecordsError:
-            continue
-        if record.samples_per_s is not None:
-            speeds.append(record.samples_per_s)
-    return statistics.median(speeds) if speeds else None
 
 
 class StudyPlan:

@@ -43,12 +43,13 @@ from bsscale.stats.search import Search
 from bsscale.study.arms import Arm
 from bsscale.study.configure import Settled, Tuned, flat_ends, searches, tune_arms
 from bsscale.study.looks import make_look
-from bsscale.study.plan import StudyPlan, spent_samples
+from bsscale.study.plan import StudyPlan
 from bsscale.study.presets import Preset, range_test_of_study, read_preset
 from bsscale.study.registration import open_study
 from bsscale.study.rules import budget_samples, pass_of_study, search_rules
 from bsscale.study.runs import Runs
 from bsscale.study.seal import Seal
+from bsscale.study.spent import spent_samples
 from bsscale.study.tuning import Judge, Tuner, Tuning
 from bsscale.study.work import Jobs, Work, write_work
 from bsscale.terminal.numbers import metric_number

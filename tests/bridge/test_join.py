@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from bsscale.bridge import Run, join
-from bsscale.bridge.contract import Contract, write_contract
-from bsscale.bridge.scripts import contract_of
+from bsscale.bridge.contract import Contract, contract_of, write_contract
 from bsscale.errors import BsscaleError, RecordsError, ScriptError
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import read_run
