@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bsscale.cli.tasks.range_test import RangeTestTask
 from bsscale.cli.tasks.task import refuse_replaced
@@ -65,6 +66,16 @@ def test_the_interval_of_equal_traces_is_that_of_the_gradient() -> None:
     assert high == pytest.approx(50 / (mean - t * error), rel=1e-5)
     assert found.note is None
     assert found.windows == n
+
+
+@pytest.mark.parametrize("windows", [3, 4, 10, 50, 5000])
+def test_students_t_is_scipys(windows: int) -> None:
+    # Only tr Σ varies: it is 1 in the first window and 0 in the others.
+    found = noise_scale([Moments(1e9, 1.0), *[Moments(1e9, 0.0)] * (windows - 1)])
+    assert found.interval is not None
+    mean, error = 1 / windows, math.sqrt(1 / (2 * (windows - 1) * windows))
+    high = (mean + stats.t.ppf(0.98, (windows - 1) / 2) * error) / 1e9
+    assert found.interval[1] == pytest.approx(high, rel=3e-3 if windows > 1000 else 1e-5)
 
 
 def test_a_trend_is_no_error() -> None:

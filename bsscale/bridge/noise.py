@@ -6,15 +6,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bsscale.bridge.channel import Lines
+from bsscale.critical_batch.noise_scale import Moments, moments, noise_scale
 from bsscale.errors import ScriptError
 from bsscale.files.replace import replace_text
 from bsscale.training.noise_meter import RECENT_WINDOWS, noise_fields
-
-if TYPE_CHECKING:
-    from bsscale.critical_batch.noise_scale import Moments
 
 __all__ = ["NoiseWindows", "measured", "recorded_noise"]
 
@@ -35,8 +33,6 @@ def measured(
     ScriptError
         For batches or norms from which nothing follows.
     """
-    from bsscale.critical_batch.noise_scale import moments
-
     try:
         given = [float(each) for each in small_squared_norms]  # type: ignore[union-attr]
     except TypeError:
@@ -101,8 +97,6 @@ class NoiseWindows:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(_text(added))
-        from bsscale.critical_batch.noise_scale import Moments, noise_scale  # (imports SciPy)
-
         recent = self._lines[-RECENT_WINDOWS:]
         return noise_scale([Moments(w["squared_gradient"], w["trace"]) for w in recent]).samples
 
@@ -112,8 +106,6 @@ def recorded_noise(directory: Path) -> dict[str, Any]:
     lines = _read(directory / WINDOWS)
     if not lines:
         return {}
-    from bsscale.critical_batch.noise_scale import Moments
-
     return noise_fields([Moments(w["squared_gradient"], w["trace"]) for w in lines])
 
 

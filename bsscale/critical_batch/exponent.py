@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize
 
 from bsscale.critical_batch.curve import log_rise
 from bsscale.critical_batch.fit import Fit
@@ -57,6 +56,8 @@ def free_exponent(made: Fit) -> FreeExponent:
     """
     data = made.data
     variance = _own_variances(data)
+    from scipy import optimize
+
     scale = float(variance.mean())
     deviance, grid = Deviance(data, math.sqrt(scale), scale / variance), grid_of(data)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from bsscale.critical_batch.points import Data
 
@@ -71,6 +70,8 @@ class Deviance:
         seen = ~data.censored
         found: Floats = (w[seen] * z[:, seen] ** 2).sum(axis=1)
         if not seen.all():
+            from scipy import special
+
             found = found - 2 * (w[data.censored] * special.log_ndtr(-z[:, data.censored])).sum(
                 axis=1
             )
@@ -151,5 +152,7 @@ def groups_fit(data: Data) -> tuple[Floats, float, int]:
 
 def _hazard(z: Floats) -> Floats:
     """The normal density over the share above z."""
+    from scipy import special
+
     made: Floats = np.exp(-0.5 * z**2 - 0.5 * math.log(2 * math.pi) - special.log_ndtr(-z))
     return made

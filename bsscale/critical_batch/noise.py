@@ -14,7 +14,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
 
 from bsscale.critical_batch.curve import log_rise
 from bsscale.critical_batch.likelihood import Deviance, Floats, groups_fit
@@ -87,11 +86,15 @@ def noise_of(data: Data, shared: Floats) -> Noise:
 
 def _student(df: float) -> float:
     """The quantile of Student's t for a two-sided interval."""
+    from scipy import special
+
     return float(special.stdtrit(df, 0.5 + CONFIDENCE / 2))
 
 
 def _critical(distance: float, left: int, df: int, ratio: float, floor: float) -> float:
     """Standard errors at V = `ratio`, so that the interval has its confidence whatever V is."""
+    from scipy import optimize, special
+
     ratios = np.maximum(_RATIOS, floor)
     shape = (left + _PRIOR) / 2
     logs = -shape * np.log(_RATIOS) - (distance + _PRIOR) / 2 / _RATIOS

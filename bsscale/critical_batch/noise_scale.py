@@ -150,15 +150,13 @@ def noise_scale(windows: Sequence[Moments]) -> NoiseScale:
 
 def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
     """Fieller's interval of the first mean over the second, less what is not positive."""
-    from scipy import special
-
     n = len(values)
     if n < _FEWEST_FOR_INTERVAL:
         return None
     trace, squared = np.maximum(values.mean(axis=0), 0.0)  # (neither can be negative)
     differences = np.diff(values, axis=0)
     covariance = differences.T @ differences / (2 * (n - 1) * n)  # of the means
-    t = float(special.stdtrit((n - 1) / 2, (1 + _LEVEL) / 2))
+    t = _student((n - 1) / 2)
     # The ratios r with a r² − 2 b r + c <= 0.
     a = squared**2 - t**2 * covariance[1, 1]
     b = squared * trace - t**2 * covariance[0, 1]
@@ -168,3 +166,20 @@ def _interval(values: npt.NDArray[np.float64]) -> tuple[float, float] | None:
         return max(float((b - root) / a), 0.0), float((b + root) / a)
     # |G|² may be 0, so that no ratio is too large. The lowest one is 0 if tr Σ may be 0, too.
     return (float(c / (b + root)) if c > 0 else 0.0), math.inf
+
+
+def _student(freedom: float) -> float:
+    """Student's t for a two-sided interval of `_LEVEL`, of one degree of freedom or more.
+
+    With t = √ν tan φ, the share within ±t is the integral of cos^(ν−1) from 0 to φ, relative to
+    that from 0 to π/2. (SciPy has the function. To import it costs a run more CPU time than all its
+    measurements.)
+    """
+    freedom = min(freedom, 1000.0)  # (from there on it hardly changes)
+    ratio = math.exp(math.lgamma(freedom / 2) - math.lgamma((freedom + 1) / 2))
+    whole = math.sqrt(math.pi) / 2 * ratio
+    angles, step = np.linspace(0.0, math.pi / 2, 2001, retstep=True)
+    values = np.cos(angles[:-1]) ** (freedom - 1)
+    within = np.concatenate([[0.0], np.cumsum((values[1:] + values[:-1]) * (step / 2))])
+    angle = float(np.interp(_LEVEL * whole, within, angles[:-1]))
+    return math.sqrt(freedom) * math.tan(angle)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import optimize
 
 from bsscale.critical_batch.curve import log_rise
 from bsscale.critical_batch.likelihood import Deviance, Floats
@@ -39,6 +38,8 @@ def profile(
 
 def best_of(deviance: Deviance, grid: Floats, exponent: float = 1.0) -> float:
     """The logarithm of Bc with the least deviance."""
+    from scipy import optimize
+
     at = int(profile(deviance, grid, exponent)[1].argmin())
     low, high = grid[max(at - 1, 0)], grid[min(at + 1, len(grid) - 1)]
     made = optimize.minimize_scalar(
@@ -52,6 +53,8 @@ def best_of(deviance: Deviance, grid: Floats, exponent: float = 1.0) -> float:
 
 def ends_of(deviance: Deviance, grid: Floats, best: float, most: float) -> tuple[float, float]:
     """The ends of log Bc whose deviance is at most `most`; those of the grid if need be."""
+    from scipy import optimize
+
     found = profile(deviance, grid)[1]
 
     def above(log_critical: float) -> float:

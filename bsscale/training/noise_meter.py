@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bsscale.critical_batch.noise_scale import Moments, moments, noise_scale
 from bsscale.planning.noise_scale import MICRO_BATCHES
 from bsscale.records.checkpoints import Window
 
 if TYPE_CHECKING:
-    from bsscale.critical_batch.noise_scale import Moments
     from bsscale.planning.plan import Plan
 
 __all__ = ["RECENT_WINDOWS", "NoiseMeter", "noise_fields"]
@@ -58,8 +58,6 @@ class NoiseMeter:
         if not self._new:
             return None
         self._new = False
-        from bsscale.critical_batch.noise_scale import noise_scale
-
         return noise_scale(self._moments(self.windows[-RECENT_WINDOWS:])).samples
 
     def fields(self) -> dict[str, Any]:
@@ -76,8 +74,6 @@ class NoiseMeter:
         self, windows: Sequence[Window], groups: Sequence[str] | None = None
     ) -> list[Moments]:
         """The estimates of some windows, of all parameters or of some groups of them."""
-        from bsscale.critical_batch.noise_scale import moments  # (imports SciPy)
-
         micro_batch = self._plan.config.micro_batch
         estimates = []
         for window in windows:
@@ -103,8 +99,6 @@ def noise_fields(
     groups
         The same for groups of parameters; None: they are not told apart.
     """
-    from bsscale.critical_batch.noise_scale import noise_scale
-
     found = noise_scale(windows)
     by_group = None if groups is None else {name: noise_scale(own) for name, own in groups.items()}
     return {
