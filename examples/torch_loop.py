@@ -43,7 +43,7 @@ model = torch.nn.Sequential(
     torch.nn.Linear(FIELDS, 32), torch.nn.ReLU(), torch.nn.Linear(32, 1), torch.nn.Flatten(0)
 )
 loss_of = torch.nn.BCEWithLogitsLoss()
-optimizer = torch.optim.SGD(model.parameters(), lr=run.lr, momentum=0.9)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
 scheduler = run.attach(optimizer)
 
 
@@ -56,10 +56,8 @@ def squared_norm(some: torch.Tensor) -> float:
 samples, ended = 0, False
 chance = torch.Generator().manual_seed(run.seed)  # (apart: the order of training stays the same)
 while not ended:
-    order = torch.randperm(TRAIN)
-    for batch in order.split(run.global_batch):  # (8 GPUs would take run.micro_batch each)
-        if len(batch) < run.global_batch:
-            break
+    whole = torch.randperm(TRAIN)[: TRAIN // run.global_batch * run.global_batch]
+    for batch in whole.split(run.global_batch):  # (8 GPUs would take run.micro_batch each)
         optimizer.zero_grad()
         loss_of(model(rows[batch]), labels[batch]).backward()
         optimizer.step()

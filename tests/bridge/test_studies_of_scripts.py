@@ -121,6 +121,16 @@ def test_a_sweep_and_a_range_test(bsscale: Bsscale, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_scikit_learn_as_in_the_example(bsscale: Bsscale, tmp_path: Path) -> None:
+    text = (ROOT / "examples" / "sklearn_loop.py").read_text(encoding="utf-8")
+    [words] = re.findall(r"^python -m bsscale (.*?)\n\"\"\"", text, flags=re.DOTALL | re.MULTILINE)
+    words = shlex.split(words.replace("\\\n", " "))
+    done = bsscale(*words, "tracker=none", f"hydra.run.dir={tmp_path}", cwd=ROOT)
+    assert done.code == 0, done.text
+    assert read_run(tmp_path).best_value > 0.8  # type: ignore[operator]
+
+
+@pytest.mark.slow
 def test_a_script_of_one_s_own_writes_the_records_of_a_report(
     bsscale: Bsscale, tmp_path: Path
 ) -> None:
