@@ -1,7 +1,8 @@
 """A training script without torch: scikit-learn's partial_fit, at the rate of each update.
 
 python -m bsscale trainer=script 'trainer.command="python examples/sklearn_loop.py"' \
-    trainer.samples_per_pass=1200 schedule=onecycle gpus=4 micro_batch=16 base_lr=0.02 metric=accuracy
+    trainer.samples_per_pass=1200 metric=accuracy schedule=onecycle gpus=4 micro_batch=16 \
+    base_lr=0.02
 """
 
 import numpy as np
