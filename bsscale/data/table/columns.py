@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from bsscale.data.dataset import ColumnFacts
 from bsscale.data.table.column import Column
@@ -126,11 +127,9 @@ def _suspicion(column: Column, converted: pl.Series, relation: str) -> str:
     if distinct == present and is_id and whole:
         return "row number" if _counts(column) else "every value is different: an id?"
     if number and distinct > 2 and present >= 20:
-        numbers = column.spread(converted).drop_nulls().to_numpy()
-        far = np.abs(numbers - np.median(numbers))
-        # One value causes almost all of the standard deviation.
-        if far.max() >= 0.99 * len(numbers) ** 0.5 * numbers.std():
-            return f"{numbers[far.argmax()]:g} is far from all other values"
+        outlier = _outlier(*_weighted(column, converted))
+        if outlier is not None:
+            return f"{outlier:g} is far from all other values"
     if number and column.dtype == pl.String and column.values.str.contains(_HEXADECIMAL).any():
         return "numbers such as 1e5; hexadecimal ids belong under categorical"
     if not number and distinct > 0.9 * present and distinct > 20:
@@ -138,10 +137,33 @@ def _suspicion(column: Column, converted: pl.Series, relation: str) -> str:
     return ""
 
 
+def _weighted(
+    column: Column, converted: pl.Series
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The numbers of a column, and how many rows have each."""
+    numbers = converted.drop_nulls().to_numpy()
+    if column.codes is None:
+        return numbers, np.ones(len(numbers))
+    return numbers, column.counts.astype(np.float64)
+
+
+def _outlier(
+    numbers: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]
+) -> np.float64 | None:
+    """The one number that causes almost all of the standard deviation, if there is one."""
+    order = np.argsort(numbers)
+    ends = np.cumsum(weights[order])
+    rows = ends[-1]
+    middle = np.searchsorted(ends, [(rows - 1) // 2, rows // 2], "right")
+    far = np.abs(numbers - numbers[order][middle].mean())
+    deviations = numbers - np.average(numbers, weights=weights)
+    spread = np.average(deviations**2, weights=weights) ** 0.5
+    return numbers[far.argmax()] if far.max() >= 0.99 * rows**0.5 * spread else None
+
+
 def _skewed(column: Column, converted: pl.Series) -> str:
     """A note on counts of which a few are much larger than all others."""
-    numbers = converted.drop_nulls().to_numpy()
-    weights = np.ones(len(numbers)) if column.codes is None else column.counts.astype(np.float64)
+    numbers, weights = _weighted(column, converted)
     if weights.sum() < _ROWS_OF_SKEW or numbers.min() < 0:
         return ""
     deviations = numbers - np.average(numbers, weights=weights)
