@@ -156,8 +156,9 @@ class Mirror:
         if mode == "online" and "offline" not in self._failed:
             log.warning(
                 "W&B could not be reached (%s); kept offline: `wandb sync %s/wandb/offline-run-*` "
-                "sends it",
+                "sends it%s",
                 reason, runs[0] if runs else "DIRECTORY",
+                "" if self._alone else ", and so for every other run",
             )  # fmt: skip
             for directory in runs:
                 self._begin(directory, "offline")
