@@ -399,10 +399,11 @@ def test_what_a_study_costs_at_most() -> None:
     )  # fmt: skip
     config = small_config(task=task, gpus=4, base_lr=None, budget_samples=None)
     dataset, here = load_dataset(config.dataset), Devices(cuda=0)
-    assert "at most 3,416,064 samples in all" in describe_study(config, dataset, here)
+    cost = "at most 3,416,064 samples in at most 49 runs in all"
+    assert cost in describe_study(config, dataset, here)
     # Where base_lr is given, nothing is tuned at 1 GPU, and there is no flat set.
     config = dataclasses.replace(config, base_lr=0.1)
-    assert "at most 2,846,720 samples in all" in describe_study(config, dataset, here)
+    assert "at most 2,846,720 samples in at most" in describe_study(config, dataset, here)
 
 
 # --- Runs ----------------------------------------------------------------------------------------

@@ -84,8 +84,6 @@ def to_register(
     executor = {"name": config.executor.name, "compile": config.executor.compile}
     settings |= {"device": device, "executor": executor}
     settings["trainer"] = identifying(settings["trainer"])
-    if config.trainer.ours:  # (as in studies that are older than the choice)
-        del settings["trainer"]
     looks = task.look_list() if task.seeds == "auto" else ()
     options = {key: value for key, value in asdict(task).items() if key not in FREE}
     options["search"] = tuning_rules(task)
