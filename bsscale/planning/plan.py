@@ -211,10 +211,9 @@ class Plan:
         config = self.config
         if not config.noise_scale:
             return ()
-        passes = None
-        if self.training_step != "layers":
-            samples = config.micro_batch * self.replicas_per_device
-            passes = Passes(config.grad_accum, samples, self.processes)
+        samples = config.micro_batch * self.replicas_per_device
+        layers = self.training_step == "layers"
+        passes = Passes(config.grad_accum, samples, self.processes, layers)
         return measured_steps(self.budget_samples, config.micro_batch, self.steps, passes)
 
     def next_noise_scale(self, step: int) -> int | None:
