@@ -54,8 +54,9 @@ def evaluation_warning(record: RunRecord) -> str | None:
         return None
     return (
         f"evaluation took {share:.0%} of the time: evaluate less often "
-        f"(eval_interval_samples={10 * record.eval_interval_samples}), or fewer rows "
-        "(dataset.validation_rows of a table)"
+        f"(eval_interval_samples={10 * record.eval_interval_samples}), fewer rows "
+        "(dataset.validation_rows of a table), or train for longer: all held-out rows are scored "
+        "once"
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -16,7 +17,8 @@ from bsscale.data.evaluated import evaluated_rows
 from bsscale.errors import DataError
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import read_run
-from bsscale.workers.shared import share
+from bsscale.training.result import evaluation_warning
+from bsscale.workers.shared import share as shared_dataset
 from tests.benchmarks.criteo import generate
 from tests.conftest import Finished
 
@@ -53,7 +55,7 @@ def test_a_data_set_with_other_evaluated_rows_has_another_key() -> None:
     # Another process draws them again: they take no room in the memory that is shared.
     places = []
     for each in (some, whole):
-        shared = share(each)
+        shared = shared_dataset(each)
         assert shared is not None
         shared.file.close()
         places.append(shared.places)
@@ -90,3 +92,10 @@ def test_a_run_evaluates_some_rows_and_all_at_its_end(bsscale: Bsscale, tmp_path
     )  # fmt: skip
     assert "100 of 400 (all at the end) validation, 400 test" in shown.out
     assert "Numbers are standardized after log1p." in shown.out
+    # A warning only for a long run that was mostly evaluated.
+    for share, wall_s, warned in ((0.6, 100.0, True), (0.6, 40.0, False), (0.5, 1e4, False)):
+        changed = msgspec.structs.replace(record, eval_share=share, wall_s=wall_s)
+        assert (evaluation_warning(changed) is not None) == warned
+    assert "60% of the time" in (
+        evaluation_warning(msgspec.structs.replace(record, eval_share=0.6, wall_s=100.0)) or ""
+    )
