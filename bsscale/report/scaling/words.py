@@ -121,12 +121,12 @@ def prediction_words(contents: ScalingContents) -> list[str]:
     scored = [each for found in contents.predictions.values() for each in found]
     if not scored:
         return []
-    covered, noun = sum(each.covered for each in scored), "batches" if len(scored) > 1 else "batch"
+    covered = sum(each.covered for each in scored)
     error = statistics.median(each.error for each in scored)
     return [
-        f"From batches up to a quarter of the largest, the samples at {len(scored)} larger {noun} "
-        f"were predicted before their runs began: {covered} of {len(scored)} intervals held what "
-        f"was measured, and the median error was {amount(100 * error)}%."
+        "From batches up to a quarter of the largest, the samples at larger ones were predicted "
+        f"before their runs began: {covered} of {len(scored)} intervals held what was measured, "
+        f"and the median error was {amount(100 * error)}%."
     ]
 
 
