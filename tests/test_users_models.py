@@ -440,5 +440,7 @@ def test_of_the_processes_of_torchrun_the_first_one_says_it(tmp_path: Path) -> N
         text=True,
     )  # fmt: skip
     assert done.returncode == 1
-    assert (done.stdout + done.stderr).count("gives a tuple of 2 for 8 samples") == 1
+    said = "gives a tuple of 2 for 8 samples"
+    assert done.stdout.count(said) == 1
+    assert done.stderr.count(said) == 1 and said in done.stderr.split("Root Cause")[1]
     assert not list((tmp_path / "run").glob("*.json*"))
