@@ -18,6 +18,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from bsscale.config import Config, ExecutorOptions, TaskOptions, TrackerOptions
@@ -37,7 +38,9 @@ FLIGHTS: dict[str, Any] = {"_target_": "bsscale.data.flights.load", "name": "fli
 DLRM: dict[str, Any] = {"_target_": "bsscale.models.DLRM", "name": "dlrm"}
 
 
-def planned(dataset: Dataset, optimizer: str, gpus: int, passes: float, on: bool) -> Plan:
+def planned(
+    dataset: Dataset, kind: str, optimizer: str, gpus: int, passes: float, on: bool
+) -> Plan:
     """A run of the shipped model with its default options."""
     config = Config(
         task=TaskOptions("train"), dataset=FLIGHTS, model=DLRM, optimizer=OPTIMIZERS[optimizer](),
@@ -46,7 +49,7 @@ def planned(dataset: Dataset, optimizer: str, gpus: int, passes: float, on: bool
         noise_scale=on,
     )  # fmt: skip
     plan = make_plan(config, dataset.train.samples_per_pass, Devices(cuda=0))
-    return plan.with_target(None, "none: a benchmark")
+    return replace(plan.with_target(None, "none: a benchmark"), training_step=kind)
 
 
 def cpu_s(plan: Plan, dataset: Dataset, kind: str) -> tuple[float, float]:
@@ -85,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for optimizer in options.optimizers:
             for gpus in options.gpus:
                 plans = [
-                    planned(dataset, optimizer, gpus, options.passes, on) for on in (False, True)
+                    planned(dataset, kind, optimizer, gpus, options.passes, on)
+                    for on in (False, True)
                 ]
                 cpu_s(plans[1], dataset, kind)  # (the first run of a kind is slower)
                 times: list[list[float]] = [[], []]
