@@ -94,7 +94,7 @@ def curve_of(batch: float) -> float:
     return 196_000 * (1 + batch / 1929)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     unit=st.floats(1e-6, 1e6), size=st.floats(1e-3, 1e3), order=st.randoms(use_true_random=False)
 )

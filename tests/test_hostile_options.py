@@ -30,7 +30,6 @@ from tests.test_hostile_records import HOSTILE
 EXAMPLES = int(os.environ.get("BSSCALE_EXAMPLES", "200"))
 many = settings(
     max_examples=EXAMPLES,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -38,7 +38,6 @@ from tests.report_records import write_run_of, write_study
 EXAMPLES = int(os.environ.get("BSSCALE_EXAMPLES", "200"))
 many = settings(
     max_examples=EXAMPLES,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -169,7 +169,6 @@ def test_more_than_is_worth_a_number() -> None:
 runs = st.lists(st.tuples(*[st.floats(1, 1e6) | st.just(INF)] * 2), min_size=1, max_size=12)
 
 
-@settings(deadline=None)
 @given(runs)
 def test_the_arms_can_be_exchanged(pairs: list[tuple[float, float]]) -> None:
     a, b = ({i: pair[k] for i, pair in enumerate(pairs)} for k in (0, 1))

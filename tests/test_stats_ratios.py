@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bsscale.stats import RatioEstimate, paired_ratio, verdict
@@ -156,7 +156,6 @@ def test_more_confidence_needs_more_seeds() -> None:
     assert paired_ratio(arm, baseline, confidence=0.99).confidence is None
 
 
-@settings(deadline=None)
 @given(studies())
 def test_an_interval_is_within_the_range_of_ratios(study: tuple[dict[int, float], ...]) -> None:
     arm, baseline = study
@@ -167,7 +166,6 @@ def test_an_interval_is_within_the_range_of_ratios(study: tuple[dict[int, float]
         assert estimate.low <= estimate.ratio <= estimate.high
 
 
-@settings(deadline=None)
 @given(studies(), st.sampled_from([0.25, 0.5, 2.0, 1024.0]))
 def test_scale(study: tuple[dict[int, float], ...], scale: float) -> None:
     # (Powers of 2, so that it holds to the bit.)
@@ -184,7 +182,6 @@ def test_scale(study: tuple[dict[int, float], ...], scale: float) -> None:
     assert (both.ratio, both.low, both.high) == pytest.approx(ends, nan_ok=True, rel=1e-12)
 
 
-@settings(deadline=None)
 @given(studies(), st.data())
 def test_a_censored_run_never_makes_an_arm_faster(
     study: tuple[dict[int, float], ...], data: st.DataObject
@@ -197,7 +194,6 @@ def test_a_censored_run_never_makes_an_arm_faster(
     assert not after.ratio < before.ratio
 
 
-@settings(deadline=None)
 @given(studies())
 def test_exchanged_arms_have_the_inverse(study: tuple[dict[int, float], ...]) -> None:
     arm, baseline = study
@@ -206,7 +202,6 @@ def test_exchanged_arms_have_the_inverse(study: tuple[dict[int, float], ...]) ->
         assert end == pytest.approx(1 / other if other else INF)
 
 
-@settings(deadline=None)
 @given(studies())
 def test_an_arm_against_itself(study: tuple[dict[int, float], ...]) -> None:
     arm, _ = study
@@ -219,7 +214,6 @@ def test_an_arm_against_itself(study: tuple[dict[int, float], ...]) -> None:
         assert words.startswith(("as fast as 1 GPU", "too close to call against 1 GPU"))
 
 
-@settings(deadline=None)
 @given(studies(), st.randoms())
 def test_the_order_of_seeds_does_not_matter(
     study: tuple[dict[int, float], ...], random: object

@@ -6,7 +6,7 @@ import math
 import statistics
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bsscale.stats import KaplanMeier, censored_median, kaplan_meier
@@ -133,7 +133,6 @@ def of_budget(values: list[float], budget: float = 1001.0) -> KaplanMeier:
     return kaplan_meier([min(x, budget) for x in values], [x < INF for x in values])
 
 
-@settings(deadline=None)
 @given(runs)
 def test_with_one_budget_it_is_the_censored_median(values: list[float]) -> None:
     result = of_budget(values)
@@ -141,7 +140,6 @@ def test_with_one_budget_it_is_the_censored_median(values: list[float]) -> None:
     assert result.low <= result.median <= result.high
 
 
-@settings(deadline=None)
 @given(runs)
 def test_the_curve_falls(values: list[float]) -> None:
     shares = [share for _, share in of_budget(values).curve]
@@ -149,7 +147,6 @@ def test_the_curve_falls(values: list[float]) -> None:
     assert shares[-1] == pytest.approx(statistics.mean(x == INF for x in values))
 
 
-@settings(deadline=None)
 @given(runs)
 def test_the_order_of_runs_does_not_matter(values: list[float]) -> None:
     assert of_budget(values) == of_budget(values[::-1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bsscale.stats import RatioEstimate, paired_ratio, verdict
@@ -178,7 +178,6 @@ def test_confidence_that_needs_more_seeds() -> None:
     assert verdict(seen, 0, 6).endswith("on 6 seeds; too few seeds for such an interval")
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(*[st.floats(0, 1e6) | st.just(INF)] * 2), min_size=1, max_size=12),
     st.data(),

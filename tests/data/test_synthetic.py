@@ -28,7 +28,7 @@ def same(one: Samples, two: Samples) -> bool:
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     start=st.integers(0, 2**40),
     cuts=st.lists(st.integers(0, 2000), max_size=6),

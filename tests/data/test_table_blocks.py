@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("blocks")
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(
     seed=st.integers(0, 2**32),
     rows=st.integers(20, 70),
@@ -94,7 +94,7 @@ def test_blocks_give_the_arrays_of_the_whole(
 
 
 @given(seed=st.integers(0, 2**32), size=st.integers(40, 300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_block_ends_at_the_end_of_a_row(seed: int, size: int) -> None:
     content = text(seed, 40).encode()
     parts = [content[at : at + size] for at in range(0, len(content), size)]
