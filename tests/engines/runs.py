@@ -81,8 +81,10 @@ def short_plan(**changes: Any) -> Plan:
     return make_plan(small_config(**{"dataset": SHORT, **changes}), 2000, Devices(cuda=0))
 
 
-def six_runs(optimizer: OptimizerConfig, **changes: Any) -> tuple[list[Plan], Dataset]:
-    """Runs that differ in all that runs of a stack may differ in."""
+def six_runs(
+    optimizer: OptimizerConfig, lr: float = 0.02, **changes: Any
+) -> tuple[list[Plan], Dataset]:
+    """Runs that differ in all that runs of a stack may differ in; rates are 1 to 6 times `lr`."""
     plans = []
     for number, (schedule, momentum) in enumerate(zip(SCHEDULES, MOMENTA, strict=True)):
         key = optimizer.momentum_option
@@ -90,7 +92,7 @@ def six_runs(optimizer: OptimizerConfig, **changes: Any) -> tuple[list[Plan], Da
         plans.append(
             short_plan(**{
                 "seed": number, "schedule": schedule, "optimizer": replace(optimizer, **own),
-                "base_lr": 0.02 * (1 + number), "budget_samples": UPDATES * 32,
+                "base_lr": lr * (1 + number), "budget_samples": UPDATES * 32,
                 "precision": "fp64", **changes,
             })
         )  # fmt: skip
