@@ -69,6 +69,7 @@ def study(
     logs: Mapping[str, Any] | None = None,
     jobs: Jobs | None = None,
     stages: Stages | None = None,
+    answers: bool = True,
 ) -> StudyRecord:
     """Carry out a study, or what is left of it.
 
@@ -84,6 +85,8 @@ def study(
         What starts jobs that train; None: this process trains.
     stages
         In which groups the arms are trained; None: all together.
+    answers
+        Whether it ends with its table and its answer; false where another task has its own.
 
     Returns
     -------
@@ -94,7 +97,7 @@ def study(
     BsscaleError
         If it cannot be carried out as configured, or its directory holds another one.
     """
-    return _Study(config, dataset, logs, jobs, stages).carry_out()
+    return _Study(config, dataset, logs, jobs, stages, answers).carry_out()
 
 
 @dataclass(frozen=True)
@@ -122,10 +125,11 @@ class _Study:
         logs: Mapping[str, Any] | None = None,
         jobs: Jobs | None = None,
         stages: Stages | None = None,
+        answers: bool = True,
     ) -> None:
         devices = Devices.here(shared=True) if jobs is None else jobs.devices
         self.workers = trainer_of(config).workers(config.workers, devices)
-        self.stages = stages
+        self.stages, self.answers = stages, answers
         order = () if stages is None else stages.order
         self.plan = StudyPlan(config, dataset, devices, logs, order)
         self.config, self.dataset, self.logs, self.jobs = self.plan.config, dataset, logs, jobs
@@ -425,8 +429,9 @@ class _Study:
         self._step(6, "the report")
         baseline = next(arm.name for arm in self.arms if arm.role == "baseline")
         report = write_report([self.directory], self.directory / "report", baseline)
-        log.info("\n%s\n", closing_table(report.comparison))
-        log.info("%s", closing_lines(report.answers, report.files[0]))
+        if self.answers:
+            log.info("\n%s\n", closing_table(report.comparison))
+            log.info("%s", closing_lines(report.answers, report.files[0]))
         mirror_comparison(
             self.config.tracker, self.directory, self.directory / "report" / "report.json"
         )

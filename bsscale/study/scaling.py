@@ -96,7 +96,7 @@ class _Scaling:
                 for group in (first, rest)
             ]
             stages = Stages(order, lambda records: self._predicted(records, rest))
-        record = study(self.study, self.dataset, logs, jobs, stages)
+        record = study(self.study, self.dataset, logs, jobs, stages, answers=False)
         return self.directory, self._contents(record, throughput)
 
     def _predicted(self, records: Sequence[RunRecord], batches: Sequence[float]) -> dict[str, Any]:
