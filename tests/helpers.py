@@ -17,8 +17,9 @@ import pytest
 from bsscale.config import Config, ExecutorOptions, TaskOptions, TrackerOptions
 from bsscale.data import Dataset, load_dataset
 from bsscale.optimizers import SGDConfig
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.records.evaluation import EvalPoint
 from bsscale.schedules.options import FixedConfig

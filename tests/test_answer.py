@@ -18,8 +18,9 @@ import pytest
 import bsscale.schedules
 from bsscale.config import Config
 from bsscale.files.replace import plain
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.plan import Plan
 from bsscale.records.evaluation import EvalPoint
 from bsscale.records.writer import Records
 from bsscale.report.answer import Answer, answers, in_words

@@ -19,8 +19,8 @@ from bsscale.engines.stacked import StackedEngine
 from bsscale.objectives.binary import roc_auc
 from bsscale.optimizers import AdamConfig, LambConfig, OptimizerConfig, SGDConfig
 from bsscale.optimizers.optimizer import SPARSE_ROWS
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import make_plan
 from bsscale.records.run_record import read_run
 from tests.conftest import SMALL, Finished
 from tests.engines.runs import advance

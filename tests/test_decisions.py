@@ -25,8 +25,9 @@ from bsscale.files.checked import Arrays
 from bsscale.objectives import Binary, Criterion
 from bsscale.objectives.divergence import DivergenceDetector
 from bsscale.objectives.target import Crossing, crossing
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.records.evaluation import EvalPoint
 from bsscale.records.run_record import RunRecord

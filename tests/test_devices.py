@@ -20,10 +20,11 @@ from bsscale.data import load_dataset
 from bsscale.errors import ConfigError
 from bsscale.models import build_model
 from bsscale.optimizers import AdamConfig, CustomConfig, SGDConfig
+from bsscale.planning.derive import make_plan
 from bsscale.planning.description import describe_plan
 from bsscale.planning.devices import Devices
 from bsscale.planning.memory import Counts, Memory, count, in_bytes, predict
-from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.plan import Plan
 from bsscale.planning.stacks import cut, make_stacks
 from bsscale.planning.workers import choose_workers
 from bsscale.planning.world import World

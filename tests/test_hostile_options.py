@@ -22,8 +22,8 @@ from bsscale.cli.launchers.register import register_launchers
 from bsscale.cli.store import CONFIG_DIRECTORY, choices, register_schemas
 from bsscale.config.schedules import resolve
 from bsscale.errors import BsscaleError, ConfigError
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import make_plan
 from bsscale.schedules.options import DeepSpeedConfig, ScheduleContext
 from tests.test_hostile_records import HOSTILE
 

@@ -10,8 +10,8 @@ import pytest
 from bsscale.config import ExecutorOptions
 from bsscale.errors import ConfigError
 from bsscale.optimizers import AdagradConfig, AdamConfig, SGDConfig
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import make_plan
 from bsscale.schedules import Constant, OneCycle
 from bsscale.schedules.options import LinearScalingConfig, OneCycleConfig
 from tests.helpers import small_config

@@ -18,8 +18,9 @@ from bsscale.config import Config, ExecutorOptions
 from bsscale.config.schedules import resolve
 from bsscale.errors import ConfigError
 from bsscale.optimizers import AdagradConfig, AdamConfig, OptimizerConfig, SGDConfig
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.plan import Plan
 from bsscale.schedules import (
     WSD,
     Constant,

@@ -10,8 +10,9 @@ import pytest
 from bsscale.config import ExecutorOptions
 from bsscale.errors import ConfigError
 from bsscale.optimizers import AdagradConfig, AdamConfig, AdamWConfig, SGDConfig
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.plan import Plan
 from bsscale.planning.stacks import Stack, make_stacks, split
 from bsscale.planning.training_step import choose_training_step
 from bsscale.schedules.options import LinearWarmupConfig, OneCycleConfig

@@ -17,8 +17,8 @@ import pytest
 from bsscale.cli import processes
 from bsscale.cli.processes import rank_overrides
 from bsscale.errors import ConfigError
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import make_plan
 from bsscale.planning.world import World
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import read_run

@@ -26,8 +26,9 @@ from bsscale.data.cache import cached
 from bsscale.engines.stacked.compiling import one_compiles
 from bsscale.errors import ConfigError, WorkerError
 from bsscale.files.locks import hold
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.plan import Plan
 from bsscale.planning.stacks import Piece, cut, make_stacks, predicted_s
 from bsscale.planning.workers import choose_workers
 from bsscale.records.evaluation import read_evals

@@ -88,7 +88,7 @@ def begin(
         If the directory holds a run that has ended.
     """
     from bsscale.objectives import Reported
-    from bsscale.planning.plan import DEFAULT_EVAL_INTERVAL_MICRO_BATCHES
+    from bsscale.planning.derive import DEFAULT_EVAL_INTERVAL_MICRO_BATCHES
     from bsscale.schedules.options.given import given_options, make_schedule
     from bsscale.schedules.options.scaling import given_scaling, make_scaling
 

@@ -119,8 +119,8 @@ class Job:
     @cached_property
     def plan(self) -> Plan:
         """The numbers of the run that it describes; raises BsscaleError for an impossible one."""
+        from bsscale.planning.derive import make_plan
         from bsscale.planning.memory import count
-        from bsscale.planning.plan import make_plan
 
         data, devices = self.dataset, self.devices
         # (ranks build a model when they have met: it may communicate)

@@ -19,10 +19,11 @@ from bsscale.config import Config, TrackerOptions
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError, FormatVersionError
 from bsscale.objectives.metric import Floats
+from bsscale.planning.derive import make_plan
 from bsscale.planning.description import describe_hours, describe_plan
 from bsscale.planning.devices import Devices
 from bsscale.planning.memory import count
-from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.plan import Plan
 from bsscale.records.evaluation import EvalPoint, read_evals
 from bsscale.records.identity import differences
 from bsscale.records.schema import FORMAT_VERSION, read_object, version_of

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bsscale.config import Config, TrackerOptions
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
 from bsscale.planning.memory import Counts
-from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.plan import Plan
 from bsscale.schedules.options import FixedConfig, ScheduleConfig
 from bsscale.schedules.options.scaling import ScalingConfig
 from bsscale.study.rules import in_intervals

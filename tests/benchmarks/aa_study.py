@@ -36,8 +36,8 @@ from pathlib import Path
 import msgspec
 
 from bsscale.data import Dataset, load_dataset
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import make_plan
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import StudyRecord
 from bsscale.report.comparison import Comparison

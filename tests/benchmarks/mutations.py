@@ -313,6 +313,9 @@ MUTATIONS = [
         ("due = -(-samples // self.global_batch)", "due = samples // self.global_batch"),
         ("return self.next_evaluation(due - 1)", "return self.next_evaluation(due)"),
         ("passed = step * self.global_batch // self.checkpoint_interval_samples", "passed = (step * self.global_batch - 1) // self.checkpoint_interval_samples"),
+    ),
+    *group(
+        "planning/derive", "decisions.py plan.py",
         ("steps = math.ceil(budget / global_batch)", "steps = budget // global_batch"),
         ("DEFAULT_BUDGET_PASSES = 8.0", "DEFAULT_BUDGET_PASSES = 4.0"),
         ("DEFAULT_EVAL_INTERVAL_MICRO_BATCHES = 128", "DEFAULT_EVAL_INTERVAL_MICRO_BATCHES = 64"),

@@ -28,8 +28,9 @@ from bsscale.engines.engine import Engine
 from bsscale.engines.squared_norms import SquaredNorms
 from bsscale.engines.stacked import StackedEngine
 from bsscale.optimizers import OPTIMIZERS
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.plan import Plan
 from bsscale.schedules.options import FixedConfig
 from bsscale.training.loop import train
 from tests.helpers import Watched

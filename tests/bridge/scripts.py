@@ -12,8 +12,8 @@ from bsscale.bridge.options import ScriptOptions
 from bsscale.bridge.scripts import Scripts
 from bsscale.config import Config, ExecutorOptions, TaskOptions, TrackerOptions
 from bsscale.data.of_script import ScriptDataset
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import make_plan
 from bsscale.schedules.options import FixedConfig
 from bsscale.training.run_trainer import Result
 from bsscale.training.spec import RunSpec

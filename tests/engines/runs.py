@@ -23,8 +23,9 @@ from bsscale.optimizers import (
     OptimizerConfig,
     SGDConfig,
 )
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.plan import Plan
 from bsscale.schedules.options import (
     CosineConfig,
     FixedConfig,

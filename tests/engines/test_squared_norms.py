@@ -22,8 +22,9 @@ from bsscale.engines.engine import Engine
 from bsscale.engines.stacked import StackedEngine
 from bsscale.objectives.torch_form import losses_of
 from bsscale.optimizers import AdagradConfig, AdamConfig, LambConfig, OptimizerConfig, SGDConfig
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.plan import Plan
 from bsscale.planning.world import World
 from bsscale.training.loop import train
 from bsscale.training.processes import launch

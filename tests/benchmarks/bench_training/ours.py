@@ -42,8 +42,8 @@ def start(micro_batch: int, runs: int) -> StackedEngine:
     from bsscale.config import Config, ExecutorOptions, TaskOptions, TrackerOptions
     from bsscale.engines.stacked import StackedEngine
     from bsscale.optimizers import SGDConfig
+    from bsscale.planning.derive import make_plan
     from bsscale.planning.devices import Devices
-    from bsscale.planning.plan import make_plan
     from bsscale.planning.stacks import make_stacks
     from bsscale.schedules.options import FixedConfig
 

@@ -20,8 +20,9 @@ from bsscale.engines.stacked.graphs import UPDATES, Blocks, Inputs
 from bsscale.engines.stacked.rates import coefficients
 from bsscale.engines.stacked.steps import LayersStep
 from bsscale.models import build_model
+from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
-from bsscale.planning.plan import Plan, make_plan
+from bsscale.planning.plan import Plan
 from tests.benchmarks.bench_training import ours
 from tests.helpers import changed, small_config
 
