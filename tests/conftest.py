@@ -28,6 +28,9 @@ def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def hermetic(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, session_cache: Path) -> None:
     monkeypatch.setenv("BSSCALE_CACHE_DIR", str(session_cache))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    # As in an active environment: a script that is started as "python" is this Python's.
+    here = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", os.pathsep.join([here, os.environ["PATH"]]))
     for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "wandb-home"))
     for name in ("WANDB_MODE", "WANDB_API_KEY", "HYDRA_FULL_ERROR"):
