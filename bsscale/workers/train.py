@@ -76,26 +76,7 @@ class Workers:
         datasets: Sequence[Dataset],
         finished: Collection[int] = (),
     ) -> dict[int, Result]:
-        """Train runs, or what is left of them, and write their records.
-
-        Parameters
-        ----------
-        specs
-            The runs.
-        datasets
-            The data of each.
-        finished
-            Numbers of runs that are left alone.
-
-        Returns
-        -------
-        For each other run its record, or the error that ended it and it alone.
-
-        Raises
-        ------
-        KeyboardInterrupt, SystemExit
-            If this process is told to end, after a checkpoint of each run that has begun.
-        """
+        """Train runs, or what is left of them, to an end or a checkpoint; see `RunTrainer`."""
         plans = [spec.plan for spec in specs]
         workers, virtual, others = _planned(self._wanted, plans, self.devices, finished)
         results: dict[int, Result] = {}

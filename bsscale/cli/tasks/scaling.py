@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bsscale.cli.jobs import Job
-from bsscale.cli.tasks.study import check_study_job, own_remedies
+from bsscale.cli.tasks.study import StudyTask, check_study_job, own_remedies
 from bsscale.cli.tasks.task import Task, cost, log_data_notes
 from bsscale.config import Config
 from bsscale.errors import ConfigError
@@ -33,13 +33,10 @@ class ScalingTask(Task[Options]):
     options = Options
     starts_jobs = True
     replaces: ClassVar[Mapping[str, str]] = {
+        **StudyTask.replaces,
         "gpus": "give task.gpus=[1,2,4,8], a list",
         "schedule": "give task.arms=[NAME], or 'task.arms={NAME:{schedule:cosine,rate:tuned}}'",
         "scaling": "leave it out: rates are tuned at every number of GPUs",
-        "seed": "give task.first_seed, and task.seeds for their number",
-        "stop_at_target": "leave it out: a run of a study stops at its target",
-        "budget_passes": "give budget_samples, or task.budget_factor",
-        "resume": "leave it out: a study always continues",
     }
 
     def check(self, job: Job) -> Plan | None:
