@@ -333,6 +333,24 @@ def test_two_processes_do_not_carry_out_one_study(bsscale: Bsscale, tmp_path: Pa
     assert not (tmp_path / "study" / "study.json").exists()
 
 
+def test_the_plan_names_the_momenta_and_counts_their_searches(
+    hydra: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    one, two = (
+        Job(composed(*STUDY, "base_lr=0.5", f"task.momenta={momenta}"), None)
+        for momenta in ("[0.9]", "[0.5,0.9]")
+    )
+    assert "those of arms at each momentum of 0.5, 0.9" in TASKS["study"].describe(two)
+    bare = Job(composed(*STUDY, "base_lr=0.5"), None)
+    assert "momentum" not in TASKS["study"].describe(bare)
+    # As many runs again for the other momentum of both tuned arms.
+    search = TASKS["study"].most_samples(two) - TASKS["study"].most_samples(one)
+    assert search > 0 and TASKS["study"].most_samples(bare) + search == (
+        TASKS["study"].most_samples(two)
+    )
+
+
 @pytest.mark.slow
 def test_momenta_are_a_second_axis_of_the_tuned_arms(bsscale: Bsscale, tmp_path: Path) -> None:
     arguments = (

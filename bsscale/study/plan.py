@@ -217,6 +217,16 @@ class StudyPlan:
         tuned = [f"{name} at gpus={arm.gpus}" for name, arm in tuned_arms(self.arms).items()]
         return ([] if self.config.base_lr is not None else ["base_lr at gpus=1"]) + tuned
 
+    def _described_searches(self) -> str:
+        found = self._searches()
+        if not found:
+            return "none"
+        described = f"{', '.join(found)}: {self.task.trials} rates, then refined"
+        if self.task.momenta is None:
+            return described
+        momenta = ", ".join(f"{each:g}" for each in self.task.momenta)
+        return f"{described}; those of arms at each momentum of {momenta}"
+
     def range_tests(self) -> list[int]:
         """At which GPUs a range test configures arms."""
         return sorted({arm.gpus for arm in self.arms if arm.preset})
@@ -234,12 +244,7 @@ class StudyPlan:
             ("study", str(self.directory)),
             ("arms", ", ".join(f"{arm.name} ({arm.role}, gpus={arm.gpus})" for arm in self.arms)),
             ("seeds", f"{_or_more(task.look_list())}, from {task.first_seed}"),
-            (
-                "searches",
-                ", ".join(self._searches()) + f": {task.trials} rates, then refined"
-                if self._searches()
-                else "none",
-            ),
+            ("searches", self._described_searches()),
             ("range tests", ", ".join(f"gpus={n}" for n in self.range_tests()) or "none"),
             ("runs", f"{len(self.arms) * task.look_list()[-1]} of the arms"),
             *([] if workers is None else [("workers", workers)]),
