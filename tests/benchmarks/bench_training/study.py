@@ -4,9 +4,9 @@
 
 Both train the benchmark's model on the same file at micro_batch 64 for 5,000 steps a run and
 evaluate on 20,000 rows every 500 steps. The DataLoader's is `dataloader_run`; bsscale trains
-3 schedules x 5 seeds by one command, with every cache empty, and writes all its records; W&B, which
-the other does not have, is off, and one process trains. Counted is everything from the start of the process to its end,
-user and system time, children included. The two take turns.
+3 schedules x 5 seeds by one command in one process, with every cache empty, and writes all its
+records; W&B, which the other does not have, is off. Counted is everything from the start of the
+process to its end, user and system time, children included. The two take turns.
 """
 
 from __future__ import annotations
