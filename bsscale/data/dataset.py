@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from bsscale.data.evaluated import evaluated_rows
 from bsscale.data.order import ORDERS, Order
+from bsscale.data.verified import verify
 from bsscale.errors import DataError
 from bsscale.files.blocks import Blocks
 from bsscale.files.checked import describe_array
@@ -114,12 +115,28 @@ class Samples:
         """The samples at `rows`, a slice (views) or an index array (copies)."""
         if isinstance(rows, slice):
             return Samples(self.categorical[rows], self.numeric[rows], self.label[rows])
+        self.verify(rows)
         # take is three times as fast as fancy indexing, and this is every training step.
         return Samples(
             self.categorical.take(rows, axis=0),
             self.numeric.take(rows, axis=0),
             self.label.take(rows),
         )
+
+    def verify(self, rows: npt.NDArray[np.intp] | None = None) -> None:
+        """Check samples that are about to be read, if they come from the cache (`verify`).
+
+        Parameters
+        ----------
+        rows
+            Their numbers, shape (n,); None: all.
+
+        Raises
+        ------
+        DataError
+            They have changed since they were prepared.
+        """
+        verify(self.categorical, self.numeric, self.label, rows=rows)
 
 
 class TrainStream(Protocol):
@@ -166,10 +183,18 @@ class ArrayStream:
         return len(self.samples)
 
     def read(self, seed: int, start: int, stop: int) -> Samples:
-        return self.samples[self.rows(seed, start, stop)]
+        return self.samples[self._rows(seed, start, stop)]
 
     def rows(self, seed: int, start: int, stop: int) -> npt.NDArray[np.intp]:
-        """The rows of `samples` at the stream positions start … stop − 1, shape (stop − start,)."""
+        """The rows of `samples` at the stream positions start … stop − 1, shape (stop − start,).
+
+        They are checked, if they come from the cache (`Samples.verify`).
+        """
+        rows = self._rows(seed, start, stop)
+        self.samples.verify(rows)
+        return rows
+
+    def _rows(self, seed: int, start: int, stop: int) -> npt.NDArray[np.intp]:
         order = self._orders.setdefault(seed, ORDERS[self.order](len(self.samples), seed))
         return order.indices(start, stop)
 
@@ -232,6 +257,7 @@ class Dataset:
         if not self.evaluates_some:
             return self.validation
         assert self.validation_rows is not None
+        verify(self.validation.label)
         return self.validation[evaluated_rows(self.validation.label, self.validation_rows)]
 
     @property
@@ -261,6 +287,13 @@ class Dataset:
         if text == self._key_of_all:
             return text
         return hashlib.sha256(text.encode()).hexdigest()
+
+    def verify(self) -> None:
+        """Check all samples that come from the cache (`Samples.verify`)."""
+        if isinstance(self.train, ArrayStream):
+            self.train.samples.verify()
+        self.validation.verify()
+        self.test.verify()
 
     def __getstate__(self) -> dict[str, Any]:
         # (what is made of the arrays again takes no room in the memory that processes share)

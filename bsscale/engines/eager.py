@@ -234,6 +234,7 @@ class EagerEngine:
         self.optimizer.step()
 
     def _score(self, samples: Samples) -> npt.NDArray[np.float64]:
+        samples.verify()
         self._module.eval()
         logits = np.empty(len(samples))
         with torch.inference_mode(), self._autocast():

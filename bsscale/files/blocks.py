@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +12,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from bsscale.files.checked import describe_array, unfinished
+from bsscale.files.block_sums import BLOCK_BYTES, DIGEST_BYTES, BlockHashes
+from bsscale.files.checked import DIGESTS, header_digest, unfinished
 from bsscale.files.replace import start_file
 
 __all__ = ["Blocks", "write_blocks"]
@@ -70,7 +70,8 @@ def write_blocks(path: Path, arrays: Mapping[str, Blocks], text: str) -> None:
     path
         Where to write; its directory must exist. `map_checked` reads it.
     arrays
-        Of type int32 or float32.
+        Of type int32 or float32. A checksum is kept of each block of their bytes, so that a reader
+        need not read all of them at once.
     text
         What belongs to them, usually JSON.
 
@@ -85,7 +86,9 @@ def write_blocks(path: Path, arrays: Mapping[str, Blocks], text: str) -> None:
         with temporary.open("wb") as file:
             header = _header(arrays, text, "0" * 64)
             file.write(header)
-            checksum = _write(file, arrays, text)
+            digests = _write(file, arrays)
+            file.write(digests)
+            checksum = header_digest(text, arrays, digests)
             file.seek(0)
             file.write(_header(arrays, text, checksum))  # (of the same length)
             file.flush()
@@ -97,20 +100,20 @@ def write_blocks(path: Path, arrays: Mapping[str, Blocks], text: str) -> None:
         raise
 
 
-def _write(file: IO[bytes], arrays: Mapping[str, Blocks], text: str) -> str:
-    """Write the arrays by name; gives the checksum of a checked file."""
-    digest = hashlib.sha256(text.encode())
+def _write(file: IO[bytes], arrays: Mapping[str, Blocks]) -> bytes:
+    """Write the arrays by name; gives the digests of their blocks."""
+    hashes = BlockHashes()
     for name in sorted(arrays):
-        digest.update(describe_array(name, arrays[name]))
         for part in arrays[name].bytes():
-            digest.update(part)
+            hashes.add(part)
             file.write(part)
-    return digest.hexdigest()
+    return hashes.digests()
 
 
 def _header(arrays: Mapping[str, Blocks], text: str, checksum: str) -> bytes:
     """The header of a safetensors file, with spaces at its end so that arrays are aligned."""
-    described: dict[str, Any] = {"__metadata__": {"text": text, "sha256": checksum}}
+    metadata = {"text": text, "sha256": checksum, "block_bytes": str(BLOCK_BYTES)}
+    described: dict[str, Any] = {"__metadata__": metadata}
     start = 0
     for name in sorted(arrays):
         blocks = arrays[name]
@@ -121,6 +124,12 @@ def _header(arrays: Mapping[str, Blocks], text: str, checksum: str) -> bytes:
             "data_offsets": [start, end],
         }
         start = end
+    blocks_of_all = -(-start // BLOCK_BYTES)
+    described[DIGESTS] = {
+        "dtype": "U8",
+        "shape": [blocks_of_all, DIGEST_BYTES],
+        "data_offsets": [start, start + blocks_of_all * DIGEST_BYTES],
+    }
     content = json.dumps(described).encode()
     content += b" " * (-len(content) % 8)
     return len(content).to_bytes(8, "little") + content

@@ -9,6 +9,7 @@ import numpy as np
 from bsscale.config import Config
 from bsscale.config.objectives import build_objective, check_metrics
 from bsscale.data import ArrayStream, Dataset
+from bsscale.data.verified import verify
 from bsscale.errors import ConfigError
 from bsscale.objectives import Metric
 from bsscale.schedules import Schedule
@@ -106,6 +107,7 @@ def check_labels(config: Config, dataset: Dataset) -> None:
         ("the validation split", dataset.validation),
         ("the test split", dataset.test),
     ):
+        verify(samples.label)
         objective.check_labels(samples.label, name)
     check_metrics(objective, dataset.validation.label)
     chance = metric.chance(dataset.validation.label)

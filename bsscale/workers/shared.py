@@ -45,9 +45,16 @@ class SharedDataset:
 def share(dataset: Dataset) -> SharedDataset | None:
     """Put a data set where other processes can map it.
 
-    None for one that cannot be sent, or where the temporary directory has no room for it: each
-    process then loads it itself.
+    All of it is checked before: the other processes do not check what they read. None for one that
+    cannot be sent, or where the temporary directory has no room for it: each process then loads it
+    itself.
+
+    Raises
+    ------
+    DataError
+        It has changed since it was prepared.
     """
+    dataset.verify()
     buffers: list[pickle.PickleBuffer] = []
     try:
         pickled = pickle.dumps(dataset, protocol=5, buffer_callback=buffers.append)

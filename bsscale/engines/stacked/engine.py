@@ -120,6 +120,8 @@ class StackedEngine:
 
     def begin(self, slot: int, plan: Plan, checkpoint: Checkpoint | None = None) -> None:
         """Put a run into a slot, at its start or where a checkpoint left it."""
+        if self._plan.training_step == "layers":
+            self._step.parameters.release(self._module)  # (what `model` may have given it)
         self._step.parameters.load(slot, self._build(plan, plan.config.seed))
         self._step.updates.clear(slot)
         self._loss_sums[slot] = 0.0
@@ -286,6 +288,7 @@ class StackedEngine:
         )
         if plan.training_step == "layers":
             self._step = LayersStep(*arguments)
+            self._step.parameters.release(self._module)
             if self._use.accelerator:
                 self._rehearse()
             return

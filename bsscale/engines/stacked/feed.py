@@ -114,6 +114,8 @@ class Feed:
         self._stream, self._schema = stream, schema
         self._width, self._batch = width, batch
         self._device, self._dtype = device, dtype
+        if isinstance(stream, ArrayStream) and device.type != "cpu":
+            stream.samples.verify()  # (all of it is copied)
         # On a CPU its tensors are the arrays themselves, in memory that other processes share.
         self._resident = (
             Batches.of(stream.samples, device, torch.float32)

@@ -35,6 +35,7 @@ class HeldOut:
     def __init__(
         self, samples: Samples, device: torch.device, dtype: torch.dtype, objective: Objective
     ) -> None:
+        samples.verify()
         self.samples, self.objective = samples, objective
         self.batches = Batches.of(samples, device, dtype)
 

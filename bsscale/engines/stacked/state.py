@@ -60,15 +60,19 @@ class StackedParameters:
             self.tensors.append(torch.zeros(width, elements, device=device, dtype=dtype))
         self.values = self.views(self.tensors)
 
-    def views(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
-        """`tensors`, shaped as the groups are, by parameter: each of shape (width, *shape)."""
-        return {
-            # (not -1 for the width: a parameter without elements would leave it undetermined)
-            name: tensors[number][:, start : start + math.prod(shape)].view(
-                len(tensors[number]), *shape
-            )
-            for name, (number, start, shape) in self._places.items()
-        }
+    def views(self, tensors: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        """`tensors`, shaped as the groups are, by parameter: each of shape (width, *shape).
+
+        Without the parameters of a group whose tensor is None.
+        """
+        views = {}
+        for name, (number, start, shape) in self._places.items():
+            tensor = tensors[number]
+            if tensor is not None:
+                # (not -1 for the width: without elements, it would be undetermined)
+                part = tensor[:, start : start + math.prod(shape)]
+                views[name] = part.view(len(tensor), *shape)
+        return views
 
     @torch.no_grad()
     def load(self, slot: int, module: nn.Module) -> None:
@@ -78,9 +82,27 @@ class StackedParameters:
 
     @torch.no_grad()
     def store(self, slot: int, module: nn.Module) -> None:
-        """Put a slot's parameters into a module."""
+        """Put a slot's parameters into a module.
+
+        Of one run alone, the module is given the tensors themselves where it can: it is that run's
+        module until another one is loaded.
+        """
         for name, value in module.named_parameters():
-            value.copy_(self.values[name][slot])
+            own = self.values[name][slot]
+            if len(self.names[self._places[name][0]]) > 1:
+                value.copy_(own)
+            else:
+                value.data = own if len(self.values[name]) == 1 else own.clone()
+
+    @torch.no_grad()
+    def release(self, module: nn.Module) -> None:
+        """Free the memory of a module's parameters that are in a tensor of their own here.
+
+        They become those of the first slot, and `store` gives the module any slot's.
+        """
+        for name, value in module.named_parameters():
+            if len(self.names[self._places[name][0]]) == 1:
+                value.data = self.values[name][0]
 
     def clear(self, slot: int) -> None:
         """Set a slot to zero, so that a diverged run leaves no NaN in it."""

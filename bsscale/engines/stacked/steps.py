@@ -17,6 +17,7 @@ from bsscale.engines.stacked.functional import FunctionalModel
 from bsscale.engines.stacked.layers import Weights
 from bsscale.engines.stacked.micro_batches import MicroBatches
 from bsscale.engines.stacked.models import stacked_model, tables
+from bsscale.engines.stacked.row_gradients import RowGradients
 from bsscale.engines.stacked.state import StackedParameters
 from bsscale.engines.stacked.updates import Updates
 from bsscale.engines.stacked.vectors import by_blocks
@@ -120,7 +121,11 @@ class LayersStep:
                 for name, number in self._numbers.items()
                 if values[name].shape[1] >= SPARSE_ROWS
             }
-            self._clipping = GradientClipping(self.updates.gradients, clip_grad_norm, large)
+            self._clipping = GradientClipping(self.updates.gradients, clip_grad_norm, width, large)
+        self._row_gradients = {
+            number: RowGradients(self.parameters.tensors[number].numel() // length, device)
+            for number, length in sparse.items()
+        }
         self._model = stacked_model(
             Weights(values, self.parameters.views(self.updates.gradients)), module
         )
@@ -133,10 +138,15 @@ class LayersStep:
         samples = logits.shape[-1]
         error = by_blocks(lambda a, b: self._error(a, b, samples), logits, batch.label)
         self._model.backward(error)
-        touched = {self._numbers[e.parameter]: e.rows for e in self._model.embeddings}
+        embeddings = {self._numbers[each.parameter]: each for each in self._model.embeddings}
+        of_rows = {
+            number: gradients.add(embeddings[number].rows, embeddings[number].row_gradients)
+            for number, gradients in self._row_gradients.items()
+        }
         if self._clipping is not None:
-            self._clipping.clip(touched)
-        self.updates.apply(coefficients, touched)
+            touched = {number: each.rows for number, each in embeddings.items()}
+            self._clipping.clip(touched, of_rows)
+        self.updates.apply(coefficients, of_rows)
         return logits
 
     def score(self, samples: Batches) -> Tensor:
@@ -186,7 +196,7 @@ class CompiledStep:
         clipping = (
             None
             if clip_grad_norm is None
-            else GradientClipping(updates.gradients, clip_grad_norm, {})
+            else GradientClipping(updates.gradients, clip_grad_norm, width, {})
         )
         self._model = model = FunctionalModel(module, objective, parameters.values)
         accumulators = list(parameters.views(updates.gradients).items())
@@ -199,7 +209,7 @@ class CompiledStep:
             for name, accumulator in accumulators:
                 accumulator.add_(gradients[name])
             if clipping is not None:
-                clipping.clip({})
+                clipping.clip({}, {})
             updates.apply(coefficients, {})
             return logits
 
@@ -231,7 +241,7 @@ class CompiledStep:
             for slot in range(self._width):
                 self.parameters.load(slot, module)
             update(batch.categorical, batch.numeric, batch.label, rates)
-            found.append([gradient.clone() for gradient in self.updates.gradients])
+            found.append([each.clone() for each in self.updates.gradients if each is not None])
             for slot in range(self._width):
                 self.parameters.clear(slot)
                 self.updates.clear(slot)

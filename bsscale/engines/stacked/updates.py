@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bsscale.engines.stacked.row_gradients import RowSums
 from bsscale.optimizers import OptimizerConfig
 from bsscale.optimizers.optimizer import Floats, Ints
 
@@ -50,7 +51,8 @@ class Updates:
     Attributes
     ----------
     gradients
-        Where the backward pass adds gradients, shaped as the parameters.
+        Where the backward pass adds gradients, shaped as the parameters; None for a tensor that is
+        updated only where it was touched.
     """
 
     def __init__(
@@ -71,10 +73,14 @@ class Updates:
         self._into_state = [
             into_state[group] and number not in sparse for number, group in enumerate(groups)
         ]
-        self.gradients = [
-            state[0] if into else torch.zeros_like(tensor)
-            for tensor, state, into in zip(parameters, self.state, self._into_state, strict=True)
+        self.gradients: list[Tensor | None] = [
+            self._accumulator(number, tensor) for number, tensor in enumerate(parameters)
         ]
+
+    def _accumulator(self, number: int, parameter: Tensor) -> Tensor | None:
+        if number in self.sparse:
+            return None
+        return self.state[number][0] if self._into_state[number] else torch.zeros_like(parameter)
 
     def coefficients(self, lr: Floats, momentum: Floats, step: Ints) -> Floats:
         """What some updates need (`OptimizerConfig.coefficients`), all groups' one after the other.
@@ -101,12 +107,12 @@ class Updates:
         columns = self._columns(c.unsqueeze(-1))
         for number, gradient in enumerate(self.gradients):
             group = self._groups[number]
-            if self._into_state[number]:
+            if gradient is not None and self._into_state[number]:
                 self.optimizers[group].open_state(gradient, columns[group])
-            elif number not in self.sparse:
+            elif gradient is not None:
                 gradient.zero_()
 
-    def apply(self, c: Tensor, touched: Mapping[int, Tensor]) -> None:
+    def apply(self, c: Tensor, touched: Mapping[int, RowSums]) -> None:
         """Update the parameters.
 
         Parameters
@@ -114,16 +120,16 @@ class Updates:
         c
             As `open`.
         touched
-            For each sparse parameter tensor, the rows that the batch touched, numbered through
-            all runs, shape (width x rows a run,); repetitions are fine.
+            For each sparse parameter tensor, the rows that the batch touched, and their gradients.
         """
         columns = self._columns(c.unsqueeze(-1))
         for number, value in enumerate(self.parameters):
             group = self._groups[number]
-            if number in self.sparse:
+            gradient = self.gradients[number]
+            if gradient is None:
                 self._apply_to_rows(number, touched[number], self._columns(c)[group])
             else:
-                gradient, state = self.gradients[number], self.state[number]
+                state = self.state[number]
                 self.optimizers[group].update(value, gradient, state, columns[group])
 
     def _columns(self, c: Tensor) -> list[list[Tensor]]:
@@ -132,25 +138,24 @@ class Updates:
         each = len(columns) // len(self.optimizers)
         return [columns[first : first + each] for first in range(0, len(columns), each)]
 
-    def _apply_to_rows(self, number: int, rows: Tensor, c: Sequence[Tensor]) -> None:
+    def _apply_to_rows(self, number: int, touched: RowSums, c: Sequence[Tensor]) -> None:
         """The same rule on the touched rows. Repeated rows are written several times, alike."""
-        length = self.sparse[number]
+        length, rows = self.sparse[number], touched.rows
         tables = [
-            tensor.view(-1, length)
-            for tensor in (self.parameters[number], self.gradients[number], *self.state[number])
+            tensor.view(-1, length) for tensor in (self.parameters[number], *self.state[number])
         ]
-        value, gradient, *state = (table.index_select(0, rows) for table in tables)
+        value, *state = (table.index_select(0, rows) for table in tables)
+        gradient = touched.sums.index_select(0, touched.places)
         width = len(c[0])
         columns = [
             column.unsqueeze(1).expand(width, len(rows) // width).reshape(-1, 1) for column in c
         ]
         self.optimizers[self._groups[number]].update(value, gradient, state, columns)
-        for table, new in zip([tables[0], *tables[2:]], [value, *state], strict=True):
+        for table, new in zip(tables, [value, *state], strict=True):
             table.index_copy_(0, rows, new)
-        tables[1].index_fill_(0, rows, 0.0)
 
     def clear(self, slot: int) -> None:
         """Forget a slot's state."""
         for state, gradient in zip(self.state, self.gradients, strict=True):
-            for tensor in (*state, gradient):
+            for tensor in state if gradient is None else (*state, gradient):
                 tensor[slot].zero_()
