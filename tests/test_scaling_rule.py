@@ -79,6 +79,56 @@ def test_golden_values() -> None:
     assert half_life.option_at("weight_decay", 0.01, 4) == 0.04
 
 
+def test_golden_values_of_legw() -> None:
+    """The formula: at step t of a warm-up of w samples at 1 GPU, √κ·lr·t·B/(κ·w), then √κ·lr."""
+    kappa, base_lr, warmup = 16, 0.1, 1024
+    plan = plan_of(
+        schedule=LinearWarmupConfig(warmup_samples=warmup, start_lr=0.0),
+        scaling=make_scaling("legw"), gpus=kappa, base_lr=base_lr, budget_samples=40_960,
+    )  # fmt: skip
+    batch = plan.global_batch
+    for t in (0, 1, 7, 31, 32, 33, 79):
+        share = min(1.0, t * batch / (kappa * warmup))
+        assert plan.schedule.lr(t) == pytest.approx(math.sqrt(kappa) * base_lr * share, rel=1e-14)
+    at_one = plan_of(
+        schedule=LinearWarmupConfig(warmup_samples=warmup, start_lr=0.0),
+        scaling=make_scaling("legw"), gpus=1,
+    )  # fmt: skip
+    assert at_one.schedule == LinearWarmup(0.1, warmup // 32, 0.0)
+
+
+def test_golden_values_of_adam_half_life() -> None:
+    rule = make_scaling("adam_half_life").build()
+    assert rule.dense == GroupRule(beta2="power") and rule.embeddings is None
+    adam = plan_of(optimizer=AdamConfig(beta2=0.99), scaling=make_scaling("adam_half_life"))
+    [group] = adam.groups
+    assert group.optimizer == AdamConfig(beta2=0.99**16)
+    assert adam.schedule == Constant(0.1)
+
+
+@pytest.mark.parametrize(
+    ("lr", "factor"), [("none", 16.0), ("sqrt", 4.0), ("linear", 1.0), (0.25, 8.0)]
+)
+def test_golden_values_of_adamw_timescale(lr: Any, factor: float) -> None:
+    rule = make_scaling({"name": "adamw_timescale", "lr": lr})
+    plan = plan_of(optimizer=AdamWConfig(weight_decay=0.01), scaling=rule)
+    at_one = plan_of(optimizer=AdamWConfig(weight_decay=0.01), scaling=rule, gpus=1)
+    assert plan.groups[0].optimizer.weight_decay == 0.01 * factor
+
+    def timescale(of: Plan) -> float:
+        decay = of.schedule.lr(0) * of.groups[0].optimizer.weight_decay
+        return of.global_batch / (decay * of.budget_samples)
+
+    assert timescale(plan) == pytest.approx(timescale(at_one), rel=1e-15)
+
+
+def test_each_group_keeps_its_own_timescale() -> None:
+    rule = make_scaling({"name": "adamw_timescale", "lr": "sqrt", "embeddings": {"lr": "none"}})
+    dense, embeddings = plan_of(optimizer=AdamWConfig(weight_decay=0.01), scaling=rule).groups
+    assert dense.optimizer.weight_decay == 0.04
+    assert (embeddings.lr_ratio, embeddings.optimizer.weight_decay) == (0.25, 0.16)
+
+
 @pytest.mark.parametrize("name", SCALINGS)
 @given(beta=st.floats(0.01, 0.9999), rate=st.floats(1e-6, 1e3))
 def test_the_same_batch_changes_nothing(name: str, beta: float, rate: float) -> None:
@@ -285,9 +335,23 @@ def test_a_warmup_that_is_not_there_or_is_counted_in_updates() -> None:
             schedule=LinearWarmupConfig(warmup_steps=5), scaling=scaling)  # fmt: skip
 
 
+def test_a_timescale_that_would_not_be_kept() -> None:
+    timescale = make_scaling("adamw_timescale")
+    for optimizer in (SGDConfig(weight_decay=0.01), AdamConfig(weight_decay=0.01)):
+        refused(f"the decay of optimizer={optimizer.name} is not decoupled", "optimizer=adamw",
+                optimizer=optimizer, scaling=timescale)  # fmt: skip
+    refused("schedule=cosine moves its rates with gpus itself", "schedule.scaling=none",
+            optimizer=AdamWConfig(), scaling=timescale, schedule=CosineConfig())  # fmt: skip
+    refused("optimizer=adamw has weight_decay=0", "scaling.weight_decay=none",
+            optimizer=AdamWConfig(weight_decay=0.0), scaling=timescale)  # fmt: skip
+    refused("scaling.warmup=1 moves the warm-up, and schedule=fixed has none",
+            "schedule=linear_warmup", scaling=make_scaling("legw"))  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"lr": "timescale"}, "scaling.lr=timescale is not one of its values"),
         ({"lr": "cubic"}, "scaling.lr=cubic is not one of its values"),
         ({"lr": math.inf}, "scaling.lr=inf is not a finite number"),
         ({"beta2": "linear"}, "scaling.beta2=linear is not one of its values"),
@@ -334,6 +398,8 @@ def test_the_plan_says_what_moves() -> None:
     assert description(schedule=LinearScalingConfig()) == "none; linear, by the schedule"
     assert description(scaling=EMBEDDINGS_AT_ONE_GPU) == "sqrt: rate x 2.828; embeddings: rate x 1"
     sde = description(optimizer=AdamConfig(), scaling=make_scaling("adam_sde"))
+    timescale = description(optimizer=AdamWConfig(), scaling=make_scaling("adamw_timescale"))
+    assert timescale == "adamw_timescale: weight_decay 0.01 -> 0.08"
     assert sde == (
         "adam_sde: rate x 2.828; beta1 0.9 -> 0.2; beta2 0.999 -> 0.992; eps 1e-08 -> 3.536e-09"
     )

@@ -26,6 +26,7 @@ from bsscale.schedules import (
     Constant,
     Cosine,
     ExponentialRangeTest,
+    LateDrop,
     LinearWarmup,
     OneCycle,
     OneCycleTorch,
@@ -38,6 +39,7 @@ from bsscale.schedules.options import (
     CosineConfig,
     DeepSpeedConfig,
     FixedConfig,
+    LateDropConfig,
     LinearScalingConfig,
     LinearWarmupConfig,
     OneCycleConfig,
@@ -115,7 +117,8 @@ def test_constant_rates(config: ScheduleConfig, rate: float) -> None:
 
 
 SCALED: list[Any] = [
-    LinearWarmupConfig, CosineConfig, WSDConfig, OneCycleConfig, OneCycleTorchConfig,
+    LinearWarmupConfig, CosineConfig, WSDConfig, LateDropConfig, OneCycleConfig,
+    OneCycleTorchConfig,
 ]  # fmt: skip
 
 
@@ -155,6 +158,7 @@ def test_defaults() -> None:
     assert LinearWarmupConfig().build(CONTEXT) == LinearWarmup(2.0, 33, 0.5)
     assert CosineConfig().build(CONTEXT) == Cosine(2.0, 100, 0.05)
     assert WSDConfig().build(CONTEXT) == WSD(2.0, 33, 33, 33, 0.5, 0.05)
+    assert LateDropConfig().build(CONTEXT) == LateDrop(2.0, 80, 75.0)
     assert RangeTestConfig().build(CONTEXT) == RangeTest(0.05, 1, 5.0, False)
     assert RangeTestConfig(mode="exponential").build(CONTEXT) == ExponentialRangeTest(
         0.05, 20.0, 100
@@ -173,6 +177,8 @@ def test_the_remaining_options_arrive() -> None:
         start_lr=0.1, final_lr=0.2, warmup_steps=1, stable_samples=200, decay_fraction=0.03
     )
     assert wsd.build(CONTEXT) == WSD(2.0, 1, 2, 3, 0.1, 0.2)
+    drop = LateDropConfig(divisor=4.0, drop_steps=5)
+    assert drop.build(CONTEXT) == LateDrop(2.0, 5, 4.0)
     linear = RangeTestConfig(
         lr_range_test_min_lr=0.1, lr_range_test_step_size=7, lr_range_test_step_rate=3.0,
         lr_range_test_staircase=True,
@@ -203,6 +209,7 @@ LENGTHS = [
     (WSDConfig, "warmup", "steps"),
     (WSDConfig, "stable", "steps"),
     (WSDConfig, "decay", "steps"),
+    (LateDropConfig, "drop", "steps"),
     (RangeTestConfig, "lr_range_test", "step_size"),
     (OneCycleTorchConfig, "total", "steps"),
     (OneCycleConfig, "cycle_first", "step_size"),
@@ -466,6 +473,7 @@ def plan(schedule: ScheduleConfig, **changes: Any) -> Plan:
         (CosineConfig(decay_steps=100), CosineConfig(decay_steps=101)),
         (WSDConfig(decay_steps=34), WSDConfig(decay_steps=35)),
         (OneCycleTorchConfig(), OneCycleTorchConfig(total_fraction=1.01)),
+        (LateDropConfig(drop_steps=99), LateDropConfig(drop_steps=100)),
         (DeepSpeedConfig(config=COSINE), DeepSpeedConfig(config={"type": "WarmupLR"})),
     ],
 )
@@ -507,6 +515,7 @@ def test_a_momentum_that_the_optimizer_has_not(optimizer: OptimizerConfig) -> No
         (OneCycleConfig(cycle_first_fraction=5.0), "takes 1,000 steps of 100 samples"),
         (LinearWarmupConfig(start_lr=9.0), "start_lr is 9, above peak_lr, which is 2"),
         (WSDConfig(final_lr=-1.0), "final_lr is -1, below 0"),
+        (LateDropConfig(divisor=0.5), "divisor is 0.5, which is no drop"),
     ],
 )
 def test_what_a_newcomer_gets_wrong(schedule: ScheduleConfig, message: str) -> None:

@@ -21,6 +21,7 @@ from bsscale.schedules import (
     Constant,
     Cosine,
     ExponentialRangeTest,
+    LateDrop,
     Linear,
     LinearWarmup,
     OneCycle,
@@ -77,6 +78,15 @@ def test_wsd() -> None:
     assert WSD(1.0, 2, 0, 0).phases() == (("warmup", 0), ("hold", 2))
     assert [WSD(1.0, 2, 0, 0).lr(t) for t in range(4)] == [0.0, 0.5, 1.0, 1.0]
     assert [WSD(1.0, 0, 0, 2).lr(t) for t in range(4)] == [1.0, 0.5, 0.0, 0.0]
+
+
+def test_late_drop() -> None:
+    drop = LateDrop(15.0, 4)
+    assert [drop.lr(t) for t in range(6)] == [15.0, 15.0, 15.0, 15.0, 0.2, 0.2]
+    assert LateDrop(1.0, 1, 4.0).lr(1) == 0.25
+    assert drop.momentum(0) is None
+    assert (drop.length, drop.peak) == (5, 15.0)
+    assert drop.phases() == (("peak", 0), ("drop", 4), ("hold", 5))
 
 
 def test_range_test() -> None:
@@ -185,6 +195,7 @@ GOOD: dict[type[Schedule], dict[str, Any]] = {
     LinearWarmup: {"peak_lr": 1.0, "warmup_steps": 10},
     Cosine: {"peak_lr": 1.0, "decay_steps": 10},
     WSD: {"peak_lr": 1.0, "warmup_steps": 1, "stable_steps": 1, "decay_steps": 1},
+    LateDrop: {"peak_lr": 1.0, "drop_step": 10},
     RangeTest: {"lr_range_test_min_lr": 0.1, "lr_range_test_step_size": 10},
     ExponentialRangeTest: {"min_lr": 0.1, "max_lr": 1.0, "steps": 10},
     Sequence: {"schedules": (Constant(0.1), Constant(0.2)), "lengths": (1,)},
@@ -213,6 +224,10 @@ GOOD: dict[type[Schedule], dict[str, Any]] = {
         (WSD, {"final_lr": 2}, "final_lr is 2, above peak_lr"),
         (WSD, {"stable_steps": -1}, "stable_steps is -1, below 0"),
         (WSD, {"warmup_steps": 0, "decay_steps": 0}, "warmup_steps and decay_steps are both 0"),
+        (LateDrop, {"peak_lr": 0}, "peak_lr is 0"),
+        (LateDrop, {"drop_step": 0}, "drop_step is 0, below 1"),
+        (LateDrop, {"divisor": 1.0}, "divisor is 1, which is no drop"),
+        (LateDrop, {"divisor": math.inf}, "divisor is inf"),
         (RangeTest, {"lr_range_test_min_lr": 0}, "lr_range_test_min_lr is 0"),
         (RangeTest, {"lr_range_test_step_size": 0}, "lr_range_test_step_size is 0"),
         (RangeTest, {"lr_range_test_step_rate": 0}, "lr_range_test_step_rate is 0"),
@@ -297,6 +312,11 @@ def wsds(draw: st.DrawFn) -> WSD:
 
 
 @st.composite
+def late_drops(draw: st.DrawFn) -> LateDrop:
+    return LateDrop(draw(rates), draw(counts), draw(st.floats(1, 1e6, exclude_min=True)))
+
+
+@st.composite
 def range_tests(draw: st.DrawFn) -> Schedule:
     if draw(st.booleans()):
         return RangeTest(draw(rates), draw(counts), draw(st.floats(1e-3, 1e3)), draw(st.booleans()))
@@ -350,7 +370,7 @@ def without_momentum(parts: list[Schedule]) -> bool:
 
 simple = st.one_of(
     rates.map(Constant), linears(), warmups(), cosines(), wsds(), range_tests(), torch_cycles(),
-    deepspeed_warmups(),
+    deepspeed_warmups(), late_drops(),
 )  # fmt: skip
 sequences = (
     st.lists(simple, min_size=2, max_size=4)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -35,8 +35,6 @@ class AdamConfig(OptimizerConfig):
     second_moment = "exp_avg_sq"
     search_range = (1e-4, 1e-1)
     range_test_range = (1e-5, 1.0)
-    # Whether weight decay is decoupled from the gradient.
-    decoupled: ClassVar[bool] = False
 
     def check(self) -> None:
         super().check()

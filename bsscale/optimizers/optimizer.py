@@ -42,6 +42,9 @@ class OptimizerConfig:
         rules, each parameter has its own tensor and all of it is updated.
     momentum_option
         The option that a schedule's momentum replaces; None if there is none.
+    decoupled
+        Whether weight decay is decoupled from the gradient: an update subtracts lr·λ times the
+        weight, whatever the gradient is.
     second_moment
         torch.optim's name of the state that averages or adds squared gradients, by whose root an
         update divides the gradient; None if updates are not divided.
@@ -57,6 +60,7 @@ class OptimizerConfig:
     elementwise: ClassVar[bool] = True
     # Whether its class is one of bsscale's, which all models have been trained with.
     ships: ClassVar[bool] = True
+    decoupled: ClassVar[bool] = False
     momentum_option: ClassVar[str | None] = None
     second_moment: ClassVar[str | None] = None
     search_range: ClassVar[tuple[float, float]]

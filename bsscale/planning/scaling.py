@@ -42,6 +42,12 @@ def scaled_schedule_and_groups(
             f"scaling={config.scaling.name} moves nothing as configured",
             "give one of its options, such as scaling.lr=sqrt, or scaling=none",
         )
+    if config.scaling.keeps_timescale and not config.optimizer.decoupled:
+        raise ConfigError(
+            f"scaling={config.scaling.name} keeps the timescale of AdamW's weight decay, and the "
+            f"decay of optimizer={config.optimizer.name} is not decoupled from its gradient",
+            "give optimizer=adamw, or weight_decay as none, sqrt, linear or an exponent",
+        )
     if rule == ScalingRule():
         return options.build(context), (ParameterGroup("all", config.optimizer),)
     ratio = float(context.gpus)
@@ -95,7 +101,14 @@ def _check_schedule(
                 "leave the explicit peak out; or give scaling.lr=none, and scaling.embeddings.lr "
                 "as an exponent for the ratio of embedding tables to all else",
             )
-    elif groups_differ and options.build(replace(context, gpus=2 * context.gpus)) != schedule:
+    elif config.scaling.keeps_timescale and _moves_itself(config, context, schedule):
+        raise ConfigError(
+            f"scaling={rule.name} keeps the timescale of the weight decay by scaling.lr, which is "
+            f"none, and {name} moves its rates with gpus itself",
+            "give scaling.lr=linear or sqrt with a schedule that leaves its peak to the rule "
+            "(schedule=fixed, say), or schedule.scaling=none",
+        )
+    elif groups_differ and _moves_itself(config, context, schedule):
         raise ConfigError(
             f"scaling.embeddings.lr is given beside scaling.lr=none, and {name} moves its rates "
             "with gpus itself, so that the rate of the embeddings would move twice",
@@ -120,6 +133,11 @@ def _check_schedule(
             "leave the momentum to one of them: "
             f"{moves_momentum[0].partition('=')[0]}=none, or schedule.cycle_momentum=false",
         )
+
+
+def _moves_itself(config: Config, context: ScheduleContext, schedule: Schedule) -> bool:
+    """Whether a schedule moves its rates with the batch by a rule of its own."""
+    return config.schedule.build(replace(context, gpus=2 * context.gpus)) != schedule
 
 
 def _scaled(config: Config, rule: GroupRule, ratio: float, where: str = "") -> OptimizerConfig:

@@ -28,6 +28,7 @@ from bsscale.schedules.cosine import Cosine
 from bsscale.schedules.custom import Custom
 from bsscale.schedules.deepspeed import from_deepspeed, groups_from_deepspeed, to_deepspeed
 from bsscale.schedules.deepspeed_warmup import WarmupCosineLR, WarmupDecayLR, WarmupLR
+from bsscale.schedules.late_drop import LateDrop
 from bsscale.schedules.linear import Linear, LinearWarmup
 from bsscale.schedules.onecycle import OneCycle
 from bsscale.schedules.onecycle_torch import OneCycleTorch
@@ -43,6 +44,7 @@ __all__ = [
     "Custom",
     "ExponentialRangeTest",
     "GroupRule",
+    "LateDrop",
     "Linear",
     "LinearWarmup",
     "OneCycle",

@@ -17,6 +17,7 @@ from bsscale.schedules.options.onecycle import OneCycleConfig, OneCycleTorchConf
 from bsscale.schedules.options.sequence import PARTS, SequenceConfig
 from bsscale.schedules.options.shapes import (
     CosineConfig,
+    LateDropConfig,
     LinearWarmupConfig,
     RangeTestConfig,
     WSDConfig,
@@ -28,6 +29,7 @@ __all__ = [
     "CustomScheduleConfig",
     "DeepSpeedConfig",
     "FixedConfig",
+    "LateDropConfig",
     "LinearScalingConfig",
     "LinearWarmupConfig",
     "OneCycleConfig",

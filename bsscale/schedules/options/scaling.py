@@ -13,6 +13,8 @@ __all__ = ["SCALINGS", "GroupScaling", "ScalingConfig", "given_scaling", "make_s
 
 _EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 _DECAYS = ("momentum", "beta2")
+# The weight decay that keeps AdamW's timescale: see `AdamWTimescaleRule`.
+_TIMESCALE = "timescale"
 
 
 @dataclass
@@ -32,6 +34,11 @@ class ScalingConfig:
 
     name: str = "none"
 
+    @property
+    def keeps_timescale(self) -> bool:
+        """Whether the weight decay moves against the rate, so that AdamW's timescale stays."""
+        return False
+
     def build(self) -> ScalingRule:
         """The rule; raises ConfigError for an invalid option or one without effect."""
         return ScalingRule()
@@ -50,6 +57,10 @@ class CustomRule(ScalingConfig):
     warmup: int | float | str = "none"
     embeddings: GroupScaling = field(default_factory=GroupScaling)
 
+    @property
+    def keeps_timescale(self) -> bool:
+        return _TIMESCALE in (self.weight_decay, self.embeddings.weight_decay)
+
     def build(self) -> ScalingRule:
         keys = [each.name for each in fields(GroupScaling)]
         dense = {key: _rule(f"scaling.{key}", getattr(self, key)) for key in keys}
@@ -67,8 +78,8 @@ class CustomRule(ScalingConfig):
                 )
         return ScalingRule(
             name=self.name,
-            dense=GroupRule(**dense),
-            embeddings=GroupRule(**{**dense, **own}) if own else None,
+            dense=_group_rule(dense),
+            embeddings=_group_rule({**dense, **own}) if own else None,
             warmup=_rule("scaling.warmup", self.warmup),
         )
 
@@ -100,9 +111,46 @@ class AdamSDERule(CustomRule):
     eps: int | float | str = -0.5
 
 
+@dataclass
+class AdamHalfLifeRule(CustomRule):
+    """Adam's beta2 with its half-life in samples kept (Marek et al. 2025)."""
+
+    name: str = "adam_half_life"
+    beta2: str = "power"
+
+
+@dataclass
+class AdamWTimescaleRule(CustomRule):
+    """AdamW's timescale kept (Bergsma et al. 2025): B / (lr λ D), the share of the run's D samples
+    over which its update averages. So λ is multiplied by κ over the factor of the rate.
+    """
+
+    name: str = "adamw_timescale"
+    weight_decay: int | float | str = _TIMESCALE
+
+
+@dataclass
+class LEGWRule(CustomRule):
+    """The square-root rule with a longer warm-up (You et al. 2019)."""
+
+    name: str = "legw"
+    lr: int | float | str = "sqrt"
+    warmup: int | float | str = "linear"
+
+
 # By the name of their file in conf/scaling.
 SCALINGS: dict[str, type[ScalingConfig]] = {
-    rule.name: rule for rule in (ScalingConfig, LinearRule, SqrtRule, AdamSDERule, CustomRule)
+    rule.name: rule
+    for rule in (
+        ScalingConfig,
+        LinearRule,
+        SqrtRule,
+        LEGWRule,
+        AdamSDERule,
+        AdamHalfLifeRule,
+        AdamWTimescaleRule,
+        CustomRule,
+    )
 }
 
 
@@ -141,6 +189,13 @@ def given_scaling(options: ScalingConfig) -> dict[str, Any]:
     return {"name": options.name, **given}
 
 
+def _group_rule(rules: Mapping[str, Any]) -> GroupRule:
+    """The rule of a group; λ at p = 1 − (the rate's exponent) keeps κ / (κ^lr λ) as it was."""
+    if rules["weight_decay"] == _TIMESCALE:
+        rules = {**rules, "weight_decay": 1.0 - rules["lr"]}
+    return GroupRule(**rules)
+
+
 def _rule(option: str, value: float | str) -> Any:
     """The rule of one hyperparameter: a word for a decay, an exponent otherwise."""
     if option.rpartition(".")[2] in _DECAYS:
@@ -151,11 +206,14 @@ def _rule(option: str, value: float | str) -> Any:
                 "the ratio)",
             )
         return value
+    if value == _TIMESCALE and option.endswith("weight_decay"):
+        return value
     if isinstance(value, str):
         if value not in _EXPONENTS:
             raise ConfigError(
                 f"{option}={value} is not one of its values",
-                f"give {', '.join(_EXPONENTS)}, or an exponent of the ratio such as 0.75",
+                f"give {', '.join(_EXPONENTS)}, or an exponent of the ratio such as 0.75"
+                + (f", or {_TIMESCALE}" if option.endswith("weight_decay") else ""),
             )
         return _EXPONENTS[value]
     if isinstance(value, bool) or not abs(value) < float("inf"):

@@ -26,6 +26,7 @@ from bsscale.schedules.options.deepspeed import DeepSpeedConfig
 from bsscale.schedules.options.onecycle import OneCycleConfig, OneCycleTorchConfig
 from bsscale.schedules.options.shapes import (
     CosineConfig,
+    LateDropConfig,
     LinearWarmupConfig,
     RangeTestConfig,
     WSDConfig,
@@ -45,6 +46,7 @@ PARTS: dict[str, type[ScheduleConfig]] = {
         LinearWarmupConfig,
         CosineConfig,
         WSDConfig,
+        LateDropConfig,
         RangeTestConfig,
         OneCycleConfig,
         OneCycleTorchConfig,

@@ -9,6 +9,7 @@ from bsscale.schedules import (
     WSD,
     Cosine,
     ExponentialRangeTest,
+    LateDrop,
     LinearWarmup,
     RangeTest,
     Schedule,
@@ -16,9 +17,11 @@ from bsscale.schedules import (
 from bsscale.schedules.options.base import ScheduleConfig, ScheduleContext
 from bsscale.schedules.options.units import length, peak, warmup_length
 
-__all__ = ["CosineConfig", "LinearWarmupConfig", "RangeTestConfig", "WSDConfig"]
+__all__ = ["CosineConfig", "LateDropConfig", "LinearWarmupConfig", "RangeTestConfig", "WSDConfig"]
 
 THIRD = 1 / 3
+# The place of a late drop in its source: see `bsscale.schedules.LateDrop`.
+DROP_PASSES = 0.8
 
 
 @dataclass
@@ -98,6 +101,24 @@ class WSDConfig(ScaledPeakConfig):
             decay_steps=length(self, context, "decay", default=THIRD),
             start_lr=context.base_lr if self.start_lr is None else self.start_lr,
             final_lr=context.base_lr / 10 if self.final_lr is None else self.final_lr,
+        )
+
+
+@dataclass
+class LateDropConfig(ScaledPeakConfig):
+    """A constant rate that is divided once, late in the pass."""
+
+    name: str = "late_drop"
+    divisor: float = 75.0
+    drop_steps: int | None = None
+    drop_samples: int | None = None
+    drop_fraction: float | None = None
+
+    def build(self, context: ScheduleContext) -> Schedule:
+        return LateDrop(
+            peak_lr=self.peak_lr(context),
+            drop_step=length(self, context, "drop", default=DROP_PASSES),
+            divisor=self.divisor,
         )
 
 

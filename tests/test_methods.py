@@ -1,0 +1,108 @@
+"""Combinations of methods for large batches: each is a plan by the formulas, or refused."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bsscale.errors import ConfigError
+from bsscale.optimizers import OPTIMIZERS, OptimizerConfig
+from bsscale.planning.derive import make_plan
+from bsscale.planning.devices import Devices
+from bsscale.planning.plan import Plan
+from bsscale.schedules.options import SCHEDULES, ScheduleConfig
+from bsscale.schedules.options.scaling import SCALINGS, GroupScaling, ScalingConfig
+from tests.helpers import MODELS, small_config
+
+EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
+# Those whose options have defaults that train.
+SHAPES = [name for name in SCHEDULES if name not in ("custom", "deepspeed", "scaled")]
+
+exponents: st.SearchStrategy[Any] = st.sampled_from([*EXPONENTS, 0.75, -0.5])
+decays = st.sampled_from(["none", "complement", "power"])
+
+
+def some(**strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=strategies)
+
+
+groups = some(lr=exponents, momentum=decays, beta2=decays, weight_decay=exponents)
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> ScalingConfig:
+    kind = SCALINGS[draw(st.sampled_from(sorted(SCALINGS)))]
+    if kind.name == "none":
+        return kind()
+    own = draw(some(lr=exponents, weight_decay=exponents | st.just("timescale"), beta2=decays))
+    rule: ScalingConfig = kind(**own, embeddings=GroupScaling(**draw(groups | st.just({}))))
+    return rule
+
+
+@st.composite
+def optimizers(draw: st.DrawFn) -> OptimizerConfig:
+    optimizer = OPTIMIZERS[draw(st.sampled_from(sorted(OPTIMIZERS)))]()
+    return replace(optimizer, weight_decay=draw(st.sampled_from([0.0, 0.01])))
+
+
+schedules = st.sampled_from(SHAPES).map(lambda name: SCHEDULES[name]())
+
+
+def planned(**changes: Any) -> Plan | None:
+    """The plan; None if it is refused, with a remedy."""
+    config = small_config(model=MODELS["mlp"], budget_samples=204_800, **changes)
+    try:
+        return make_plan(config, 40_000, Devices(cuda=0))
+    except ConfigError as error:
+        assert error.fact and error.remedy and str(error).isascii()
+        return None
+
+
+def moved(rule: Any, key: str, group: str) -> Any:
+    """The option of a rule for a group."""
+    own = getattr(rule.embeddings, key) if group == "embeddings" else None
+    return getattr(rule, key) if own is None else own
+
+
+def exponent(value: Any) -> float:
+    return EXPONENTS[value] if isinstance(value, str) else value
+
+
+def decayed(beta: float, how: str, ratio: int) -> float:
+    return {"none": beta, "power": beta**ratio, "complement": 1 - ratio * (1 - beta)}[how]
+
+
+@settings(max_examples=150)
+@given(
+    rule=rules(),
+    optimizer=optimizers(),
+    schedule=schedules,
+    gpus=st.sampled_from([1, 2, 8, 64]),
+)
+def test_a_combination_is_planned_by_the_formulas_or_refused(
+    rule: ScalingConfig, optimizer: OptimizerConfig, schedule: ScheduleConfig, gpus: int
+) -> None:
+    plan = planned(scaling=rule, optimizer=optimizer, schedule=schedule, gpus=gpus)
+    if plan is None:
+        return
+    assert plan.config.optimizer == optimizer and plan.config.scaling == rule
+    if rule.name == "none":
+        assert [group.optimizer for group in plan.groups] == [optimizer]
+        return
+    for group in plan.groups:
+        rate, decay = (moved(rule, key, group.name) for key in ("lr", "weight_decay"))
+        if decay == "timescale":
+            assert optimizer.name == "adamw"
+            decay = 1 - exponent(rate)
+        expected = optimizer.weight_decay * gpus ** exponent(decay)
+        assert math.isclose(group.optimizer.weight_decay, expected, rel_tol=1e-12)
+        ratio = gpus ** (exponent(rate) - exponent(moved(rule, "lr", "dense")))
+        assert math.isclose(group.lr_ratio, ratio, rel_tol=1e-12)
+        if (beta2 := getattr(optimizer, "beta2", None)) is not None:
+            found = getattr(group.optimizer, "beta2")  # noqa: B009
+            expected = decayed(beta2, moved(rule, "beta2", group.name), gpus)
+            assert math.isclose(found, expected, rel_tol=1e-12)
