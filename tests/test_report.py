@@ -11,7 +11,8 @@ import pytest
 
 from bsscale.files.replace import replace_text
 from bsscale.records.identity import arm_hash, arm_label
-from bsscale.records.run_record import RunRecord, write_run
+from bsscale.records.run_record import Column, RunRecord, write_run
+from bsscale.report.columns import columns_table
 from bsscale.report.comparison import Comparison
 from bsscale.report.drawing import save
 from bsscale.report.summarize import compare
@@ -63,6 +64,14 @@ def test_a_diverged_run_counts_as_censored_and_a_failed_one_is_listed(tmp_path: 
 def test_arms_with_other_targets_are_not_each_others_yardstick(tmp_path: Path) -> None:
     made = compared(tmp_path, [run("a", 100, 0.7), run("b", 300, 0.8), run("c", 600, 0.8)])
     assert [arm.ratio_to_best for arm in made.arms] == [1.0, 1.0, 2.0]
+
+
+def test_the_columns_of_the_data_are_named(tmp_path: Path) -> None:
+    weight = Column(name="w", role="weight")
+    record = msgspec.structs.replace(run("a", 100), columns=(*(RUN.columns or ()), weight))
+    rows = columns_table(compared(tmp_path, [record])).rows
+    assert [row[:3] for row in rows] == [["site", "categorical", "7"], ["w", "weight", ""]]
+    assert "AUC and accuracy do not use it" in rows[1][4]
 
 
 def test_a_directory_without_a_record_is_listed(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ _FORMAT_VERSION = 4
 _SCRATCH = ".scratch"
 # Name within a split -> element type and number of dimensions.
 _ARRAYS = {"categorical": (np.int32, 2), "numeric": (np.float32, 2), "label": (np.float32, 1)}
+_WEIGHT = {"weight": (np.float32, 1)}
 
 _log = logging.getLogger(__name__)
 
@@ -215,9 +216,10 @@ def _decode(arrays: Arrays, described: dict[str, Any], key: str) -> Dataset:
     schema = Schema(**{k: tuple(v) for k, v in described["schema"].items()})
     columns = {"categorical": len(schema.categorical), "numeric": len(schema.numeric)}
     splits = []
+    expected = _ARRAYS | (_WEIGHT if f"{SPLITS[0]}.weight" in arrays else {})
     for split in SPLITS:
-        parts = {name: arrays[f"{split}.{name}"] for name in _ARRAYS}
-        for name, (dtype, dimensions) in _ARRAYS.items():
+        parts = {name: arrays[f"{split}.{name}"] for name in expected}
+        for name, (dtype, dimensions) in expected.items():
             shape = (len(parts["label"]), columns.get(name, 0))[:dimensions]
             if parts[name].dtype != dtype or parts[name].shape != shape:
                 raise ValueError(

@@ -34,6 +34,7 @@ def check_dataset(dataset: Dataset) -> None:
     ):
         _check_shapes(split, samples, dataset.schema)
         check_ids(split, samples, dataset.schema)
+        _check_weights(split, samples, dataset.is_weighted)
 
 
 def _check_shapes(split: str, samples: Samples, schema: Schema) -> None:
@@ -51,6 +52,22 @@ def _check_shapes(split: str, samples: Samples, schema: Schema) -> None:
         raise DataError(
             f"{split}.categorical has numbers of type {samples.categorical.dtype}, not int32",
             "give ids as integers: categorical.astype(np.int32)",
+        )
+
+
+def _check_weights(split: str, samples: Samples, expected: bool) -> None:
+    """Raise DataError for weights that are missing, negative, not finite, or all 0."""
+    weight = samples.weight
+    if (weight is not None) != expected:
+        some, others = ("has", "validation") if weight is not None else ("validation has", split)
+        raise DataError(
+            f"{split + ' has' if some == 'has' else some} weights, and {others} has none",
+            "give weights for all splits, or for none",
+        )
+    if weight is not None and not (np.isfinite(weight).all() and weight.min() >= 0 < weight.max()):
+        raise DataError(
+            f"the weights of {split} are from {weight.min():g} to {weight.max():g}",
+            "give finite weights of 0 or more, not all 0",
         )
 
 

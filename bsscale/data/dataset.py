@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from bsscale.data.evaluated import evaluated_rows
 from bsscale.data.order import ORDERS, Order
+from bsscale.data.samples import Samples
 from bsscale.data.verified import verify
 from bsscale.errors import DataError
 from bsscale.files.blocks import Blocks
@@ -63,7 +64,7 @@ class ColumnFacts:
     name
         As in the source.
     role
-        categorical, numeric, label, time, group or unused.
+        categorical, numeric, label, time, group, weight or unused.
     type
         Of its values in the source, such as text, integer, float or a type of Parquet.
     cardinality
@@ -80,63 +81,6 @@ class ColumnFacts:
     cardinality: int | None = None
     missing_share: float = 0.0
     note: str = ""
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Some samples, as arrays.
-
-    Attributes
-    ----------
-    categorical
-        int32, shape (n, categorical fields).
-    numeric
-        float32, shape (n, numeric fields).
-    label
-        float32, shape (n,): 0 or 1 for objective=binary, a number for objective=regression.
-    """
-
-    categorical: npt.NDArray[np.int32]
-    numeric: npt.NDArray[np.float32]
-    label: npt.NDArray[np.float32]
-
-    def __post_init__(self) -> None:
-        if not len(self.categorical) == len(self.numeric) == len(self.label):
-            raise DataError(
-                f"arrays of different lengths: categorical {len(self.categorical)}, "
-                f"numeric {len(self.numeric)}, label {len(self.label)}",
-                "give every array one row a sample",
-            )
-
-    def __len__(self) -> int:
-        return len(self.label)
-
-    def __getitem__(self, rows: slice | npt.NDArray[np.intp]) -> Samples:
-        """The samples at `rows`, a slice (views) or an index array (copies)."""
-        if isinstance(rows, slice):
-            return Samples(self.categorical[rows], self.numeric[rows], self.label[rows])
-        self.verify(rows)
-        # take is three times as fast as fancy indexing, and this is every training step.
-        return Samples(
-            self.categorical.take(rows, axis=0),
-            self.numeric.take(rows, axis=0),
-            self.label.take(rows),
-        )
-
-    def verify(self, rows: npt.NDArray[np.intp] | None = None) -> None:
-        """Check samples that are about to be read, if they come from the cache (`verify`).
-
-        Parameters
-        ----------
-        rows
-            Their numbers, shape (n,); None: all.
-
-        Raises
-        ------
-        DataError
-            They have changed since they were prepared.
-        """
-        verify(self.categorical, self.numeric, self.label, rows=rows)
 
 
 class TrainStream(Protocol):
@@ -266,6 +210,11 @@ class Dataset:
         return self.validation_rows is not None and self.validation_rows < len(self.validation)
 
     @property
+    def is_weighted(self) -> bool:
+        """Whether samples have weights."""
+        return self.validation.weight is not None
+
+    @property
     def samples_per_pass(self) -> int | None:
         """Samples in one pass over the training split; None where only a script knows it."""
         return self.train.samples_per_pass
@@ -311,7 +260,7 @@ class Dataset:
         arrays = {
             f"{name}.{part}": Blocks.of(array)
             for name, samples in splits.items()
-            for part, array in vars(samples).items()
+            for part, array in samples.arrays().items()
         }
         return data_key(self.schema, arguments, arrays)
 

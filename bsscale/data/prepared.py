@@ -53,7 +53,7 @@ class Prepared:
         arrays = {
             f"{split}.{name}": Blocks.of(array)
             for split, samples in zip(SPLITS, splits, strict=True)
-            for name, array in vars(samples).items()
+            for name, array in samples.arrays().items()
         }
         return cls(dataset.schema, arrays, dataset.notes, dataset.columns, dataset.best_possible)
 
@@ -64,11 +64,11 @@ class Prepared:
 
     def dataset(self) -> Dataset:
         """The data set, with all its arrays in memory."""
-        names = ("categorical", "numeric", "label")
-        train, validation, test = (
-            Samples(**{name: self.arrays[f"{split}.{name}"].array() for name in names})
-            for split in SPLITS
-        )
+        parts: dict[str, dict[str, npt.NDArray[Any]]] = {split: {} for split in SPLITS}
+        for name, blocks in self.arrays.items():
+            split, part = name.split(".")
+            parts[split][part] = blocks.array()
+        train, validation, test = (Samples(**parts[split]) for split in SPLITS)
         return Dataset(
             self.schema,
             ArrayStream(train),

@@ -147,7 +147,7 @@ class EagerEngine:
 
     def evaluate(self, samples: Samples) -> Outputs:
         """The run's outputs for `samples`, to be judged; the same on every rank."""
-        return HostOutputs(samples.label, self.score(samples))
+        return HostOutputs(samples.label, self.score(samples), samples.weight)
 
     def score(self, samples: Samples) -> npt.NDArray[np.float64]:
         """Logits of `samples`, shape (1, n), the same on every rank."""
@@ -287,7 +287,11 @@ class EagerEngine:
         with self._autocast():
             logits = forward(categorical, numeric).reshape(label.shape)  # (from (n, 1))
             # In the precision of the label: in bfloat16 a mean over a batch has two digits.
-            return self._losses(logits.to(label.dtype), label).mean()
+            losses = self._losses(logits.to(label.dtype), label)
+            if samples.weight is None:
+                return losses.mean()
+            # (divided by the number of samples, so that the shares of processes add up)
+            return (losses * torch.from_numpy(samples.weight).to(losses)).mean()
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self._mixed else nullcontext()

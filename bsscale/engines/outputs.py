@@ -34,15 +34,24 @@ class HostOutputs:
         Shape (n,).
     outputs
         Shape (width, n).
+    weight
+        Of the samples, shape (n,); None: all alike.
     """
 
-    def __init__(self, label: npt.NDArray[np.float32], outputs: npt.NDArray[np.float64]) -> None:
+    def __init__(
+        self,
+        label: npt.NDArray[np.float32],
+        outputs: npt.NDArray[np.float64],
+        weight: npt.NDArray[np.float32] | None = None,
+    ) -> None:
         self._label, self._outputs = label, outputs
+        # (an objective of the user's own need not know of weights, and has none)
+        self._weight = () if weight is None else (weight,)
 
     def metrics(self, slot: int, objective: Objective) -> dict[str, float | None]:
         """Every metric of a slot's outputs."""
-        return objective.evaluate(self._label, self._outputs[slot])
+        return objective.evaluate(self._label, self._outputs[slot], *self._weight)
 
     def value(self, slot: int, objective: Objective, metric: Metric) -> float | None:
         """One metric of a slot's outputs."""
-        return objective.value(metric, self._label, self._outputs[slot])
+        return objective.value(metric, self._label, self._outputs[slot], *self._weight)

@@ -109,10 +109,12 @@ def chance_auc_bound(label: ArrayLike) -> float:
     return 0.5 + 3 * math.sqrt(variance)
 
 
-def binary_cross_entropy(label: ArrayLike, logit: ArrayLike) -> float:
+def binary_cross_entropy(
+    label: ArrayLike, logit: ArrayLike, weight: ArrayLike | None = None
+) -> float:
     r"""Mean negative log-likelihood of the labels, in nats.
 
-    .. math:: \frac1n \sum_i \log(1 + e^{z_i}) - y_i z_i
+    .. math:: \sum_i w_i (\log(1 + e^{z_i}) - y_i z_i) / \sum_i w_i
 
     Parameters
     ----------
@@ -120,6 +122,8 @@ def binary_cross_entropy(label: ArrayLike, logit: ArrayLike) -> float:
         Shape (n,), each 0 or 1.
     logit
         Shape (n,), log-odds of a 1. Computed in float64 for any type.
+    weight
+        Shape (n,), ≥ 0 and not all 0; None: all alike.
 
     Returns
     -------
@@ -136,10 +140,10 @@ def binary_cross_entropy(label: ArrayLike, logit: ArrayLike) -> float:
     values = _real("logits", logit, positive).astype(np.float64)
     # log(1 + e^z) - z = log(1 + e^-z): one stable form for both classes, without inf - inf.
     against = np.where(positive, -values, values)
-    return float(np.mean(np.maximum(against, 0.0) + np.log1p(np.exp(-np.abs(against)))))
+    return _mean(np.maximum(against, 0.0) + np.log1p(np.exp(-np.abs(against))), weight)
 
 
-def label_entropy(label: ArrayLike) -> float:
+def label_entropy(label: ArrayLike, weight: ArrayLike | None = None) -> float:
     r"""Entropy of the labels, in nats: the loss of the best model that looks at no feature.
 
     .. math:: -p \log p - (1 - p) \log (1 - p)
@@ -148,6 +152,8 @@ def label_entropy(label: ArrayLike) -> float:
     ----------
     label
         Shape (n,), each 0 or 1.
+    weight
+        Shape (n,), ≥ 0 and not all 0; None: all alike.
 
     Returns
     -------
@@ -160,11 +166,13 @@ def label_entropy(label: ArrayLike) -> float:
         If the labels are empty, or one is not 0 or 1.
     """
     positive = _positive(label)
-    share = float(np.mean(positive))
+    share = _mean(positive, weight)
     return -sum(p * math.log(p) for p in (share, 1.0 - share) if p > 0) or 0.0
 
 
-def normalized_entropy(label: ArrayLike, logit: ArrayLike) -> float:
+def normalized_entropy(
+    label: ArrayLike, logit: ArrayLike, weight: ArrayLike | None = None
+) -> float:
     """Log loss over the entropy of the labels: 1 is a model that predicts the base rate.
 
     Takes and raises what `binary_cross_entropy` does; not finite where there is one class only.
@@ -173,8 +181,8 @@ def normalized_entropy(label: ArrayLike, logit: ArrayLike) -> float:
     ----------
     X. He et al., "Practical lessons from predicting clicks on ads at Facebook", ADKDD 2014.
     """
-    entropy = label_entropy(label)
-    return binary_cross_entropy(label, logit) / entropy if entropy else math.nan
+    entropy = label_entropy(label, weight)
+    return binary_cross_entropy(label, logit, weight) / entropy if entropy else math.nan
 
 
 def accuracy(label: ArrayLike, logit: ArrayLike) -> float:
@@ -190,6 +198,13 @@ def majority_share(label: ArrayLike) -> float:
     """Share of the more frequent label: the accuracy of the best constant. Shape (n,), 0 or 1."""
     share = float(np.mean(_positive(label)))
     return max(share, 1.0 - share)
+
+
+def _mean(values: NDArray[Any], weight: ArrayLike | None) -> float:
+    """The mean of some values; with weights, in float64."""
+    if weight is None:
+        return float(np.mean(values))
+    return float(np.average(values, weights=np.asarray(weight, np.float64)))
 
 
 def _count_packed(keys: NDArray[np.integer[Any]], positive: Bools) -> int:

@@ -41,6 +41,7 @@ _METRICS = (
         binary_cross_entropy,
         of_outputs=True,
         at_chance=label_entropy,
+        takes_weights=True,
         limits=(math.inf, 0.0),
     ),
     Metric(
@@ -48,7 +49,8 @@ _METRICS = (
         "min",
         normalized_entropy,
         of_outputs=True,
-        at_chance=lambda label: 1.0,
+        at_chance=lambda label, weight=None: 1.0,
+        takes_weights=True,
         limits=(1.0, 0.0),
     ),
     Metric(
@@ -99,12 +101,12 @@ class Binary(Objective):
             "give more rows, or a split with both classes",
         )
 
-    def divergence(self, label: Floats) -> DivergenceDetector:
+    def divergence(self, label: Floats, weight: Floats | None = None) -> DivergenceDetector:
         if "auc" not in self.metrics:  # (a derived class may have other metrics)
-            return super().divergence(label)
+            return super().divergence(label, weight)
         return DivergenceDetector(
             self.loss,
-            self.loss_at_chance(label),
+            self.loss_at_chance(label, weight),
             self.chance_words,
             ("auc", chance_auc_bound(label), "AUC"),
         )

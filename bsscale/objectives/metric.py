@@ -88,6 +88,9 @@ class Metric(Criterion):
         themselves if `of_outputs` is set.
     of_outputs
         Whether the function takes the model's outputs (logits).
+    takes_weights
+        Whether weights of the samples, shape (n,), may be the third argument of the function, and
+        the second one of `at_chance`. Other metrics count all samples alike.
     at_chance
         The function of the labels, shape (n,), that returns the value of the best prediction
         without any feature; None if it is not known.
@@ -101,21 +104,32 @@ class Metric(Criterion):
         the distance to chance.
     """
 
-    function: Callable[[Floats, Floats], float]
+    function: Callable[..., float]
     of_outputs: bool = False
-    at_chance: Callable[[Floats], float] | None = None
+    at_chance: Callable[..., float] | None = None
     bound: Callable[[Floats], float] | None = None
     limits: tuple[float, float] = (-math.inf, math.inf)
     margin: float | None = None
+    takes_weights: bool = False
 
     @property
     def criterion(self) -> Criterion:
         """Its name and direction alone."""
         return Criterion(self.name, self.direction)
 
-    def chance(self, label: Floats) -> float | None:
+    def of(self, label: Floats, score: Floats, weight: Floats | None = None) -> float:
+        """The value for some labels and scores, with the weights of the samples if it takes any."""
+        if weight is None or not self.takes_weights:
+            return float(self.function(label, score))
+        return float(self.function(label, score, weight))
+
+    def chance(self, label: Floats, weight: Floats | None = None) -> float | None:
         """The value of the best prediction without any feature; None if it is not known."""
-        return None if self.at_chance is None else self.at_chance(label)
+        if self.at_chance is None:
+            return None
+        if weight is None or not self.takes_weights:
+            return self.at_chance(label)
+        return self.at_chance(label, weight)
 
     def chance_bound(self, label: Floats) -> float | None:
         """The value beyond which a model is better than chance; None if it is not known."""
@@ -126,15 +140,17 @@ class Metric(Criterion):
         """Whether a default margin is known: from its own margin, or its value at chance."""
         return self.margin is not None or self.at_chance is not None
 
-    def default_margin(self, best_values: Sequence[float], label: Floats) -> float:
+    def default_margin(
+        self, best_values: Sequence[float], label: Floats, weight: Floats | None = None
+    ) -> float:
         """The distance of the default target from the median best value.
 
         Parameters
         ----------
         best_values
             The best value of each tuned 1-GPU run, at least one.
-        label
-            The validation labels, shape (n,).
+        label, weight
+            Of the validation samples, shape (n,).
 
         Raises
         ------
@@ -143,7 +159,7 @@ class Metric(Criterion):
         """
         if self.margin is not None:
             return self.margin
-        chance = self.chance(label)
+        chance = self.chance(label, weight)
         if chance is None:
             raise MetricError(
                 f"the metric {self.name} has neither a margin nor a value at chance, so no "

@@ -110,13 +110,17 @@ class Objective(ABC):
         """The same objective with further metrics."""
         return replace(self, added=(*self.added, *added))
 
-    def evaluate(self, label: Floats, output: Floats) -> dict[str, float | None]:
+    def evaluate(
+        self, label: Floats, output: Floats, weight: Floats | None = None
+    ) -> dict[str, float | None]:
         """Every metric of a model's outputs.
 
         Parameters
         ----------
         label, output
             Shape (n,).
+        weight
+            Of the samples, shape (n,), for the metrics that take weights; None: all alike.
 
         Returns
         -------
@@ -126,23 +130,25 @@ class Objective(ABC):
             return dict.fromkeys(self.metrics)
         score = self.score(output)
         values = {
-            name: float(metric.function(label, output if metric.of_outputs else score))
+            name: metric.of(label, output if metric.of_outputs else score, weight)
             for name, metric in self.metrics.items()
         }
         return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
-    def value(self, metric: Metric, label: Floats, output: Floats) -> float | None:
+    def value(
+        self, metric: Metric, label: Floats, output: Floats, weight: Floats | None = None
+    ) -> float | None:
         """One metric of a model's outputs; None if it is not defined."""
         if not np.isfinite(output).all():
             return None
-        value = float(metric.function(label, output if metric.of_outputs else self.score(output)))
+        value = metric.of(label, output if metric.of_outputs else self.score(output), weight)
         return value if math.isfinite(value) else None
 
-    def divergence(self, label: Floats) -> DivergenceDetector:
-        """The detector of divergence for one run; `label` are the validation labels."""
-        return DivergenceDetector(self.loss, self.loss_at_chance(label), self.chance_words)
+    def divergence(self, label: Floats, weight: Floats | None = None) -> DivergenceDetector:
+        """The detector of divergence for one run; `label` and `weight` are of validation."""
+        return DivergenceDetector(self.loss, self.loss_at_chance(label, weight), self.chance_words)
 
-    def loss_at_chance(self, label: Floats) -> float:
+    def loss_at_chance(self, label: Floats, weight: Floats | None = None) -> float:
         """The validation loss of the best constant prediction; infinite if it is not known."""
-        chance = self.metrics[self.loss].chance(label)
+        chance = self.metrics[self.loss].chance(label, weight)
         return math.inf if chance is None else chance

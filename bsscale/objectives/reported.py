@@ -80,7 +80,7 @@ class Reported(Objective):
         assert self.loss is not None
         return NonFiniteDetector([self.metric_name, self.loss])
 
-    def loss_at_chance(self, label: Floats) -> float:
+    def loss_at_chance(self, label: Floats, weight: Floats | None = None) -> float:
         return math.inf
 
 

@@ -100,7 +100,7 @@ class MetricsOfRuns:
     ----------
     objective
         Whose metrics they are.
-    label
+    label, weight
         Of one split, on the device, shape (n,).
 
     Attributes
@@ -109,8 +109,8 @@ class MetricsOfRuns:
         Of the metrics that have a form.
     """
 
-    def __init__(self, objective: Objective, label: Tensor) -> None:
-        self._split = split = _Split.of(label)
+    def __init__(self, objective: Objective, label: Tensor, weight: Tensor | None = None) -> None:
+        self._split = split = _Split.of(label, weight)
         self._forms = {
             name: form
             for name, metric in objective.metrics.items()
@@ -165,9 +165,11 @@ class _Split(NamedTuple):
     has_two_classes: bool
     entropy: float
     variance: float
+    share: Tensor | None  # of each sample in a weighted mean
 
     @classmethod
-    def of(cls, label: Tensor) -> _Split:
+    def of(cls, label: Tensor, weight: Tensor | None) -> _Split:
+        weights = None if weight is None else weight.to(torch.float64)
         positive = label == 1
         on_host = label.to(torch.float64).cpu().numpy()
         two = bool(((on_host == 0) | (on_host == 1)).all()) and 0 < on_host.sum() < len(on_host)
@@ -177,8 +179,11 @@ class _Split(NamedTuple):
             positive.nonzero().squeeze(1),
             positive.logical_not().nonzero().squeeze(1),
             two,
-            label_entropy(on_host) if two else math.nan,
+            label_entropy(on_host, None if weights is None else weights.cpu().numpy())
+            if two
+            else math.nan,
             float(np.var(on_host)) if len(on_host) else 0.0,
+            None if weights is None else weights / weights.sum(),
         )
 
 
@@ -211,7 +216,8 @@ def _auc(row: npt.NDArray[np.int64], split: _Split) -> npt.NDArray[np.float64]:
 def _cross_entropy(outputs: Tensor, split: _Split) -> Tensor:
     values = outputs.to(torch.float64)
     against = torch.where(split.positive, -values, values)
-    return (against.clamp(min=0.0) + against.abs().neg().exp().log1p()).mean(dim=1)
+    losses = against.clamp(min=0.0) + against.abs().neg().exp().log1p()
+    return losses.mean(dim=1) if split.share is None else losses.mul_(split.share).sum(dim=1)
 
 
 def _normalized(row: npt.NDArray[np.int64], split: _Split) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ from bsscale.config.objectives import build_objective, check_metrics
 from bsscale.data import ArrayStream, Dataset
 from bsscale.data.verified import verify
 from bsscale.errors import ConfigError
-from bsscale.objectives import Metric
+from bsscale.objectives import Binary, Metric
 from bsscale.schedules import Schedule
 
 __all__ = ["check_config", "check_labels", "check_schedule"]
@@ -97,6 +97,11 @@ def check_labels(config: Config, dataset: Dataset) -> None:
     """
     objective = build_objective(config.objective)
     metric = objective.metric(config.metric)
+    if dataset.is_weighted and type(objective) is not Binary:
+        raise ConfigError(
+            f"the samples have weights, and objective={config.objective.get('name')} takes none",
+            "leave out dataset.weight, or give objective=binary",
+        )
     train = (
         dataset.train.samples
         if isinstance(dataset.train, ArrayStream)
@@ -110,7 +115,7 @@ def check_labels(config: Config, dataset: Dataset) -> None:
         verify(samples.label)
         objective.check_labels(samples.label, name)
     check_metrics(objective, dataset.validation.label)
-    chance = metric.chance(dataset.validation.label)
+    chance = metric.chance(dataset.validation.label, dataset.validation.weight)
     if config.target is not None and chance is not None and metric.reaches(chance, config.target):
         raise ConfigError(
             f"target={config.target} is no better than the {metric.title} of a constant "

@@ -59,7 +59,7 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
             f"evaluated every {plan.eval_interval_samples:,}",
         ),
         *([("noise scale", _describe_noise_scale(plan))] if plan.noise_scale_steps else []),
-        ("objective", _describe_objective(plan)),
+        ("objective", _describe_objective(plan, dataset)),
         ("base_lr", f"{plan.base_lr:g} ({plan.base_lr_source})"),
         ("scaling", _describe_scaling(plan)),
         ("schedule", _describe_rates(plan)),
@@ -168,10 +168,16 @@ def _describe_noise_scale(plan: Plan) -> str:
     )
 
 
-def _describe_objective(plan: Plan) -> str:
+def _describe_objective(plan: Plan, dataset: Dataset) -> str:
     """The objective, and the metric that judges the run."""
     better = "higher" if plan.direction == "max" else "lower"
-    return f"{plan.objective.name}, judged by {plan.metric.title} ({better} is better)"
+    text = f"{plan.objective.name}, judged by {plan.metric.title} ({better} is better)"
+    if not dataset.is_weighted:
+        return text
+    metrics = plan.objective.metrics.values()
+    those = [metric.title for metric in metrics if metric.takes_weights]
+    others = [metric.title for metric in metrics if not metric.takes_weights]
+    return f"{text}; weights in the loss, {' and '.join(those)}, not in {' or '.join(others)}"
 
 
 def _describe_rates(plan: Plan) -> str:

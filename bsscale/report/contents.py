@@ -32,6 +32,7 @@ class Contents:
     plans: Sequence[tuple[str, Sequence[str], Table]]
     differ: Table
     common: Table
+    columns: Table
     versions: Table
     cost: str
     left_out: Table

@@ -19,6 +19,7 @@ from bsscale.report.answer import Answer, answers, in_words
 from bsscale.report.base_lr import with_base_lr
 from bsscale.report.charts import figures
 from bsscale.report.charts.figure import styles_of
+from bsscale.report.columns import columns_table
 from bsscale.report.comparison import Comparison
 from bsscale.report.contents import Contents
 from bsscale.report.drawing import NARROW, WIDE, save, svg
@@ -148,6 +149,7 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
         plans=plans,
         differ=differ,
         common=common,
+        columns=columns_table(comparison),
         versions=versions_table(comparison),
         cost=cost(comparison, found.studies),
         left_out=tables.left_out_table(comparison),
@@ -249,6 +251,7 @@ def _markdown(contents: Contents) -> str:
         *contents.intervals,
         contents.differ,
         contents.common,
+        contents.columns,
         contents.versions,
         contents.left_out,
     ):

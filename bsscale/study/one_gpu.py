@@ -88,7 +88,8 @@ def _fix_target(study: Session, one_gpu: Tuning | None) -> tuple[float, float | 
     records = study.runs.train(specs)
     specs = [spec for spec, record in zip(specs, records, strict=True) if record is not None]
     best = [r.best_value for r in records if r is not None and r.best_value is not None]
-    metric, label = study.metric, study.dataset.validation.label
+    metric, held_out = study.metric, study.dataset.validation
+    label, weight = held_out.label, held_out.weight
     if not best:
         raise ConfigError(
             f"no run at 1 GPU has a value of {metric.title}, so that there is no target",
@@ -97,9 +98,9 @@ def _fix_target(study: Session, one_gpu: Tuning | None) -> tuple[float, float | 
     target, margin = study.config.target, None
     if target is None:
         margin = study.task.margin
-        margin = metric.default_margin(best, label) if margin is None else margin
+        margin = metric.default_margin(best, label, weight) if margin is None else margin
         target = metric.target(best, margin)
-    chance = metric.chance(label)
+    chance = metric.chance(label, weight)
     if chance is not None and metric.reaches(chance, target):
         raise ConfigError(
             f"the runs at 1 GPU give a target of {metric_number(target)}, which is no better "

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bsscale.config import Config, TrackerOptions
-from bsscale.data import Dataset
+from bsscale.data import Dataset, Samples
 from bsscale.errors import ConfigError, FormatVersionError
-from bsscale.objectives.metric import Floats
 from bsscale.planning.derive import make_plan
 from bsscale.planning.description import describe_hours, describe_plan
 from bsscale.planning.devices import Devices
@@ -76,7 +75,7 @@ def range_test(
     specs = plan_range_test(config, dataset, workers.devices, directory, logs)
     refuse_other(directory, specs)
     plan = next(iter(specs.values())).plan
-    chance = _chance(plan, dataset.validation.label)
+    chance = _chance(plan, dataset.validation)
     curves = dict(zip(specs, _run(list(specs.values()), dataset, workers), strict=True))
     readings = {seed: estimates(curve, chance) for seed, curve in curves.items()}
     for seed, reading in readings.items():
@@ -238,12 +237,12 @@ def _curve(spec: RunSpec) -> Curve:
     )
 
 
-def _chance(plan: Plan, label: Floats) -> Chance:
+def _chance(plan: Plan, held_out: Samples) -> Chance:
     objective, metric = plan.objective, plan.metric
     return Chance(
-        objective.loss_at_chance(label),
+        objective.loss_at_chance(held_out.label, held_out.weight),
         objective.chance_words,
-        metric.chance_bound(label),
+        metric.chance_bound(held_out.label),
         metric.criterion,
     )
 

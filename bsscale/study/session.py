@@ -77,7 +77,8 @@ class Session:
         self.config, self.dataset, self.logs, self.jobs = self.plan.config, dataset, logs, jobs
         self.task, self.arms = self.plan.task, self.plan.arms
         self.metric = build_objective(config.objective).metric(config.metric)
-        self.judge = Judge(self.metric, self.metric.chance(dataset.validation.label))
+        held_out = dataset.validation
+        self.judge = Judge(self.metric, self.metric.chance(held_out.label, held_out.weight))
         self.directory, self.specs = self.plan.directory, self.plan.specs
 
     @contextmanager

@@ -10,13 +10,14 @@ from typing import Any, Protocol
 from bsscale.data import Samples
 from bsscale.engines.engine import Engine
 from bsscale.engines.outputs import Outputs
+from bsscale.objectives import Objective
 from bsscale.planning.plan import Plan
 from bsscale.records.checkpoints import Checkpoint
 from bsscale.records.evaluation import EvalPoint
 from bsscale.training.noise_meter import NoiseMeter
 from bsscale.training.outcome import Outcome
 from bsscale.training.signals import Deferred, OneProcess, Peers
-from bsscale.training.trajectory import Trajectory
+from bsscale.training.trajectory import Detector, Trajectory
 
 __all__ = ["Job", "Observer", "train"]
 
@@ -188,7 +189,7 @@ class _Run:
         self._trajectory = Trajectory(
             self._metric,
             self.plan.config.target,
-            self.plan.objective.divergence(validation.label),
+            _detector(self.plan.objective, validation),
             self.plan.steps,
             self.plan.config.stop_at_target,
         )
@@ -327,6 +328,13 @@ class _Run:
         except Exception as error:
             self.over = True
             self.job.fail(error)
+
+
+def _detector(objective: Objective, held_out: Samples) -> Detector:
+    """What detects the divergence of a run."""
+    if held_out.weight is None:  # (an objective of the user's own need not know of weights)
+        return objective.divergence(held_out.label)
+    return objective.divergence(held_out.label, held_out.weight)
 
 
 def _begin(jobs: deque[Job], slot: int, engine: Engine, validation: Samples) -> _Run | None:

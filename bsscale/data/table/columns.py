@@ -28,7 +28,10 @@ _HEXADECIMAL = r"^[0-9]+[eE][0-9]+$"
 
 def describe(column: Column, roles: Roles) -> ColumnFacts:
     """A column that is no feature."""
-    named = {roles.label: "label", roles.time: "time", roles.group: "group"}
+    named = {
+        **{roles.label: "label", roles.time: "time"},
+        **{roles.group: "group", roles.weight: "weight"},
+    }
     role = named.get(column.name, "unused")
     return _facts(column, role, roles.unused.get(column.name, ""), None)
 

@@ -31,6 +31,7 @@ _LATER = {
     "hash_buckets": None,
     "numeric_transform": "none",
     "splits": None,
+    "weight": None,
 }
 
 
@@ -59,6 +60,7 @@ def load(
     numeric_transform: str = "none",
     validation_rows: int = MOST_ROWS,
     order: str = "permutation",
+    weight: str | None = None,
 ) -> Dataset:
     r"""Prepare the table at `path` for training; the result is cached until a file changes.
 
@@ -118,6 +120,10 @@ def load(
     order
         The order in which training rows are seen: "permutation", any order of all rows, or
         "blocks" (`BlockOrder`), for arrays that do not fit in memory.
+    weight
+        A column with the weight of each row in the loss, in log loss and in normalized entropy,
+        such as 1 / rate where negatives were sampled at a rate. They are divided by their mean over
+        the training rows, so that learning rates keep their meaning.
 
     Raises
     ------
@@ -136,6 +142,7 @@ def load(
         numeric=None if numeric is None else _texts("numeric", numeric),
         drop=_texts("drop", drop),
         group=None if group_column is None else _text("group_column", group_column),
+        weight=None if weight is None else _text("weight", weight),
     )
     names = None if columns is None else _texts("columns", columns)
     reading = Reading(pattern, separator, header, names)

@@ -22,6 +22,7 @@ from bsscale.data.table.roles import Asked, Roles, check_named, choose_roles
 from bsscale.data.table.source import Source
 from bsscale.data.table.splits import by_files, by_fractions, by_group, by_time
 from bsscale.data.table.values import Text, as_category, as_number
+from bsscale.data.table.weights import as_weight, weight_note
 from bsscale.terminal.steps import Steps
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ __all__ = ["TRANSFORMS", "Options", "Preparation"]
 
 # Numeric columns that are standardized together (see `standardize`).
 _TOGETHER = 2
-_LABEL = "label"
+_LABEL, _WEIGHT = "label", "weight"
 
 Transform: TypeAlias = "Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]"
 
@@ -95,6 +96,10 @@ class Preparation:
         order = rows.order
         facts, schema = self._features(roles, Label(labels), order, len(rows.train))
         self._files.add(_LABEL, labels[order])
+        if roles.weight is not None:
+            column = self._column(roles.weight)
+            self._files.add(_WEIGHT, as_weight(column, order, len(rows.train)))
+            self._notes.append(weight_note(roles.weight))
         edges = np.cumsum([0, len(rows.train), len(rows.validation), len(rows.test)]).tolist()
         arrays = {}
         for split, start, stop in zip(
@@ -104,6 +109,8 @@ class Preparation:
             arrays[f"{split}.categorical"] = matrix(schema.categorical, np.int32, start, stop)
             arrays[f"{split}.numeric"] = matrix(schema.numeric, np.float32, start, stop)
             arrays[f"{split}.label"] = vector(_LABEL, np.float32, start, stop)
+            if roles.weight is not None:
+                arrays[f"{split}.weight"] = vector(_WEIGHT, np.float32, start, stop)
         if schema.numeric and self._options.transform is not None:
             self._notes.append(f"Numbers are standardized after {self._options.numeric_transform}.")
         return Prepared(schema, arrays, (*self._notes, *roles.notes), facts)

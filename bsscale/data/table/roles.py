@@ -31,13 +31,15 @@ class Asked:
     numeric: tuple[str, ...] | None
     drop: tuple[str, ...]
     group: str | None = None
+    weight: str | None = None
 
     @property
     def special(self) -> dict[str, str]:
         """The columns that are never features, with the option that names each."""
         time = {} if self.time is None else {self.time: "time_column"}
         group = {} if self.group is None else {self.group: "group_column"}
-        return {**time, **group, self.label: "label"}
+        weight = {} if self.weight is None else {self.weight: "weight"}
+        return {**time, **group, **weight, self.label: "label"}
 
     @property
     def features(self) -> list[str]:
@@ -51,8 +53,8 @@ class Roles:
 
     Attributes
     ----------
-    label, time, group
-        Column names; time and group are None without such a column.
+    label, time, group, weight
+        Column names; all but the label are None without such a column.
     categorical, numeric
         Feature columns, in order.
     inferred
@@ -74,6 +76,7 @@ class Roles:
     reading: Mapping[str, str]
     notes: tuple[str, ...]
     group: str | None = None
+    weight: str | None = None
 
 
 @dataclass
@@ -137,6 +140,7 @@ def choose_roles(
         reading=found.reading,
         notes=tuple(_notes(found, all_named=None not in (asked.categorical, asked.numeric))),
         group=asked.group,
+        weight=asked.weight,
     )
     if not roles.categorical and not roles.numeric:
         raise DataError(
@@ -203,7 +207,10 @@ def check_named(dtypes: Mapping[str, pl.DataType], source: Source, asked: Asked)
                 "turn it into columns of single values (padded), or use a TrainStream or a "
                 "training script of your own",
             )
-    roles = {"label": asked.label, "time_column": asked.time, "group_column": asked.group}
+    roles = {
+        **{"label": asked.label, "time_column": asked.time},
+        **{"group_column": asked.group, "weight": asked.weight},
+    }
     for (one, column), (other, same) in combinations(roles.items(), 2):
         if column is not None and column == same:
             raise DataError(f"column {column!r} is the {one} and the {other}", "name two columns")

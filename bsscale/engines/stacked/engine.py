@@ -24,7 +24,7 @@ from bsscale.engines.stacked.held_out import DeviceOutputs, HeldOut
 from bsscale.engines.stacked.rates import coefficients
 from bsscale.engines.stacked.steps import CompiledStep, LayersStep, Step
 from bsscale.engines.stacked.train_losses import TrainLosses
-from bsscale.engines.stacked.vectors import by_blocks
+from bsscale.engines.stacked.vectors import by_blocks, weighted
 from bsscale.errors import NotStackableError
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
@@ -184,16 +184,17 @@ class StackedEngine:
         of_updates = coefficients(self._step.updates, runs, self.width, updates)
         return [*self._feed.inputs(positions, updates), self._sent(of_updates)]
 
-    def _take(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Take some updates; gives their logits and labels, (updates, width, batch)."""
+    def _take(self, inputs: Inputs) -> tuple[Tensor, ...]:
+        """Take some updates; gives their logits, labels and weights, (updates, width, batch)."""
         *samples, rates = inputs
         batches = self._feed.batches(samples)
         logits = [self._step.update(batches[k], rates[k]) for k in range(len(rates))]
-        return torch.stack(logits), batches.label
+        return torch.stack(logits), *batches.targets
 
-    def _mean_losses(self, logits: Tensor, label: Tensor) -> Tensor:
+    def _mean_losses(self, logits: Tensor, label: Tensor, weight: Tensor | None = None) -> Tensor:
         """The mean loss of each run's update, float64, shape (updates, width)."""
-        return by_blocks(self._losses, logits, label).mean(dim=2).to(torch.float64)
+        losses = weighted(by_blocks(self._losses, logits, label), weight)
+        return losses.mean(dim=2).to(torch.float64)
 
     def take_train_loss(self, slot: int) -> float | None:
         """A run's mean training loss since the last call; None if there was no update."""
@@ -212,7 +213,7 @@ class StackedEngine:
         outputs = self._outputs(held_out)
         if self._use.accelerator:
             return DeviceOutputs(held_out, outputs)
-        return HostOutputs(samples.label, outputs.to(torch.float64).numpy())
+        return HostOutputs(samples.label, outputs.to(torch.float64).numpy(), samples.weight)
 
     @torch.no_grad()
     def score(self, samples: Samples) -> npt.NDArray[np.float64]:

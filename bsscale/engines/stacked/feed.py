@@ -46,36 +46,46 @@ class Batches:
         int32, shape (…, fields).
     numeric, label
         Of the training precision, shapes (…, numeric fields) and (…,).
+    weight
+        As the label; None where samples have no weights.
     """
 
     categorical: Tensor
     numeric: Tensor
     label: Tensor
+    weight: Tensor | None = None
 
     @classmethod
     def of(cls, samples: Samples, device: torch.device, dtype: torch.dtype) -> Batches:
         """Samples on the device."""
         return cls(
             _tensor(samples.categorical).to(device),
-            _tensor(samples.numeric).to(device, dtype),
-            _tensor(samples.label).to(device, dtype),
+            *(
+                _tensor(each).to(device, dtype)
+                for each in (samples.numeric, samples.label, samples.weight)
+                if each is not None
+            ),
         )
+
+    @property
+    def targets(self) -> list[Tensor]:
+        """The labels, and the weights if there are any."""
+        return [self.label] if self.weight is None else [self.label, self.weight]
 
     def parts(self, count: int) -> Batches:
         """The same samples in so many parts of one size, leading dimensions (count, n / count)."""
-        return Batches(
-            *(
-                each.view(count, len(each) // count, *each.shape[1:])
-                for each in (self.categorical, self.numeric, self.label)
-            )
-        )
+        return self._each(lambda each: each.view(count, len(each) // count, *each.shape[1:]))
 
     def converted(self, dtype: torch.dtype) -> Batches:
-        """The samples with numbers and labels of another type."""
-        return Batches(self.categorical, self.numeric.to(dtype), self.label.to(dtype))
+        """The samples with numbers, labels and weights of another type."""
+        numbers = (each.to(dtype) for each in (self.numeric, *self.targets))
+        return Batches(self.categorical, *numbers)
 
     def __getitem__(self, key: int | slice) -> Batches:
-        return Batches(self.categorical[key], self.numeric[key], self.label[key])
+        return self._each(lambda each: each[key])
+
+    def _each(self, function: Callable[[Tensor], Tensor]) -> Batches:
+        return Batches(*map(function, (self.categorical, self.numeric, *self.targets)))
 
 
 class Feed:
@@ -167,7 +177,7 @@ class Feed:
             resident.numeric.index_select(0, index).view(*rows.shape, -1)
             if resident.numeric.shape[1]
             else resident.numeric.new_empty((*rows.shape, 0)),
-            resident.label.index_select(0, index).view(rows.shape),
+            *(each.index_select(0, index).view(rows.shape) for each in resident.targets),
         ).converted(self._dtype)
 
     def read_inputs(self, positions: Positions, updates: int) -> list[Tensor]:
@@ -210,10 +220,12 @@ class Feed:
             each = [array.reshape(updates, self._batch, *array.shape[1:]) for array in arrays]
             return torch.from_numpy(np.stack(each, axis=1))
 
+        weights = [samples.weight for samples in by_slot if samples.weight is not None]
         return [
             stack([samples.categorical for samples in by_slot]),
             stack([samples.numeric for samples in by_slot]),
             stack([samples.label for samples in by_slot]),
+            *([stack(weights)] if weights else []),
         ]
 
     def _read(self, span: _Span) -> Samples:

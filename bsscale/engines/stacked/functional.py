@@ -10,6 +10,7 @@ from torch.func import functional_call, grad, vmap
 
 from bsscale.engines.squared_norms import Sums
 from bsscale.engines.stacked.micro_batches import at_a_time
+from bsscale.engines.stacked.vectors import weighted
 from bsscale.engines.trial import tried, without_gradient
 from bsscale.objectives import Objective
 from bsscale.objectives.torch_form import losses_of
@@ -42,17 +43,23 @@ class FunctionalModel:
         self._values = dict(values)
         self._buffers = dict(module.named_buffers())
         self._gradient = vmap(grad(self._loss, has_aux=True))
-        self._gradients_of_one = vmap(grad(self._loss, has_aux=True), in_dims=(None, 0, 0, 0))
+        self._gradients_of_one = {
+            count: vmap(grad(self._loss, has_aux=True), in_dims=(None, 0, 0, *([0] * count)))
+            for count in (1, 2)
+        }
 
     def gradient(
-        self, categorical: Tensor, numeric: Tensor, label: Tensor
+        self, categorical: Tensor, numeric: Tensor, *targets: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Gradients of each run's own mean loss, by name, and the logits, (width, batch)."""
-        gradients, logits = self._gradient(self._values, categorical, numeric, label)
+        """Gradients of each run's own mean loss, by name, and the logits, (width, batch).
+
+        `targets` are the labels, and the weights if there are any.
+        """
+        gradients, logits = self._gradient(self._values, categorical, numeric, *targets)
         return gradients, logits
 
     def gradient_sums(
-        self, slot: int, categorical: Tensor, numeric: Tensor, label: Tensor
+        self, slot: int, categorical: Tensor, numeric: Tensor, *targets: Tensor
     ) -> list[Sums]:
         """Sums over the gradients of one run for some batches, (batches, samples, …).
 
@@ -60,14 +67,15 @@ class FunctionalModel:
         """
         values = {name: value[slot] for name, value in self._values.items()}
         elements = sum(value.numel() for value in values.values())
-        parts = max(1, min(at_a_time(*label.shape), _GRADIENT_ELEMENTS // max(1, elements)))
+        parts = max(1, min(at_a_time(*targets[0].shape), _GRADIENT_ELEMENTS // max(1, elements)))
         totals = [
             Sums(torch.zeros_like(value).view(-1), torch.zeros_like(value).view(-1))
             for value in values.values()
         ]
-        for start in range(0, len(label), parts):
+        gradients = self._gradients_of_one[len(targets)]
+        for start in range(0, len(numeric), parts):
             part = slice(start, start + parts)
-            found, _ = self._gradients_of_one(values, categorical[part], numeric[part], label[part])
+            found, _ = gradients(values, *(each[part] for each in (categorical, numeric, *targets)))
             for name, total in zip(values, totals, strict=True):
                 each = found[name].reshape(len(found[name]), -1)
                 total.gradients.add_(each.sum(dim=0))
@@ -85,12 +93,17 @@ class FunctionalModel:
         return logits.reshape(len(numeric))
 
     def _loss(
-        self, values: Mapping[str, Tensor], categorical: Tensor, numeric: Tensor, label: Tensor
+        self,
+        values: Mapping[str, Tensor],
+        categorical: Tensor,
+        numeric: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         logits = functional_call(
             self._module, (dict(values), self._buffers), (categorical, numeric)
         ).reshape(label.shape)  # (from (n, 1))
-        return self._losses(logits, label).mean(), logits
+        return weighted(self._losses(logits, label), weight).mean(), logits
 
 
 def why_not_stackable(

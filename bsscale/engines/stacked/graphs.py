@@ -22,8 +22,10 @@ UPDATES = 16
 
 # What some updates read, each tensor with the updates as its leading dimension.
 Inputs: TypeAlias = Sequence[Tensor]
-# Takes the updates of some inputs; gives their logits and labels, shapes (updates, width, batch).
-TakeUpdates: TypeAlias = Callable[[Inputs], tuple[Tensor, Tensor]]
+# Takes the updates of some inputs; gives their logits and labels, and the weights of samples if
+# there are any, shapes (updates, width, batch).
+Outputs: TypeAlias = tuple[Tensor, ...]
+TakeUpdates: TypeAlias = Callable[[Inputs], Outputs]
 
 
 class Blocks:
@@ -47,9 +49,7 @@ class Blocks:
         self.updates = len(inputs[0])
         self._take = self._take_one = take
         first = [each[:1] for each in inputs]
-        logits, label = take(first)
-        self._logits = logits.new_zeros(self.updates, *logits.shape[1:])
-        self._label = label.new_zeros(self.updates, *label.shape[1:])
+        self._outputs = tuple(each.new_zeros(self.updates, *each.shape[1:]) for each in take(first))
         try:
             with _no_garbage_collection():
                 block = _Graph(take, inputs)
@@ -65,22 +65,22 @@ class Blocks:
         else:
             self._take, self._take_one = block.replay, one.replay
 
-    def take(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    def take(self, inputs: Inputs) -> Outputs:
         """Take the updates of `inputs`, at most a block.
 
         Returns
         -------
-        Logits and labels in the shape of a whole block, valid until the next call. The rows that
+        What `take` gives, in the shape of a whole block, valid until the next call. The rows that
         stand for no update have any values.
         """
         updates = len(inputs[0])
         if updates == self.updates:
             return self._take(inputs)
         for number in range(updates):
-            logits, label = self._take_one([each[number : number + 1] for each in inputs])
-            self._logits[number].copy_(logits[0])
-            self._label[number].copy_(label[0])
-        return self._logits, self._label
+            found = self._take_one([each[number : number + 1] for each in inputs])
+            for kept, each in zip(self._outputs, found, strict=True):
+                kept[number].copy_(each[0])
+        return self._outputs
 
 
 class _Graph:
@@ -104,7 +104,7 @@ class _Graph:
         """The memory of the graph. Graphs that are replayed one after the other can share it."""
         return self._graph.pool()
 
-    def replay(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    def replay(self, inputs: Inputs) -> Outputs:
         """Take the updates; what it gives is valid until a graph of the same memory is replayed."""
         for own, new in zip(self._inputs, inputs, strict=True):
             own.copy_(new)

@@ -42,7 +42,7 @@ class HeldOut:
     @cached_property
     def metrics(self) -> MetricsOfRuns:
         """What judges outputs that are on the device."""
-        return MetricsOfRuns(self.objective, self.batches.label)
+        return MetricsOfRuns(self.objective, self.batches.label, self.batches.weight)
 
 
 class DeviceOutputs:
@@ -82,4 +82,5 @@ class DeviceOutputs:
     @cached_property
     def _on_host(self) -> HostOutputs:
         outputs: npt.NDArray[np.float64] = self._outputs.to(torch.float64).cpu().numpy()
-        return HostOutputs(self._held_out.samples.label, outputs)
+        samples = self._held_out.samples
+        return HostOutputs(samples.label, outputs, samples.weight)

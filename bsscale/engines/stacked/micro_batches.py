@@ -18,7 +18,7 @@ from bsscale.engines.stacked.layers import StackedEmbedding, Weights
 from bsscale.engines.stacked.models import stacked_model, tables
 from bsscale.engines.stacked.rows import add_rows
 from bsscale.engines.stacked.state import StackedParameters
-from bsscale.engines.stacked.vectors import by_blocks
+from bsscale.engines.stacked.vectors import by_blocks, weighted
 from bsscale.objectives import Objective
 from bsscale.objectives.torch_form import error_of
 
@@ -99,7 +99,8 @@ class MicroBatches:
             for gradients in self._gradients:
                 gradients.zero_()
             logits = self._model.forward(batch.categorical, batch.numeric)
-            self._model.backward(by_blocks(self._error_of_means, logits, batch.label))
+            error = by_blocks(self._error_of_means, logits, batch.label)
+            self._model.backward(weighted(error, batch.weight))
             for gradients, total in zip(self._gradients, totals, strict=True):
                 total.gradients.add_(gradients.sum(dim=0))
                 total.squares.add_(gradients.square().sum(dim=0))

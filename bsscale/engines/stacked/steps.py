@@ -20,7 +20,7 @@ from bsscale.engines.stacked.models import stacked_model, tables
 from bsscale.engines.stacked.row_gradients import RowGradients
 from bsscale.engines.stacked.state import StackedParameters
 from bsscale.engines.stacked.updates import Updates
-from bsscale.engines.stacked.vectors import by_blocks
+from bsscale.engines.stacked.vectors import by_blocks, weighted
 from bsscale.objectives import Objective
 from bsscale.objectives.torch_form import error_of
 from bsscale.optimizers.groups import ParameterGroup, group_numbers
@@ -137,7 +137,7 @@ class LayersStep:
         logits = self._model.forward(batch.categorical, batch.numeric)
         samples = logits.shape[-1]
         error = by_blocks(lambda a, b: self._error(a, b, samples), logits, batch.label)
-        self._model.backward(error)
+        self._model.backward(weighted(error, batch.weight))
         embeddings = {self._numbers[each.parameter]: each for each in self._model.embeddings}
         of_rows = {
             number: gradients.add(embeddings[number].rows, embeddings[number].row_gradients)
@@ -202,10 +202,10 @@ class CompiledStep:
         accumulators = list(parameters.views(updates.gradients).items())
 
         def update(
-            categorical: Tensor, numeric: Tensor, label: Tensor, coefficients: Tensor
+            coefficients: Tensor, categorical: Tensor, numeric: Tensor, *targets: Tensor
         ) -> Tensor:
             updates.open(coefficients)
-            gradients, logits = model.gradient(categorical, numeric, label)
+            gradients, logits = model.gradient(categorical, numeric, *targets)
             for name, accumulator in accumulators:
                 accumulator.add_(gradients[name])
             if clipping is not None:
@@ -220,7 +220,9 @@ class CompiledStep:
         self._compiled = torch.compile(update, fullgraph=True, dynamic=False)
 
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
-        logits: Tensor = self._compiled(batch.categorical, batch.numeric, batch.label, coefficients)
+        logits: Tensor = self._compiled(
+            coefficients, batch.categorical, batch.numeric, *batch.targets
+        )
         return logits
 
     @torch.no_grad()
@@ -240,7 +242,7 @@ class CompiledStep:
         for update in (self._uncompiled, self._compiled):
             for slot in range(self._width):
                 self.parameters.load(slot, module)
-            update(batch.categorical, batch.numeric, batch.label, rates)
+            update(rates, batch.categorical, batch.numeric, *batch.targets)
             found.append([each.clone() for each in self.updates.gradients if each is not None])
             for slot in range(self._width):
                 self.parameters.clear(slot)
@@ -263,7 +265,9 @@ class CompiledStep:
         )
 
     def gradient_sums(self, slot: int, batches: Batches) -> list[Sums]:
-        return self._model.gradient_sums(slot, batches.categorical, batches.numeric, batches.label)
+        return self._model.gradient_sums(
+            slot, batches.categorical, batches.numeric, *batches.targets
+        )
 
 
 def use_compile_cache() -> str:

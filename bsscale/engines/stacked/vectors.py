@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-__all__ = ["by_blocks"]
+__all__ = ["by_blocks", "weighted"]
 
 # Two vectors of AVX-512: torch's largest block.
 _BLOCK_BYTES = 128
@@ -36,3 +36,8 @@ def by_blocks(function: Callable[[Tensor, Tensor], Tensor], a: Tensor, b: Tensor
     filling = (0, -samples % block)
     filled = (torch.nn.functional.pad(x, filling) for x in (a, b))
     return function(*filled)[..., :samples]
+
+
+def weighted(values: Tensor, weight: Tensor | None) -> Tensor:
+    """Values of samples, times their weights if there are any."""
+    return values if weight is None else values * weight
