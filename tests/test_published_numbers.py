@@ -19,7 +19,7 @@ def samples() -> dict[str, dict[int, float]]:
     found: dict[str, dict[int, float]] = {}
     with (ROOT / "docs/studies/quick/samples.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            value = float(row["samples_to_target"] or math.inf)
+            value = float(row["samples"] or math.inf)
             found.setdefault(row["arm"], {})[int(row["seed"])] = value
     return found
 

@@ -54,6 +54,13 @@ def test_from_a_multirun_to_a_report(bsscale: Bsscale, tmp_path: Path) -> None:
     assert data["commands"][0].startswith("python -m bsscale -m dataset=synthetic")
     rows = list(csv.DictReader((out / "report.csv").read_text().splitlines()))
     assert [row["reached"] for row in rows] == ["2", "2"]
+    rows = list(csv.DictReader((out / "samples.csv").read_text().splitlines()))
+    assert [(row["batch"], row["seed"], row["status"]) for row in rows] == [
+        ("128", seed, "reached") for _ in range(2) for seed in "01"
+    ]
+    assert [float(row["samples"]) for row in rows] == [
+        each["samples"] for arm in data["arms"] for each in arm["seeds"]
+    ]
 
 
 @pytest.mark.slow

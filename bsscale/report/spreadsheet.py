@@ -1,19 +1,19 @@
-"""The arms as CSV, for a spreadsheet."""
+"""Arms and runs as CSV, for a spreadsheet."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from bsscale.report.comparison import Comparison
 
-__all__ = ["arms_csv"]
+__all__ = ["arms_csv", "samples_csv"]
 
 
 def arms_csv(comparison: Comparison) -> str:
     """A row an arm, unrounded, for a spreadsheet; empty where there is no number."""
-    file = io.StringIO()
     rows = []
     for arm in comparison.arms:
         row = {k: v for k, v in arm.as_dict().items() if k not in ("seeds", "ratio_to_baseline")}
@@ -26,7 +26,35 @@ def arms_csv(comparison: Comparison) -> str:
             "ratio_high": None if estimate is None else estimate.high,
         }
         rows.append({key: _plain(value) for key, value in row.items()})
-    writer = csv.DictWriter(file, list(rows[0]) if rows else ["arm"], lineterminator="\n")
+    return _table(list(rows[0]) if rows else ["arm"], rows)
+
+
+def samples_csv(comparison: Comparison) -> str:
+    """A row a run that trained: its samples to the target, empty where it missed it.
+
+    The columns are named as in a file of ``task.points``. `batch` and `budget` are empty where a
+    curve does not say them.
+    """
+    rows = []
+    for arm in comparison.arms:
+        records = {run.record.seed: run.record for run in arm.runs}
+        for result in arm.seeds:
+            record = records[result.seed]
+            row = {
+                "arm": arm.short or arm.arm,
+                "batch": record.global_batch or None,
+                "seed": result.seed,
+                "status": result.status,
+                "samples": result.samples,
+                "budget": record.budget_samples or None,
+            }
+            rows.append({key: _plain(value) for key, value in row.items()})
+    return _table(["arm", "batch", "seed", "status", "samples", "budget"], rows)
+
+
+def _table(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return file.getvalue()

@@ -33,7 +33,7 @@ from bsscale.report.read import Sources, find
 from bsscale.report.screen import plan_in_words, rows, samples_title, setting
 from bsscale.report.sentences import verdicts
 from bsscale.report.settings import cost, settings, title_of, versions_table
-from bsscale.report.spreadsheet import arms_csv
+from bsscale.report.spreadsheet import arms_csv, samples_csv
 from bsscale.report.summarize import summarize
 
 __all__ = ["Report", "write_report"]
@@ -80,7 +80,7 @@ def write_report(
         Directories of studies, multiruns, range tests or runs, or of what holds them; and files of
         curves from elsewhere.
     out
-        Where to write report.html, report.md, report.csv, report.json and figures/.
+        Where to write report.html, report.md, report.csv, report.json, samples.csv and figures/.
     baseline
         Label of the arm that ratios refer to; None: the study's baseline, else the only arm at one
         GPU, else the only one there with a fixed rate, else none: then arms are ranked only.
@@ -162,6 +162,7 @@ def _contents(found: Sources, comparison: Comparison, paths: Sequence[Path]) -> 
 
 def _write(contents: Contents, found: Sources, comparison: Comparison, out: Path) -> list[Path]:
     files = [out / f"report.{ending}" for ending in ("html", "md", "csv", "json")]
+    files.append(out / "samples.csv")
     drawings = {
         figure.name: (svg(figure.draw(WIDE)), svg(figure.draw(NARROW)) if figure.on_page else "")
         for figure in contents.figures
@@ -170,6 +171,7 @@ def _write(contents: Contents, found: Sources, comparison: Comparison, out: Path
     replace_text(files[1], _markdown(contents))
     replace_text(files[2], arms_csv(comparison))
     write_json(files[3], _data(contents, found, comparison))
+    replace_text(files[4], samples_csv(comparison))
     for figure in contents.figures:
         files += save(drawings[figure.name][0], out / "figures" / figure.name)
     return files

@@ -80,17 +80,21 @@ def families(studies: int) -> None:
 def looks(studies: int) -> None:
     """Any false difference where seeds are added in looks, and the seeds that it takes."""
     print("\nLooks: any arm told apart at a true 1.0 when the study stops; median seeds at 1.5")
-    print("looks               arms  wrong  seeds at 1.5")
+    print("looks               arms  censored  wrong  seeds at 1.5")
     for last in (20, 30):
         plan = Looks.up_to(last)
+        named = ", ".join(map(str, plan.seeds))
         for count in (1, COMPARISONS):
-            wrong = [stopped(*study, plan).wrong for study in draw(last, [1.0] * count, studies)]
-            needed = [
-                stopped(*study, plan).seeds for study in draw(last, [1.5] * count, studies // 4)
-            ]
-            named = ", ".join(map(str, plan.seeds))
-            print(f"{named:18}  {count:4}  {np.mean(wrong):5.1%}  {np.median(needed):12.0f}",
-                  flush=True)  # fmt: skip
+            for censored in (0.0, 0.3):
+                same, slower = (
+                    [stopped(*study, plan) for study in draw(last, [ratio] * count, many,
+                                                             censored=censored)]
+                    for ratio, many in ((1.0, studies), (1.5, studies // 4))
+                )  # fmt: skip
+                wrong = np.mean([each.wrong for each in same])
+                needed = np.median([each.seeds for each in slower])
+                print(f"{named:18}  {count:4}  {censored:8.0%}  {wrong:5.1%}  {needed:12.0f}",
+                      flush=True)  # fmt: skip
 
 
 class Stopped:
