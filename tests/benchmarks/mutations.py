@@ -36,7 +36,7 @@ class Mutation:
 
 
 def group(file: str, tests: str, *changes: tuple[str, str]) -> Iterator[Mutation]:
-    names = tuple(f"tests/test_{name}" for name in tests.split())
+    names = tuple(f"tests/{'' if '/' in name else 'test_'}{name}" for name in tests.split())
     return (Mutation(f"bsscale/{file}.py", names, old, new) for old, new in changes)
 
 
@@ -374,6 +374,19 @@ MUTATIONS = [
         ("if estimate.low <= 1 else better > worse", "if estimate.low > 1 else better > worse"),
         ("LEVEL = 0.05", "LEVEL = 0.2"),
     ),
+    *group(
+        "engines/stacked/graphs", "engines/test_accelerator.py",
+        ("for own, new in zip(self._inputs, inputs, strict=True)", "for own, new in zip(self._inputs[:-1], inputs[:-1], strict=True)"),
+        ("for number in range(updates):", "for number in range(updates - 1):"),
+        ("self._label[number].copy_", "self._label[0].copy_"),
+        ("if updates == self.updates:", "if True:"),
+    ),
+    *group(
+        "engines/stacked/layers", "engines/test_accelerator.py",
+        # A number of the device's that the host waits for; one of the host's that a graph keeps.
+        ("rows = categorical + self._offsets", "rows = categorical + self._offsets + 0 * int(categorical.max())"),
+        ("rows = categorical + self._offsets", "self.taken = 1 - getattr(self, 'taken', 1); rows = categorical * self.taken + self._offsets"),
+    ),
 ]  # fmt: skip
 
 
@@ -419,6 +432,9 @@ def noticed_by(mutation: Mutation, directory: Path) -> str:
 
 def main(names: list[str]) -> int:
     chosen = [m for m in MUTATIONS if not names or any(name in m.file for name in names)]
+    if not chosen:
+        print(f"no file's name holds {' or '.join(names)}")
+        return 1
     unnoticed = 0
     with tempfile.TemporaryDirectory() as scratch:
         copied(Path(scratch))
