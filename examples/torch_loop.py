@@ -1,10 +1,8 @@
 """A training loop of your own, in a study of bsscale's: its model and its data are not bsscale's.
 
-The lines with `run` are all that a loop needs. The study that answers how to train it on 8 GPUs:
-
-    python -m bsscale task=study experiment=torch_loop gpus=8
-
-Without bsscale around it, `python examples/torch_loop.py` trains one run and writes its records.
+The lines with `run` are all that a loop needs. docs/your_script.md has the command of the study
+that answers how to train it on 8 GPUs. Without bsscale around it, `python examples/torch_loop.py`
+trains one run and writes its records.
 """
 
 import math
