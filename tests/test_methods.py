@@ -15,7 +15,7 @@ from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import Plan
 from bsscale.schedules.options import SCHEDULES, ScheduleConfig
-from bsscale.schedules.options.scaling import SCALINGS, GroupScaling, ScalingConfig
+from bsscale.schedules.options.scaling import SCALINGS, ScalingConfig
 from tests.helpers import MODELS, small_config
 
 EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
@@ -30,7 +30,9 @@ def some(**strategies: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, An
     return st.fixed_dictionaries({}, optional=strategies)
 
 
-groups = some(lr=exponents, momentum=decays, beta2=decays, weight_decay=exponents)
+groups = some(
+    lr=exponents | st.just("constant"), momentum=decays, beta2=decays, weight_decay=exponents
+)
 
 
 @st.composite
@@ -39,8 +41,9 @@ def rules(draw: st.DrawFn) -> ScalingConfig:
     if kind.name == "none":
         return kind()
     own = draw(some(lr=exponents, weight_decay=exponents | st.just("timescale"), beta2=decays))
-    rule: ScalingConfig = kind(**own, embeddings=GroupScaling(**draw(groups | st.just({}))))
-    return rule
+    rule: ScalingConfig = kind(**own)
+    embeddings = replace(rule.embeddings, **draw(groups | st.just({})))  # type: ignore[attr-defined]
+    return replace(rule, embeddings=embeddings)  # type: ignore[call-arg]
 
 
 @st.composite
@@ -69,11 +72,17 @@ def moved(rule: Any, key: str, group: str) -> Any:
 
 
 def exponent(value: Any) -> float:
-    return EXPONENTS[value] if isinstance(value, str) else value
+    """(A constant rate is that of 1 GPU.)"""
+    return EXPONENTS.get(value, 0.0) if isinstance(value, str) else value
 
 
 def decayed(beta: float, how: str, ratio: int) -> float:
     return {"none": beta, "power": beta**ratio, "complement": 1 - ratio * (1 - beta)}[how]
+
+
+clipping = st.sampled_from(
+    [{}, {}, {"cowclip": 1.0}, {"cowclip_bound": 1e-4}, {"cowclip": 1.0, "clip_grad_norm": 1.0}]
+)
 
 
 @settings(max_examples=150)
@@ -81,14 +90,20 @@ def decayed(beta: float, how: str, ratio: int) -> float:
     rule=rules(),
     optimizer=optimizers(),
     schedule=schedules,
+    clipped=clipping,
     gpus=st.sampled_from([1, 2, 8, 64]),
 )
 def test_a_combination_is_planned_by_the_formulas_or_refused(
-    rule: ScalingConfig, optimizer: OptimizerConfig, schedule: ScheduleConfig, gpus: int
+    rule: ScalingConfig,
+    optimizer: OptimizerConfig,
+    schedule: ScheduleConfig,
+    clipped: dict[str, Any],
+    gpus: int,
 ) -> None:
-    plan = planned(scaling=rule, optimizer=optimizer, schedule=schedule, gpus=gpus)
+    plan = planned(scaling=rule, optimizer=optimizer, schedule=schedule, gpus=gpus, **clipped)
     if plan is None:
         return
+    assert clipped in ({}, {"cowclip": 1.0}) and (plan.cowclip is None) is (clipped == {})
     assert plan.config.optimizer == optimizer and plan.config.scaling == rule
     if rule.name == "none":
         assert [group.optimizer for group in plan.groups] == [optimizer]
@@ -101,7 +116,10 @@ def test_a_combination_is_planned_by_the_formulas_or_refused(
         expected = optimizer.weight_decay * gpus ** exponent(decay)
         assert math.isclose(group.optimizer.weight_decay, expected, rel_tol=1e-12)
         ratio = gpus ** (exponent(rate) - exponent(moved(rule, "lr", "dense")))
-        assert math.isclose(group.lr_ratio, ratio, rel_tol=1e-12)
+        if rate == "constant":
+            assert (group.name, group.constant_lr) == ("embeddings", plan.base_lr)
+        else:
+            assert math.isclose(group.lr_ratio, ratio, rel_tol=1e-12)
         if (beta2 := getattr(optimizer, "beta2", None)) is not None:
             found = getattr(group.optimizer, "beta2")  # noqa: B009
             expected = decayed(beta2, moved(rule, "beta2", group.name), gpus)

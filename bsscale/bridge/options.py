@@ -64,6 +64,8 @@ class ScriptOptions(TrainerOptions):
         "{gpus}",
         "precision": _IS_THE_SCRIPTS,
         "clip_grad_norm": _IS_THE_SCRIPTS,
+        "cowclip": _IS_THE_SCRIPTS,
+        "cowclip_bound": _IS_THE_SCRIPTS,
         "checkpoint_interval_samples": "leave it out: the script keeps its own checkpoint in its "
         "run's directory",
         "weights": _IS_THE_SCRIPTS,

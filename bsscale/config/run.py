@@ -121,6 +121,8 @@ class Config:
     resume: str = "auto"
     precision: str = "fp32"
     clip_grad_norm: float | None = None
+    cowclip: float | None = None
+    cowclip_bound: float | None = None
     workers: int | str = "auto"
     noise_scale: bool = False
     weights: str = "auto"

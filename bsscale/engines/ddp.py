@@ -82,10 +82,13 @@ class DDPEngine(EagerEngine):
             return MICRO_BATCHES
         return -(-MICRO_BATCHES // self.plan.processes) * self.plan.processes
 
-    def _add_over_ranks(self, sums: GradientSums) -> None:
+    def _add_sums_over_ranks(self, sums: GradientSums) -> None:
         flat = parameters_to_vector(sums.tensors)
-        dist.all_reduce(flat)
+        self._add_over_ranks(flat)
         vector_to_parameters(flat, sums.tensors)
+
+    def _add_over_ranks(self, tensor: Tensor) -> None:
+        dist.all_reduce(tensor)
 
     def _synchronization(self, last: bool) -> AbstractContextManager[None]:
         forward = self._forward

@@ -24,6 +24,7 @@ from bsscale.engines.checkpointed import (
 )
 from bsscale.engines.gradients import GradientSums, unchanged
 from bsscale.engines.outputs import HostOutputs, Outputs
+from bsscale.engines.row_clipping import RowClipping
 from bsscale.engines.squared_norms import GroupOf, Part, SquaredNorms, groups_of, squared_norms
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
@@ -97,7 +98,9 @@ class EagerEngine:
         self._module.to(self.device, self.dtype)
         if self.rank > 0:  # ranks draw dropout masks of their own
             torch.manual_seed((plan.config.seed + self.rank * 0x9E3779B97F4A7C15) % 2**63)
-        self.optimizer, self._lr_ratios = torch_optimizer(self._module, plan.groups)
+        rule = plan.cowclip
+        self._row_clipping = None if rule is None else RowClipping(self._module, rule)
+        self.optimizer, self._trained = torch_optimizer(self._module, plan.groups)
         named = dict(self._module.named_parameters())
         self._groups = groups_of(self._module, plan.groups)
         self._optimizer_state = OptimizerState(self.optimizer, named)
@@ -132,7 +135,7 @@ class EagerEngine:
         for _ in range(updates):
             schedule, step = self.plan.schedule, self._step
             lr, momentum = schedule.lr(step), schedule.momentum(step)
-            apply_rates(self.optimizer, lr, momentum, self._lr_ratios)
+            apply_rates(self.optimizer, [group.lr(lr) for group in self._trained], momentum)
             self._update(self._step)
             self._step += 1
 
@@ -164,7 +167,7 @@ class EagerEngine:
                 start = first + index * micro_batch
                 loss = self._loss(self._read(start, start + micro_batch), self._module)
                 sums.add(loss, counted=index < MICRO_BATCHES)
-        self._add_over_ranks(sums)
+        self._add_sums_over_ranks(sums)
         parts = (
             Part(group, sums_of, self._second_moment(parameter, group))
             for name, parameter, sums_of in sums.by_parameter()
@@ -223,12 +226,16 @@ class EagerEngine:
     def _update(self, step: int) -> None:
         self._forward.train()
         self.optimizer.zero_grad(set_to_none=True)
+        if self._row_clipping is not None:
+            self._row_clipping.open()
         for samples, synchronize in self._shares(step):
             with synchronize:
                 loss = self._loss(samples, self._forward)
                 (loss / self.plan.config.grad_accum).backward()  # type: ignore[no-untyped-call]
             self._loss_sum += loss.detach()
             self._loss_count += 1
+        if self._row_clipping is not None:
+            self._row_clipping.clip(self._add_over_ranks)
         if self._clip_grad_norm is not None:
             clip_grad_norm_(self._module.parameters(), self._clip_grad_norm)
         self.optimizer.step()
@@ -273,8 +280,11 @@ class EagerEngine:
         """Micro-batches of a measurement of gradients, over all processes."""
         return MICRO_BATCHES
 
-    def _add_over_ranks(self, sums: GradientSums) -> None:
+    def _add_sums_over_ranks(self, sums: GradientSums) -> None:
         """Add what the other processes of the run have summed."""
+
+    def _add_over_ranks(self, tensor: Tensor) -> None:
+        """Add the same tensor of the other processes of the run, in place."""
 
     def _synchronization(self, last: bool) -> AbstractContextManager[None]:
         return nullcontext()

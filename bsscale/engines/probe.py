@@ -20,6 +20,7 @@ from bsscale.errors import ConfigError
 from bsscale.models import build_model
 from bsscale.models.random_states import random_states_restored
 from bsscale.objectives import Binary
+from bsscale.optimizers.cowclip import clipped_tables
 from bsscale.planning.plan import Plan
 
 __all__ = ["check_model", "look_like_probabilities"]
@@ -47,7 +48,8 @@ def check_model(plan: Plan, dataset: Dataset) -> None:
     """
     config = plan.config
     rows = min(FEW, config.micro_batch * plan.replicas_per_device)
-    given = (config.model, config.objective, config.optimizer, config.clip_grad_norm)
+    clipping = (config.clip_grad_norm, plan.cowclip)
+    given = (config.model, config.objective, config.optimizer, clipping)
     key = repr((*given, config.precision, plan.device, plan.executor, plan.data_key, rows))
     if key in _tried:
         return
@@ -62,6 +64,8 @@ def check_model(plan: Plan, dataset: Dataset) -> None:
                 "give it parameters (torch.nn.Parameter, torch.nn.Linear, ...), and leave "
                 "requires_grad=True on those to be trained",
             )
+        if config.cowclip is not None:
+            clipped_tables(module)  # (raises where there is none)
         try:
             _try(module, name, plan, dataset, torch.device("cpu"), rows)
         except _PassError as error:
@@ -167,6 +171,11 @@ def _check_gradients(module: nn.Module, name: str, plan: Plan, trains: bool) -> 
     if plan.executor == "ddp" and plan.device == "cuda":
         raise ConfigError(f"{fact}, which NCCL cannot average", f"{dense}, or executor=virtual")
     config = plan.config
+    if config.cowclip is not None:
+        raise ConfigError(
+            f"{fact}, and cowclip={config.cowclip:g} needs dense ones",
+            f"{dense}, or give cowclip=null",
+        )
     if config.clip_grad_norm is not None:
         try:
             clip_grad_norm_(module.parameters(), config.clip_grad_norm)

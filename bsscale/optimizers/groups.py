@@ -31,11 +31,18 @@ class ParameterGroup:
         The options of its optimizer.
     lr_ratio
         Its learning rate relative to the schedule's.
+    constant_lr
+        Its learning rate at every update, if it does not follow the schedule.
     """
 
     name: str
     optimizer: OptimizerConfig
     lr_ratio: float = 1.0
+    constant_lr: float | None = None
+
+    def lr(self, scheduled: float) -> float:
+        """Its learning rate where the schedule has the rate `scheduled`."""
+        return scheduled * self.lr_ratio if self.constant_lr is None else self.constant_lr
 
 
 def group_numbers(module: nn.Module, groups: Sequence[ParameterGroup]) -> dict[str, int]:
@@ -74,20 +81,20 @@ def embedding_tables(module: nn.Module) -> set[str]:
 
 def torch_optimizer(
     module: nn.Module, groups: Sequence[ParameterGroup]
-) -> tuple[Optimizer, list[float]]:
+) -> tuple[Optimizer, list[ParameterGroup]]:
     """One torch optimizer over a module, with a parameter group for each group.
 
     Returns
     -------
-    The optimizer, and the ratio of each of its parameter groups' learning rate to the schedule's.
+    The optimizer, and the group of each of its parameter groups.
     """
     if len(groups) == 1:
         [group] = groups
-        return group.optimizer.torch_optimizer(module.parameters()), [group.lr_ratio]
+        return group.optimizer.torch_optimizer(module.parameters()), [group]
     numbers = group_numbers(module, groups)
     named = dict(module.named_parameters())
     optimizer: Optimizer | None = None
-    ratios = []
+    trained = []
     for number, group in enumerate(groups):
         own = [named[name] for name, its in numbers.items() if its == number]
         if not own:  # (the model has only embedding tables)
@@ -97,6 +104,6 @@ def torch_optimizer(
             optimizer = made
         else:
             optimizer.add_param_group(made.param_groups[0])
-        ratios.append(group.lr_ratio)
+        trained.append(group)
     assert optimizer is not None  # (there are tables)
-    return optimizer, ratios
+    return optimizer, trained

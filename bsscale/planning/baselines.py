@@ -72,7 +72,7 @@ class Baseline:
     ----------
     settings
         The configuration it holds for: dataset, model, optimizer and micro_batch, and precision and
-        clip_grad_norm where they are not the default ones.
+        clipping where they are not the default ones.
     base_lr
         The rate with the highest median best AUC of the tuning seeds.
     best_value
@@ -157,7 +157,7 @@ def settings_of(config: Config) -> dict[str, Any]:
         "optimizer": _rule_of(asdict(config.optimizer)),
         "micro_batch": config.micro_batch * config.grad_accum,
         "objective": _loss_of(config.objective),
-        **_precision_and_clipping(config.precision, config.clip_grad_norm),
+        **_precision_and_clipping(asdict(config)),
     }
 
 
@@ -196,13 +196,15 @@ def _rule_of(optimizer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # The settings of an entry that does not contain others.
-_USUAL = {"precision": "fp32", "clip_grad_norm": None, "objective": BINARY}
+_CLIPPING = ("clip_grad_norm", "cowclip", "cowclip_bound")
+_USUAL = {"precision": "fp32", "objective": BINARY, **dict.fromkeys(_CLIPPING)}
 
 
-def _precision_and_clipping(precision: str, clip_grad_norm: float | None) -> dict[str, Any]:
+def _precision_and_clipping(config: Mapping[str, Any]) -> dict[str, Any]:
     """Whether a run uses bfloat16, and how it clips gradients; fp64 has the same rates as fp32."""
+    precision = config["precision"]
     usual = "fp32" if precision == "fp64" else precision
-    return {"precision": usual, "clip_grad_norm": clip_grad_norm}
+    return {"precision": usual, **{key: config.get(key) for key in _CLIPPING}}
 
 
 @cache
@@ -311,7 +313,7 @@ def _write_entry(
         "tuning": table,
         "commands": list(commands),
     }
-    arithmetic = _precision_and_clipping(config["precision"], config.get("clip_grad_norm"))
+    arithmetic = _precision_and_clipping(config)
     arithmetic["objective"] = _loss_of(config.get("objective", BINARY))
     settings |= {key: value for key, value in arithmetic.items() if value != _USUAL[key]}
     entries = json.loads(SHIPPED.read_text(encoding="utf-8"))

@@ -12,6 +12,7 @@ from bsscale.data import ArrayStream, Dataset
 from bsscale.data.verified import verify
 from bsscale.errors import ConfigError
 from bsscale.objectives import Binary, Metric
+from bsscale.optimizers.cowclip import CowClip
 from bsscale.schedules import Schedule
 
 __all__ = ["check_config", "check_labels", "check_schedule"]
@@ -59,6 +60,12 @@ def check_config(config: Config) -> None:
             f"clip_grad_norm={config.clip_grad_norm} is not a positive number",
             "give the largest norm of an update's gradient, e.g. clip_grad_norm=1, or "
             "clip_grad_norm=null not to clip",
+        )
+    if CowClip.of(config.cowclip, config.cowclip_bound) and config.clip_grad_norm is not None:
+        raise ConfigError(
+            f"cowclip={config.cowclip:g} and clip_grad_norm={config.clip_grad_norm:g} would both "
+            "clip the gradients of embedding tables",
+            "give one of them",
         )
     passes = config.budget_passes
     if passes is not None and config.budget_samples is not None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from bsscale.config import Config
 from bsscale.data import ColumnFacts, Dataset
 from bsscale.optimizers import OptimizerConfig
+from bsscale.optimizers.cowclip import CowClip
 from bsscale.planning.memory import describe_memory
 from bsscale.planning.noise_scale import MICRO_BATCHES
 from bsscale.planning.plan import Plan
@@ -63,6 +64,7 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
         ("base_lr", f"{plan.base_lr:g} ({plan.base_lr_source})"),
         ("scaling", _describe_scaling(plan)),
         ("schedule", _describe_rates(plan)),
+        *([] if plan.cowclip is None else [("cowclip", _describe_cowclip(plan.cowclip))]),
         *((name, value) for name, value in _describe_phases(plan)),
         ("target", target),
     ]
@@ -145,8 +147,11 @@ def _describe_scaling(plan: Plan) -> str:
     parts += _changed_options(plan.config.optimizer, dense.optimizer)
     for group in others:
         factor = group.lr_ratio * rule.dense.lr_factor(ratio)
+        rate = f"rate x {factor:.4g}"
+        if group.constant_lr is not None:
+            rate = f"rate {group.constant_lr:g}, constant"
         own_options = _changed_options(plan.config.optimizer, group.optimizer)
-        parts.append(f"{group.name}: {', '.join([f'rate x {factor:.4g}', *own_options])}")
+        parts.append(f"{group.name}: {', '.join([rate, *own_options])}")
     return f"{options.name}: {'; '.join(parts)}" if parts else options.name
 
 
@@ -165,6 +170,15 @@ def _describe_noise_scale(plan: Plan) -> str:
         f"{counted(len(steps), 'window')} of {MICRO_BATCHES} x {plan.config.micro_batch} samples, "
         f"from step {steps[0]:,} to {steps[-1]:,}: {100 * extra:.1f}% more micro-batches; "
         f"{gradients}"
+    )
+
+
+def _describe_cowclip(rule: CowClip) -> str:
+    """What the gradient of a row is clipped to."""
+    low = rule.ratio * rule.bound
+    return (
+        f"each row of an embedding table to occurrences x {rule.ratio:g} x its norm, which counts "
+        f"as {low:g} x sqrt(columns) at least"
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 from bsscale.config import Config
 from bsscale.files.replace import plain
 from bsscale.objectives import Metric, Objective
+from bsscale.optimizers.cowclip import CowClip
 from bsscale.optimizers.groups import ParameterGroup
 from bsscale.planning.memory import Memory, describe_memory
 from bsscale.planning.noise_scale import Passes, measured_steps
@@ -110,6 +111,11 @@ class Plan:
         )
 
     @property
+    def cowclip(self) -> CowClip | None:
+        """How the rows of embedding tables are clipped; None if they are not."""
+        return CowClip.of(self.config.cowclip, self.config.cowclip_bound)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings for the user before training."""
         found = list(self.schedule.notes())
@@ -168,6 +174,7 @@ class Plan:
                     **{group.name: asdict(group) for group in self.groups[1:]},
                     "schedule": schedule,
                     "clip_grad_norm": config.clip_grad_norm,
+                    **({} if self.cowclip is None else {"cowclip": asdict(self.cowclip)}),
                     "precision": config.precision,
                     "global_batch": self.global_batch,
                     "budget_samples": self.budget_samples,

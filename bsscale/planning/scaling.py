@@ -56,11 +56,11 @@ def scaled_schedule_and_groups(
     _check_schedule(config, rule, schedule, scaled)
     if rule.embeddings is None:
         return schedule, (ParameterGroup("all", _scaled(config, rule.dense, ratio)),)
-    embeddings = ParameterGroup(
-        "embeddings",
-        _scaled(config, rule.embeddings, ratio, "embeddings."),
-        rule.lr_ratios(ratio)[1],
-    )
+    options_of_tables = _scaled(config, rule.embeddings, ratio, "embeddings.")
+    if rule.embeddings.follows_schedule:
+        embeddings = ParameterGroup("embeddings", options_of_tables, rule.lr_ratios(ratio)[1])
+    else:
+        embeddings = ParameterGroup("embeddings", options_of_tables, constant_lr=context.base_lr)
     return schedule, (ParameterGroup("dense", _scaled(config, rule.dense, ratio)), embeddings)
 
 
@@ -91,7 +91,11 @@ def _check_schedule(
     """
     options = config.schedule
     name = f"schedule={options.name}"
-    groups_differ = rule.embeddings is not None and rule.embeddings.lr != rule.dense.lr
+    groups_differ = (
+        rule.embeddings is not None
+        and rule.embeddings.follows_schedule
+        and rule.embeddings.lr != rule.dense.lr
+    )
     if context.lr_factor is not None:
         other = replace(context, lr_factor=2 * context.lr_factor)
         if options.build(other) == schedule:

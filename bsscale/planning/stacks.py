@@ -191,6 +191,7 @@ def _what_they_share(plan: Plan) -> Any:
             plan.global_batch,
             config.precision,
             config.clip_grad_norm,
+            plan.cowclip,
             plan.device,
             config.executor.threads,
             config.executor.compile,

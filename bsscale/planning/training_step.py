@@ -75,6 +75,15 @@ def choose_training_step(
                 "precision=fp32",
             )
         step, reason = "eager", "precision=bf16 is torch.autocast's, run by run"
+    elif config.cowclip is not None and (wanted is True or not ships(config.model)):
+        if wanted is True:
+            raise ConfigError(
+                f"executor.compile=true with cowclip={config.cowclip:g}, which counts the rows of "
+                "each batch",
+                "give executor.compile=auto: models that ship are trained as layers, others run by "
+                "run; or cowclip=null",
+            )
+        step, reason = "eager", "cowclip counts the rows that the model reads, run by run"
     else:
         shipped = ships(config.model)
         saved_s = _compile_saving_s(shipped, device, updates, global_batch)

@@ -23,6 +23,9 @@ NOT_IN_ARM = (
     "weights",
 )
 
+# Options that older records do not have; null is the training of these records.
+_SINCE = ("cowclip", "cowclip_bound")
+
 # Options of a trainer that only say how long to wait for it and what it costs.
 _NOT_OF_TRAINER = ("silence_s", "samples_per_s")
 # Keys that the identity of the data stands for, in a run and in a study's settings.
@@ -59,7 +62,11 @@ def arm_hash(config: Mapping[str, Any]) -> str:
     config
         The resolved configuration, plain containers.
     """
-    kept = {key: value for key, value in config.items() if key not in NOT_IN_ARM}
+    kept = {
+        key: value
+        for key, value in config.items()
+        if key not in NOT_IN_ARM and not (key in _SINCE and value is None)
+    }
     if isinstance(trainer := kept.get("trainer"), Mapping):
         kept["trainer"] = identifying(trainer)
         if kept["trainer"] == {"name": "bsscale"}:  # (older records have none)

@@ -35,7 +35,15 @@ _TYPED: Mapping[str, Mapping[str, type[Any]]] = {
     "scaling": SCALINGS,
     "trainer": TRAINER_OPTIONS,
 }
-_OPTIONS = ("micro_batch", "grad_accum", "eval_interval_samples", "precision", "clip_grad_norm")
+_OPTIONS = (
+    "micro_batch",
+    "grad_accum",
+    "eval_interval_samples",
+    "precision",
+    "clip_grad_norm",
+    "cowclip",
+    "cowclip_bound",
+)
 _PLAIN = re.compile(r"[A-Za-z_./][\w./:+-]*")
 _WORDS_OF_YAML = {"true", "false", "null", "none", "yes", "no", "on", "off", "inf", "nan"}
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from bsscale.errors import ConfigError
-from bsscale.schedules.fields import Choice, Number, check_fields
+from bsscale.schedules.fields import Choice, Flag, Number, check_fields
 
 __all__ = ["GroupRule", "ScalingRule", "power"]
 
@@ -46,6 +46,10 @@ class GroupRule:
         keeps it; ``complement`` is :math:`1 - \kappa (1 - \beta)`, the rule of the SDE that Adam
         follows [1]_; ``power`` is :math:`\beta^\kappa`, which keeps the half-life in samples [2]_.
 
+    follows_schedule
+        Whether its rate follows the schedule; otherwise it is that of the original batch, base_lr,
+        at every update. Only the rule of the embeddings may be so.
+
     Raises
     ------
     ConfigError
@@ -63,6 +67,7 @@ class GroupRule:
     beta2: Decay = "none"
     eps: Exponent = 0.0
     weight_decay: Exponent = 0.0
+    follows_schedule: Flag = True
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -144,7 +149,17 @@ class ScalingRule:
         """Each group's learning rate relative to the dense one's, dense first.
 
         They are the `ratios` of `bsscale.schedules.torch_form.attach` and of `to_deepspeed`.
+
+        Raises
+        ------
+        ConfigError
+            If the rate of the embeddings does not follow the schedule, so that there is no ratio.
         """
         if self.embeddings is None:
             return (1.0,)
+        if not self.embeddings.follows_schedule:
+            raise ConfigError(
+                "the rate of the embeddings is constant, and has no ratio to the schedule's",
+                "attach the schedule to the group of all other parameters only",
+            )
         return (1.0, self.embeddings.lr_factor(ratio) / self.dense.lr_factor(ratio))

@@ -157,7 +157,7 @@ class ScheduleLR(LRScheduler):
 
 def apply_rates(
     optimizer: Optimizer,
-    lr: float,
+    lr: float | Sequence[float],
     momentum: float | None,
     ratios: Sequence[float] | None = None,
 ) -> None:
@@ -168,15 +168,16 @@ def apply_rates(
     optimizer
         Any torch optimizer.
     lr
-        Learning rate of the next update.
+        Learning rate of the next update, of all groups or of each.
     momentum
         Momentum of the next update; None leaves it as it is. Adam's beta2 is never touched.
     ratios
         Each group's learning rate relative to `lr`; None for 1, all of them.
     """
     groups = optimizer.param_groups
-    for group, ratio in zip(groups, ratios or [1.0] * len(groups), strict=True):
-        _set_lr(group, lr * ratio)
+    rates = lr if isinstance(lr, Sequence) else [lr] * len(groups)
+    for group, rate, ratio in zip(groups, rates, ratios or [1.0] * len(groups), strict=True):
+        _set_lr(group, rate * ratio)
     _set_momentum(optimizer, momentum)
 
 

@@ -286,6 +286,7 @@ class StackedEngine:
             self.device,
             self.dtype,
             plan.config.clip_grad_norm,
+            plan.cowclip,
         )
         if plan.training_step == "layers":
             self._step = LayersStep(*arguments)

@@ -42,7 +42,8 @@ def coefficients(
         step[:, slot] = steps
         for index, group in enumerate(plan.groups):
             configured = group.optimizer.momentum_now or 0.0
-            lr[index, :, slot] = rate * group.lr_ratio
+            constant = group.constant_lr
+            lr[index, :, slot] = rate * group.lr_ratio if constant is None else constant
             momentum[index, :, slot] = configured if moved is None else moved
     values = rule.coefficients(lr, momentum, step)
     values[:, :, [slot for slot in range(width) if slot not in runs]] = 0.0

@@ -17,12 +17,14 @@ from bsscale.engines.stacked.functional import FunctionalModel
 from bsscale.engines.stacked.layers import Weights
 from bsscale.engines.stacked.micro_batches import MicroBatches
 from bsscale.engines.stacked.models import stacked_model, tables
+from bsscale.engines.stacked.row_clipping import RowClipping
 from bsscale.engines.stacked.row_gradients import RowGradients
 from bsscale.engines.stacked.state import StackedParameters
 from bsscale.engines.stacked.updates import Updates
 from bsscale.engines.stacked.vectors import by_blocks, weighted
 from bsscale.objectives import Objective
 from bsscale.objectives.torch_form import error_of
+from bsscale.optimizers.cowclip import CowClip, clipped_tables
 from bsscale.optimizers.groups import ParameterGroup, group_numbers
 from bsscale.optimizers.optimizer import SPARSE_ROWS
 
@@ -77,6 +79,8 @@ class LayersStep:
         Where and as what the parameters live.
     clip_grad_norm
         The largest norm of a run's gradient, or None.
+    cowclip
+        How the rows of embedding tables are clipped, or None.
     """
 
     def __init__(
@@ -88,6 +92,7 @@ class LayersStep:
         device: torch.device,
         dtype: torch.dtype,
         clip_grad_norm: float | None = None,
+        cowclip: CowClip | None = None,
     ) -> None:
         self._width, self._error = width, error_of(objective)
         numbers = group_numbers(module, groups)
@@ -112,9 +117,9 @@ class LayersStep:
             self.parameters.tensors,
             [numbers[names[0]] if names else 0 for names in tensors],
             sparse,
-            clipped=clip_grad_norm is not None,
+            clipped=clip_grad_norm is not None or cowclip is not None,
         )
-        self._clipping = None
+        self._clipping: GradientClipping | RowClipping | None = None
         if clip_grad_norm is not None:
             large = {
                 number: values[name].shape[2]
@@ -122,6 +127,17 @@ class LayersStep:
                 if values[name].shape[1] >= SPARSE_ROWS
             }
             self._clipping = GradientClipping(self.updates.gradients, clip_grad_norm, width, large)
+        elif cowclip is not None:
+            lengths = {self._numbers[n]: values[n].shape[2] for n in clipped_tables(module)}
+            self._clipping = RowClipping(
+                cowclip,
+                {k: self.parameters.tensors[k].view(-1, each) for k, each in lengths.items()},
+                {
+                    k: gradient.view(-1, lengths[k])
+                    for k, gradient in enumerate(self.updates.gradients)
+                    if k in lengths and gradient is not None
+                },
+            )
         self._row_gradients = {
             number: RowGradients(self.parameters.tensors[number].numel() // length, device)
             for number, length in sparse.items()
@@ -180,7 +196,9 @@ class CompiledStep:
         device: torch.device,
         dtype: torch.dtype,
         clip_grad_norm: float | None = None,
+        cowclip: CowClip | None = None,
     ) -> None:
+        assert cowclip is None  # (the rows that a model reads are not known here: see the plan)
         self._width = width
         numbers = group_numbers(module, groups)
         self.parameters = parameters = StackedParameters(

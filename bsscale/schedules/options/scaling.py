@@ -13,6 +13,8 @@ __all__ = ["SCALINGS", "GroupScaling", "ScalingConfig", "given_scaling", "make_s
 
 _EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
 _DECAYS = ("momentum", "beta2")
+# The rate of embedding tables that does not follow the schedule.
+_CONSTANT = "constant"
 # The weight decay that keeps AdamW's timescale: see `AdamWTimescaleRule`.
 _TIMESCALE = "timescale"
 
@@ -69,8 +71,10 @@ class CustomRule(ScalingConfig):
             for key, value in asdict(self.embeddings).items()
             if value is not None
         }
+        defaults = type(self)().embeddings
         for key, value in own.items():
-            if value == dense[key]:
+            # (What the rule itself has there can be switched off.)
+            if value == dense[key] and getattr(defaults, key) is None:
                 raise ConfigError(
                     f"scaling.embeddings.{key}={getattr(self.embeddings, key)} does nothing: it "
                     "is the rule of all parameters",
@@ -138,6 +142,19 @@ class LEGWRule(CustomRule):
     warmup: int | float | str = "linear"
 
 
+def _of_cowclip() -> GroupScaling:
+    return GroupScaling(lr=_CONSTANT, weight_decay="linear")
+
+
+@dataclass
+class CowClipRule(CustomRule):
+    """The rule of CowClip (Zheng et al. 2022)."""
+
+    name: str = "cowclip"
+    lr: int | float | str = "sqrt"
+    embeddings: GroupScaling = field(default_factory=_of_cowclip)
+
+
 # By the name of their file in conf/scaling.
 SCALINGS: dict[str, type[ScalingConfig]] = {
     rule.name: rule
@@ -149,6 +166,7 @@ SCALINGS: dict[str, type[ScalingConfig]] = {
         AdamSDERule,
         AdamHalfLifeRule,
         AdamWTimescaleRule,
+        CowClipRule,
         CustomRule,
     )
 }
@@ -191,8 +209,11 @@ def given_scaling(options: ScalingConfig) -> dict[str, Any]:
 
 def _group_rule(rules: Mapping[str, Any]) -> GroupRule:
     """The rule of a group; λ at p = 1 − (the rate's exponent) keeps κ / (κ^lr λ) as it was."""
+    rules = dict(rules)
+    if rules["lr"] == _CONSTANT:
+        rules |= {"lr": 0.0, "follows_schedule": False}
     if rules["weight_decay"] == _TIMESCALE:
-        rules = {**rules, "weight_decay": 1.0 - rules["lr"]}
+        rules["weight_decay"] = 1.0 - rules["lr"]
     return GroupRule(**rules)
 
 
@@ -206,6 +227,8 @@ def _rule(option: str, value: float | str) -> Any:
                 "the ratio)",
             )
         return value
+    if value == _CONSTANT and option == "scaling.embeddings.lr":
+        return value
     if value == _TIMESCALE and option.endswith("weight_decay"):
         return value
     if isinstance(value, str):
@@ -213,7 +236,8 @@ def _rule(option: str, value: float | str) -> Any:
             raise ConfigError(
                 f"{option}={value} is not one of its values",
                 f"give {', '.join(_EXPONENTS)}, or an exponent of the ratio such as 0.75"
-                + (f", or {_TIMESCALE}" if option.endswith("weight_decay") else ""),
+                + (f", or {_TIMESCALE}" if option.endswith("weight_decay") else "")
+                + (f", or {_CONSTANT}" if option == "scaling.embeddings.lr" else ""),
             )
         return _EXPONENTS[value]
     if isinstance(value, bool) or not abs(value) < float("inf"):
