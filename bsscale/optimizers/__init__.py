@@ -4,6 +4,7 @@ from bsscale.optimizers.adagrad import AdagradConfig
 from bsscale.optimizers.adam import AdamConfig, AdamWConfig
 from bsscale.optimizers.custom import CustomConfig
 from bsscale.optimizers.lamb import LambConfig
+from bsscale.optimizers.lars import LarsConfig
 from bsscale.optimizers.optimizer import OptimizerConfig
 from bsscale.optimizers.script import ScriptOptimizer
 from bsscale.optimizers.sgd import SGDConfig
@@ -15,6 +16,7 @@ __all__ = [
     "AdamWConfig",
     "CustomConfig",
     "LambConfig",
+    "LarsConfig",
     "OptimizerConfig",
     "SGDConfig",
     "ScriptOptimizer",
@@ -27,4 +29,5 @@ OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
     "adamw": AdamWConfig,
     "adagrad": AdagradConfig,
     "lamb": LambConfig,
+    "lars": LarsConfig,
 }

@@ -20,6 +20,7 @@ from bsscale.optimizers import (
     AdamConfig,
     AdamWConfig,
     LambConfig,
+    LarsConfig,
     OptimizerConfig,
     SGDConfig,
 )
@@ -58,11 +59,22 @@ OPTIMIZERS: dict[str, OptimizerConfig] = {
     "adagrad decayed": AdagradConfig(weight_decay=0.01, eps=1e-5),
     "lamb": LambConfig(),
     "lamb undecayed": LambConfig(weight_decay=0.0),
+    "lars": LarsConfig(trust_coefficient=0.1),
+    "lars nesterov": LarsConfig(trust_coefficient=0.1, nesterov=True, weight_decay=0.01),
+    "lars without momentum": LarsConfig(trust_coefficient=0.1, momentum=0.0),
 }
 # Every optimizer that ships, with its default options.
 DEFAULTS: dict[str, OptimizerConfig] = {name: optimizer() for name, optimizer in SHIPPED.items()}
 # Every update rule in its fullest form; of the others, the models do not know.
-KINDS = ("sgd decayed", "nesterov decayed", "adam decayed", "adamw", "adagrad decayed", "lamb")
+KINDS = (
+    "sgd decayed",
+    "nesterov decayed",
+    "adam decayed",
+    "adamw",
+    "adagrad decayed",
+    "lamb",
+    "lars nesterov",
+)
 SCHEDULES = (
     FixedConfig(),
     OneCycleConfig(),

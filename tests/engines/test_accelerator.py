@@ -59,7 +59,7 @@ if os.environ.get("BSSCALE_TEST_GRAPHS") == "all":
         for optimizer in OPTIMIZERS
         for sparse in (False, True)
         for changes in ({}, CLIPPED)
-        if not (sparse and optimizer.startswith("lamb"))
+        if OPTIMIZERS[optimizer].elementwise or not sparse
     ]
 
 
@@ -284,7 +284,7 @@ def test_an_update_needs_no_number_of_the_device(
 ) -> None:
     """On torch's meta device tensors have no values, and other devices' do not mix with them."""
     for sparse in (False, True):
-        if sparse and optimizer == "lamb":
+        if sparse and not OPTIMIZERS[optimizer].elementwise:
             continue
         plan, dataset = prepared(
             model, OPTIMIZERS[optimizer], sparse, clip_grad_norm=clip, dataset=LARGE

@@ -25,6 +25,7 @@ from tests.helpers import MODELS
 # Every update rule and every model once; slow: each with each.
 QUICK = [
     *(("mlp", name) for name in ("sgd", "momentum", "adam decayed", "adagrad decayed", "lamb")),
+    ("mlp", "lars nesterov"),
     ("dlrm", "adamw"),
     ("deepfm", "nesterov decayed"),
     ("dcnv2", "momentum"),
