@@ -15,7 +15,9 @@ LARGEST_BYTES = 150_000
 
 
 def test_there_is_one_for_each_way_in() -> None:
-    assert NAMES == ["first_study", "reading_records", "your_own_model_and_data"]
+    assert NAMES == [
+        "first_study", "reading_records", "your_own_model_and_data", "your_own_script"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
