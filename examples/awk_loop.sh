@@ -5,7 +5,8 @@
 #   python -m bsscale trainer=script 'trainer.command="sh examples/awk_loop.sh"' metric=log_loss \
 #       base_lr=0.3 micro_batch=16 budget_samples=16384 target=0.5
 #
-# It takes one rate for the whole run, so the schedule must be constant.
+# That is one rate for the whole run. With {rates} at the end of the command, it takes the rate of each
+# update from a file, whatever the schedule is.
 exec awk '
 function normal() { return sqrt(-2 * log(1 - rand())) * cos(6.2831853 * rand()) }
 function logit(row,   f, sum) {
@@ -31,7 +32,10 @@ BEGIN {
         label[row] = rand() < 1 / (1 + exp(-z))
     }
     srand(ENVIRON["BSSCALE_SEED"] + 2)
+    rates = ENVIRON["BSSCALE_RATES"]  # lines of step,lr,momentum, after one with these words
+    if (rates) getline line <rates
     while (samples < budget) {
+        if (rates) { getline line <rates; split(line, part, ","); lr = part[2] }
         for (f = 1; f <= fields; f++) gradient[f] = 0
         for (k = 0; k < batch; k++) {
             row = int(train * rand())
@@ -41,7 +45,7 @@ BEGIN {
         for (f = 1; f <= fields; f++) weight[f] -= lr * gradient[f]
         before = samples; samples += batch
         if (int(samples / grid) > int(before / grid) || samples >= budget) {
-            printf "{\"samples\": %d, \"log_loss\": %.6f, \"lr\": %g}\n", samples, log_loss(), lr
+            printf "{\"samples\": %d, \"log_loss\": %.6f, \"lr\": %.9g}\n", samples, log_loss(), lr
             fflush()
         }
     }

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import string
-
 import numpy as np
 
 from bsscale.bridge.options import ScriptOptions
@@ -35,15 +32,10 @@ def check_script(plan: Plan) -> None:
         )
     moved = plan.schedule.momentum(np.arange(plan.steps))
     for name, values in (("lr", plan.schedule.lr(np.arange(plan.steps))), ("momentum", moved)):
-        if f"{name}" in _placeholders(options.command) and values is not None and np.ptp(values):
+        if name in options.placeholders and values is not None and np.ptp(values):
             raise ConfigError(
                 f"trainer.command has {{{name}}}, one number for the whole run, and "
                 f"schedule={config.schedule.name} changes it",
                 "let the script take the schedule from bsscale (run.attach or run.schedule.lr), or "
                 "give a constant schedule",
             )
-
-
-def _placeholders(command: str) -> set[str | None]:
-    words = shlex.split(command)
-    return {field for word in words for _, field, _, _ in string.Formatter().parse(word)}

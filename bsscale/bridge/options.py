@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bsscale.bridge.rates import RATES
 from bsscale.config import Config, TrainerOptions
 from bsscale.errors import ConfigError
 from bsscale.objectives.reported import known_metric
@@ -34,6 +35,7 @@ PLACEHOLDERS = (
     "eval_interval_samples",
     "target",
     "directory",
+    "rates",
 )
 _IS_THE_SCRIPTS = "leave it out: that is the script's own"
 
@@ -131,6 +133,17 @@ class ScriptOptions(TrainerOptions):
             ),
         )
 
+    @property
+    def wants_rates(self) -> bool:
+        """Whether the command names the file of rates, which may be long."""
+        return "rates" in self.placeholders
+
+    @property
+    def placeholders(self) -> set[str]:
+        """The placeholders of the command."""
+        words = shlex.split(self.command)
+        return {name for word in words for _, name, _, _ in string.Formatter().parse(word) if name}
+
     def words(self, plan: Plan, directory: str) -> list[str]:
         """The command of a run, its placeholders filled in."""
         values = placeholders(plan, directory)
@@ -172,5 +185,6 @@ def placeholders(plan: Plan, directory: str) -> dict[str, Any]:
         "lr": plan.schedule.lr(0),
         "momentum": plan.momentum(0),
         "directory": directory,
+        "rates": f"{directory}/{RATES}",
     }
     return {name: "" if value is None else str(value) for name, value in values.items()}

@@ -15,6 +15,7 @@ from bsscale.bridge.judged import Judged
 from bsscale.bridge.noise import recorded_noise
 from bsscale.bridge.options import ScriptOptions, placeholders
 from bsscale.bridge.process import ScriptProcess, earlier_reports, end_earlier
+from bsscale.bridge.rates import write_rates
 from bsscale.data import Dataset
 from bsscale.errors import ScriptError
 from bsscale.files.locks import hold
@@ -77,7 +78,7 @@ class ScriptRun(RecordedRun):
             end_earlier(directory)
             resumed = (directory / SPEC).exists()
             self._is_ours = True
-            contract = contract_of(self.plan, self.spec.arm, resumed)
+            contract = contract_of(self.plan, self.spec.arm, resumed, self.spec.bar)
             earlier = _earlier(directory, contract)
             self._earlier = earlier.trajectory.points
             if earlier.status is not None:  # (bsscale was killed before it recorded the end)
@@ -87,6 +88,10 @@ class ScriptRun(RecordedRun):
             write_contract(directory, contract)
             write_plan(directory, self.plan.training)
             values = placeholders(self.plan, str(directory))
+            if self._options.wants_rates:
+                write_rates(directory, self.plan)
+            else:
+                del values["rates"]
             environment = {f"BSSCALE_{name.upper()}": value for name, value in values.items()}
             process = ScriptProcess(
                 self._options.words(self.plan, str(directory)),
