@@ -49,8 +49,9 @@ def closing_lines(answers: Sequence[Answer], page: Path) -> str:
         said += [_line("answer", f"{answer.headline}."), _line("sure", " ".join(answer.sentences))]
         if answer.next is not None:
             said += _commands("next", answer.next.says, answer.next.commands)
-        if answer.use is not None and (answer.next is None or answer.kind in _CHOSEN):
-            said += _commands("use", f"Train as {answer.use.arm} did", [answer.use.command])
+        command = None if answer.use is None else answer.use.command
+        if answer.use and command and (answer.next is None or answer.kind in _CHOSEN):
+            said += _commands("use", f"Train as {answer.use.arm} did", [command])
     return "\n".join([*said, f"{'page':>6}  open {page}"])
 
 

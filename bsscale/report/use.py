@@ -57,31 +57,42 @@ class Use:
     arm
         Its label.
     command
-        For bsscale.
+        For bsscale; None for the run of a script that bsscale has not started.
     deepspeed
         A configuration with the same learning rates; None where DeepSpeed has no such schedule, or
         the record does not determine it.
     torch
         Python lines that attach the schedule to an optimizer; None likewise.
+    lightning, hugging_face
+        The same for a LightningModule, and for the Trainer of Transformers.
     """
 
     arm: str
-    command: str
+    command: str | None
     deepspeed: str | None
     torch: str | None
+    lightning: str | None = None
+    hugging_face: str | None = None
 
 
 def use_of(arm: ArmSummary) -> Use | None:
-    """How to train as an arm did; None for a script's run, which only its owner can start."""
+    """How to train as an arm did; None for an imported curve, of which no command is known."""
     run = longest_run(arm)
-    if run.record.trainer != "bsscale":
+    if arm.imported:
         return None
+    trainer = run.record.config.get("trainer")
+    own = isinstance(trainer, Mapping) and bool(trainer.get("command"))
+    command = command_of(run.record) if own or run.record.trainer == "bsscale" else None
     schedule = schedule_of(run)
+    if schedule is None:
+        return None if command is None else Use(arm.short, command, None, None)
     return Use(
         arm.short,
-        command_of(run.record),
-        None if schedule is None else _deepspeed(schedule, run.record),
-        None if schedule is None else _torch(schedule, run.record),
+        command,
+        _deepspeed(schedule, run.record),
+        _torch(schedule, run.record),
+        _lightning(schedule, run.record),
+        _hugging_face(schedule, run.record),
     )
 
 
@@ -101,6 +112,8 @@ def command_of(record: RunRecord, *more: str) -> str:
         *_group(record.config, "scaling"),
         *setting_words(record),
     ]
+    if record.trainer == "script":  # (its passes may not be known)
+        words.append(f"budget_samples={record.budget_samples}")
     if record.target is not None:
         words.append(f"target={record.target!r}")
     return shlex.join(["python", "-m", "bsscale", *words, *more])
@@ -200,15 +213,42 @@ def _deepspeed(schedule: Schedule, record: RunRecord) -> str | None:
     return json.dumps({**batch, "scheduler": section}, indent=2)
 
 
-def _torch(schedule: Schedule, record: RunRecord) -> str | None:
-    """Lines of Python; the repr of a schedule makes an equal one."""
+def _torch(schedule: Schedule, record: RunRecord) -> str:
+    """Lines of Python for a loop of one's own."""
+    momentum = "" if schedule.momentum(0) is None else " (it sets the momentum too)"
+    return (
+        f"{_made(schedule, record)}"
+        f"scheduler = attach(optimizer, schedule)  # scheduler.step() after each update{momentum}\n"
+    )
+
+
+def _lightning(schedule: Schedule, record: RunRecord) -> str:
+    """Lines of Python whose last ones belong into a LightningModule."""
+    return (
+        f"{_made(schedule, record)}\n"
+        "def configure_optimizers(self):  # of your LightningModule\n"
+        "    optimizer = make_optimizer(self.parameters())  # yours\n"
+        '    scheduler = {"scheduler": attach(optimizer, schedule), "interval": "step"}\n'
+        '    return {"optimizer": optimizer, "lr_scheduler": scheduler}\n'
+    )
+
+
+def _hugging_face(schedule: Schedule, record: RunRecord) -> str:
+    """Lines of Python that make the Trainer of Transformers."""
+    return (
+        f"{_made(schedule, record)}"
+        "optimizer = make_optimizer(model.parameters())  # yours\n"
+        "optimizers = (optimizer, attach(optimizer, schedule))\n"
+        "trainer = Trainer(model=model, args=args, train_dataset=data, optimizers=optimizers)\n"
+    )
+
+
+def _made(schedule: Schedule, record: RunRecord) -> str:
+    """Lines of Python that make the schedule: its repr makes an equal one."""
     text = repr(schedule)
     names = sorted(set(re.findall(r"\b([A-Z]\w+)\(", text)))
-    momentum = "" if schedule.momentum(0) is None else " (it sets the momentum too)"
     return (
         f"from bsscale.schedules import {', '.join(names)}\n"
         "from bsscale.schedules.torch_form import attach\n\n"
-        f"schedule = {text}\n"
-        f"scheduler = attach(optimizer, schedule)  # scheduler.step() after each update{momentum}\n"
-        f"# one update is {record.global_batch:,} samples\n"
+        f"schedule = {text}  # one update is {record.global_batch:,} samples\n"
     )

@@ -225,7 +225,7 @@ def _markdown(contents: Contents) -> str:
     parts = [f"# {say(contents.title)}", say(contents.setting)]
     for answer in contents.answers:
         parts.append(f"**{say(answer.text)}**")
-        if answer.use is not None:
+        if answer.use is not None and answer.use.command is not None:
             parts.append(_fenced([answer.use.command]))
         if answer.next is not None:
             parts.append(say(answer.next.says) + (":" if answer.next.commands else "."))
