@@ -12,21 +12,28 @@ from typing import Any
 import msgspec
 import pytest
 
+from bsscale.cli.jobs import Job
 from bsscale.errors import ConfigError
 from bsscale.objectives import Binary
 from bsscale.optimizers.adagrad import AdagradConfig
 from bsscale.optimizers.adam import AdamConfig
 from bsscale.optimizers.sgd import SGDConfig
+from bsscale.planning.devices import Devices
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import FlatEndRecord, StudyRecord
 from bsscale.report.base_lr import base_lr_words, with_base_lr
 from bsscale.schedules.options import FixedConfig, OneCycleConfig, OneCycleTorchConfig
 from bsscale.stats.search import Rules, Search
 from bsscale.study.arms import at_rate
+from bsscale.study.plan import StudyPlan
 from bsscale.study.tuning import Judge, Tuner, Tuning
+from bsscale.study.work import Work, describe
 from bsscale.training.spec import RunSpec
-from tests.helpers import prepare, small_config
+from tests.composing import composed, hydra
+from tests.helpers import SMALL_STUDY, prepare, small_config
 from tests.test_decisions import record_of
+
+__all__ = ["hydra"]  # (a fixture)
 
 AUC = Binary().metric("auc")
 JUDGE = Judge(AUC, 0.5)
@@ -182,6 +189,21 @@ def test_a_rate_that_cannot_be_trained_is_left_out_and_none_at_all_is_an_error(
     runs.failing = {0.1, 0.2, 0.4}
     with pytest.raises(ConfigError, match="no run of the search b could be trained: all of them"):
         carried.carry_out([tuning("b", rules, 0.1, 0.4)])
+
+
+@pytest.mark.usefixtures("hydra")
+def test_a_job_trains_what_a_search_asks_for() -> None:
+    job = Job(composed(*SMALL_STUDY, "base_lr=0.1", "task.momenta=[0.5,0.8]"), None)
+    specs = StudyPlan(job.config, job.dataset, Devices(0)).specs
+    spec = specs.run(
+        Path("tuning"), "a", FixedConfig(), gpus=4, rate=0.2, seed=3, target=0.7, budget=8192,
+        momentum=0.5,
+    )  # fmt: skip
+    spec = replace(spec, bar=((2048, 0.6), (4096, 0.65)))
+    work = json.loads(json.dumps(describe(spec, specs.directory)))
+    [again] = Work("hash", [work]).specs(specs, job.config.tracker)
+    assert again.bar == spec.bar and again.plan.training == spec.plan.training
+    assert again.plan.config.optimizer.momentum_now == 0.5
 
 
 def test_what_a_search_tries_of_a_schedule() -> None:

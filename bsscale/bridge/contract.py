@@ -16,6 +16,7 @@ from bsscale.records.schema import FORMAT_VERSION, read_object, typed, version_o
 if TYPE_CHECKING:
     from bsscale.planning.plan import Plan
     from bsscale.schedules import Schedule
+    from bsscale.stats.median_rule import Bar
 
 __all__ = ["SPEC", "Contract", "contract_of", "read_contract", "write_contract"]
 
@@ -28,6 +29,8 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
 
     `lr` and `momentum` are those of the first update; `schedule` and `scaling` are the options of
     which all others follow. `loss` is the name of the validation loss, if the script reports one.
+    `bar` is of a run of a search: pairs of samples and the metric's value that it must have reached
+    by then, or it is stopped as hopeless.
     `resumed` says whether an earlier start has begun this run; `start` names this start.
     """
 
@@ -55,6 +58,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     eval_interval_samples: int
     resumed: bool
     start: str
+    bar: tuple[tuple[int, float], ...] = ()
 
     def built_schedule(self) -> Schedule:
         """The schedule of all updates; equal to the one that bsscale compares reports with."""
@@ -74,7 +78,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
         return make_schedule(self.schedule).build(scaled_context(rule, context))
 
 
-def contract_of(plan: Plan, arm: str, resumed: bool) -> Contract:
+def contract_of(plan: Plan, arm: str, resumed: bool, bar: Bar = ()) -> Contract:
     """What a script is told about its run.
 
     Parameters
@@ -83,6 +87,8 @@ def contract_of(plan: Plan, arm: str, resumed: bool) -> Contract:
         Of the run.
     resumed
         Whether an earlier start has begun it.
+    bar
+        What it must have reached, or it is stopped.
     """
     from bsscale.schedules.options.given import given_options
     from bsscale.schedules.options.scaling import given_scaling
@@ -114,6 +120,7 @@ def contract_of(plan: Plan, arm: str, resumed: bool) -> Contract:
         eval_interval_samples=plan.eval_interval_samples,
         resumed=resumed,
         start=secrets.token_hex(8),
+        bar=bar,
     )
 
 

@@ -107,6 +107,7 @@ class Judged:
             contract.steps,
             contract.stop_at_target,
             of_script=True,
+            bar=contract.bar,
         )
 
     def _point(self, data: Mapping[str, Any], wall_s: float | None) -> EvalPoint:

@@ -68,7 +68,7 @@ def target_faults(directory: Path, study: StudyRecord) -> list[str]:
     margin, target = study.settled.get("margin"), study.settled.get("target")
     if not isinstance(margin, int | float) or not isinstance(target, int | float):
         return []  # it was given, or is not settled yet
-    best = []
+    best = _adopted_values(study)
     for name in study.trained:
         try:
             value = read_run(directory / name).best_value if name.startswith("target/") else None
@@ -82,6 +82,20 @@ def target_faults(directory: Path, study: StudyRecord) -> list[str]:
     if found == target:
         return []
     return [f"the target {target} was settled, and the runs that fix it give {found}"]
+
+
+def _adopted_values(study: StudyRecord) -> list[float]:
+    """The best values of the adopted runs that were known when the target was settled."""
+    values = []
+    for entry in study.chain:
+        if entry.kind != "settled":
+            continue
+        for name, content in entry.content.items():
+            value = content.get("best_value") if name.startswith("adopted seed-") else None
+            values += [] if value is None else [value]
+        if "target" in entry.content:
+            break
+    return values
 
 
 def run_faults(directory: Path, study: StudyRecord) -> dict[str, str]:
@@ -131,6 +145,11 @@ def _fault(name: str, record: RunRecord, study: StudyRecord) -> str | None:
             f"it was trained under {head} of the chain, which is not in study.json: that is an "
             "older copy, or was written again"
         )
+    if record.adopted is not None:  # (it is none of the study's own; the chain says which it is)
+        own = f"{RUNS}/{record.arm}/seed-{record.seed}"
+        is_known = study.settled.get(f"adopted seed-{record.seed}") == record.adopted
+        is_own = name == own and record.arm == study.baseline
+        return None if is_known and is_own else "it is none of the runs that the study adopted"
     registered_at = study.chain[0].time
     if record.began is not None and _before(record.began, registered_at):
         return f"it began at {record.began}, before the registration at {registered_at}"

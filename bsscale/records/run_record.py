@@ -39,6 +39,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     and the first confirmed hit, in samples; `samples_to_target` interpolates the metric between.
     `noise_scale` is in samples; the high end of its interval is None where there is none, and
     `noise_scale_note` says what a reader of the interval should know.
+    `adopted` says where a run comes from that existed before its study; None for others.
     `study` and `study_head` are the hash of the study, and that of the last entry of its chain when
     the run was trained; `began` is the time of its first start.
     """
@@ -51,6 +52,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     study: str | None
     study_head: str | None = None
     began: str | None = None
+    adopted: dict[str, Any] | None = None
     metric: str
     direction: Literal["max", "min"]
     target: float | None

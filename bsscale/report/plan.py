@@ -78,7 +78,10 @@ def plan_followed(study: FoundStudy, runs: Iterable[FoundRun]) -> list[str]:
     if said:
         first = f"The registered plan was changed or not completed ({planned} in all)."
     looks = [describe_look(look) for look in record.looked]
-    return [first, *said, *_untuned(record), *looks, *_environments(runs), _seal(study)]
+    adopted = [f"{_adopted(record, found)}." for found in [_entries(record)] if found]
+    return [
+        first, *said, *adopted, *_untuned(record), *looks, *_environments(runs), _seal(study),
+    ]  # fmt: skip
 
 
 def describe_look(look: Mapping[str, Any]) -> str:
@@ -100,6 +103,23 @@ def _amended(amendment: Amendment) -> str:
         when = f"after {seen} runs" if seen else "before any run"
         parts.append(f"at {amendment.time}, {when} of the arms had ended")
     return "; ".join(parts)
+
+
+def _entries(record: StudyRecord) -> list[Mapping[str, Any]]:
+    """The adopted runs, as the chain has them."""
+    return [content for name, content in record.settled.items() if name.startswith("adopted seed-")]
+
+
+def _adopted(record: StudyRecord, entries: Sequence[Mapping[str, Any]]) -> str:
+    """What was adopted, in a clause."""
+    formats = dict.fromkeys(str(each.get("format")) for each in entries)
+    given = record.registered.target is not None
+    follows = "" if given else ", and the target follows from them"
+    return (
+        f"Adopted, not registered: the {len(entries)} runs of {record.baseline} "
+        f"({', '.join(formats)}, from {record.registered.options.get('adopt')}) existed before the "
+        f"study{follows}"
+    )
 
 
 def _untuned(record: StudyRecord) -> list[str]:
@@ -153,6 +173,22 @@ def warnings(studies: Sequence[FoundStudy]) -> list[str]:
                 f"Do not rely on this: the records{name} do not agree with the registration in "
                 f"{wrong} place{'s' if wrong > 1 else ''}."
             )
+        if entries := _entries(study.record):
+            said.append(
+                f"{_adopted(study.record, entries)}. Nothing shows whether they were chosen after "
+                "their results were known."
+            )
+            if any(each.get("format") != "records" for each in entries):
+                said.append(
+                    "The data, the model, the batch and the options of adopted curves are not "
+                    "recorded, as far as their source does not name them: they are taken to be "
+                    "those of the study."
+                )
+            if not all(each.get("has_seed", True) for each in entries):
+                said.append(
+                    "The seeds of adopted curves are not known: they are numbered in their order, "
+                    "so that runs with the same number have nothing in common."
+                )
         for amendment in study.record.amendments:
             if amendment.runs_seen:
                 added = [

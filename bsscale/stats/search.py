@@ -109,6 +109,8 @@ class Rules:
         How often; after that the result is flagged.
     most_added
         The most rates that are added between others; after that the result is flagged.
+    grid_rounds
+        The rounds of the first grid: 2 tries every other rate first.
     """
 
     trials: int
@@ -119,6 +121,7 @@ class Rules:
     extend_by: float = 4.0
     extensions: int = 2
     most_added: int = 12
+    grid_rounds: int = 1
 
     def most_runs(self, low: float, high: float) -> int:
         """The most runs that a search in a range can ask for."""
@@ -134,10 +137,10 @@ class Rules:
 class Search:
     """Asks for rates in rounds, and ranks them.
 
-    A round is the first grid, or an extension beyond the best rate if that lies at an end of the
-    range, or rates in the gaps next to the best one, or more seeds for the finalists. The first of
-    these that is due comes next, until none is. The rates of a round do not depend on each other,
-    so they can be trained together.
+    A round is the first grid, in one round or two, or an extension beyond the best rate if that
+    lies at an end of the range, or rates in the gaps next to the best one, or more seeds for the
+    finalists. The first of these that is due comes next, until none is. The rates of a round do not
+    depend on each other, so they can be trained together.
 
     Parameters
     ----------
@@ -188,11 +191,12 @@ class Search:
         """
         rules = self.rules
         if not self._asked:
-            return self._note(self._grid(range(rules.trials)), rules.seeds)
+            return self._note(self._grid(range(0, rules.trials, rules.grid_rounds)), rules.seeds)
         if not self.trials:
             return {}
         return (
-            self._extension()
+            self._rest_of_grid()
+            or self._extension()
             or self._refinement()
             or self._seeds_of_finalists()
             or self._further(at_least)
@@ -232,6 +236,12 @@ class Search:
         return [trial for trial in self.ordered if trial.not_worse(best)]
 
     # -- what is due -----------------------------------------------------------------------------
+
+    def _rest_of_grid(self) -> dict[float, int]:
+        if self.rules.grid_rounds == 1:
+            return {}
+        rates = self._grid(range(self.rules.trials))
+        return self._note([rate for rate in rates if rate not in self._asked], self.rules.seeds)
 
     def _extension(self) -> dict[float, int]:
         if self.edge is None or self.extended == self.rules.extensions:

@@ -112,7 +112,7 @@ def reductions(task: StudyOptions, arms: Sequence[Arm]) -> Iterator[StudyOptions
         ("finalist_seeds", 1),
         ("tuning_seeds", 1),
         ("range_test_seeds", 1),
-        ("target_seeds", 2),
+        *([] if task.adopt else [("target_seeds", 2)]),
     ):
         for count in range(getattr(task, option) - 1, fewest - 1, -1):
             changed: dict[str, Any] = {option: count}

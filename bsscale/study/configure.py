@@ -18,7 +18,7 @@ from bsscale.schedules.options.given import given_options
 from bsscale.stats.search import Search
 from bsscale.study.arms import at_rate, depends_on_base_lr, tuned_arms
 from bsscale.study.plan import StudyPlan
-from bsscale.study.rules import search_rules, trial_budget_samples
+from bsscale.study.rules import trial_budget_samples
 from bsscale.study.runs import Runs
 from bsscale.study.tuning import Judge, Tuning
 from bsscale.training.spec import RunSpec
@@ -76,7 +76,7 @@ def searches(plan: StudyPlan, settled: Settled) -> dict[str, Tuning]:
             target=settled.target,
             stops=True,
             budget=budget,
-            search=Search(search_rules(plan.task), *plan.searched()),
+            search=Search(plan.search_rules, *plan.searched()),
             momentum=momentum,
         )
         for name, arm in tuned_arms(plan.arms).items()

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from bsscale.errors import ConfigError
 from bsscale.schedules.options import FixedConfig
 from bsscale.stats.search import Search
 from bsscale.study.configure import Settled
-from bsscale.study.rules import budget_samples, pass_of_study, search_rules
+from bsscale.study.rules import budget_samples, pass_of_study
 from bsscale.study.session import Session
+from bsscale.study.target import find_target
 from bsscale.study.tuning import Tuning
 from bsscale.terminal.numbers import metric_number
 from bsscale.training.spec import RunSpec
@@ -35,6 +35,8 @@ def settle_one_gpu(study: Session) -> tuple[Settled, Tuning | None]:
         If no target follows from the runs, or some of them failed.
     """
     one_gpu = _tune(study)
+    if study.plan.adopted is not None:
+        study.settle(study.plan.adopted.entries(study.file.seeds))
     target, margin, budget = _fix_target(study, one_gpu)
     base_lr = _rank_by_target(study, one_gpu, target)
     settled = study.settle(
@@ -47,7 +49,8 @@ def settle_one_gpu(study: Session) -> tuple[Settled, Tuning | None]:
 def _tune(study: Session) -> Tuning | None:
     """The search for base_lr; None where it is given."""
     if study.config.base_lr is not None:
-        study.step(2, f"base_lr {study.config.base_lr:g} (given)")
+        how = "given" if study.plan.adopted is None else "of the adopted runs"
+        study.step(2, f"base_lr {study.config.base_lr:g} ({how})")
         return None
     study.step(2, f"tuning base_lr at 1 GPU: {study.task.trials} rates, one pass each")
     found = Tuning(
@@ -58,7 +61,7 @@ def _tune(study: Session) -> Tuning | None:
         target=study.config.target,
         stops=False,
         budget=study.specs.trial_pass,
-        search=Search(search_rules(study.task), *study.plan.searched()),
+        search=Search(study.plan.search_rules, *study.plan.searched()),
     )
     study.tuner.carry_out([found])
     if found.target is None:
@@ -68,6 +71,42 @@ def _tune(study: Session) -> Tuning | None:
 
 def _fix_target(study: Session, one_gpu: Tuning | None) -> tuple[float, float | None, int]:
     """The target, its margin and the budget, from 1-GPU runs on seeds that nothing else sees."""
+    adopted, specs = study.plan.adopted, list[RunSpec]()
+    seeds = study.file.registered.seeds  # (those that were added later do not move the target)
+    if adopted is not None:
+        study.step(3, f"the target: {len(seeds)} adopted runs")
+        best = adopted.best_values(seeds)
+    else:
+        specs, best = _train_for_target(study, one_gpu)
+    target, margin = find_target(
+        study.metric,
+        study.dataset.validation,
+        best,
+        study.config.target,
+        study.task.margin,
+    )
+    budget = study.config.budget_samples
+    if budget is None and adopted is not None:
+        budget = _budget(study, adopted.samples_to(seeds, target, None))
+    elif budget is None:
+        of_script = not study.config.trainer.ours
+        budget = _budget(
+            study, [study.judge.samples_to(each.directory, target, of_script) for each in specs]
+        )
+    study.file.target, study.file.budget_samples = target, budget
+    study.plan.budget_samples = budget
+    study.save()
+    log.info(
+        "target  %s %s, budget %s samples a run",
+        study.metric.title,
+        metric_number(target),
+        f"{budget:,}",
+    )
+    return target, margin, budget
+
+
+def _train_for_target(study: Session, one_gpu: Tuning | None) -> tuple[list[RunSpec], list[float]]:
+    """The runs that fix the target, and their best values."""
     rate = study.config.base_lr if one_gpu is None else one_gpu.search.best.lr
     assert rate is not None
     seeds = study.task.target_seed_list()
@@ -88,36 +127,7 @@ def _fix_target(study: Session, one_gpu: Tuning | None) -> tuple[float, float | 
     records = study.runs.train(specs)
     specs = [spec for spec, record in zip(specs, records, strict=True) if record is not None]
     best = [r.best_value for r in records if r is not None and r.best_value is not None]
-    metric, held_out = study.metric, study.dataset.validation
-    label, weight = held_out.label, held_out.weight
-    if not best:
-        raise ConfigError(
-            f"no run at 1 GPU has a value of {metric.title}, so that there is no target",
-            "look at their logs, or give target=VALUE and base_lr=RATE",
-        )
-    target, margin = study.config.target, None
-    if target is None:
-        margin = study.task.margin
-        margin = metric.default_margin(best, label, weight) if margin is None else margin
-        target = metric.target(best, margin)
-    chance = metric.chance(label, weight)
-    if chance is not None and metric.reaches(chance, target):
-        raise ConfigError(
-            f"the runs at 1 GPU give a target of {metric_number(target)}, which is no better "
-            "than chance",
-            "give base_lr=RATE at which the model learns, or target=VALUE",
-        )
-    budget = study.config.budget_samples or _budget(study, specs, target)
-    study.file.target, study.file.budget_samples = target, budget
-    study.plan.budget_samples = budget
-    study.save()
-    log.info(
-        "target  %s %s, budget %s samples a run",
-        metric.title,
-        metric_number(target),
-        f"{budget:,}",
-    )
-    return target, margin, budget
+    return specs, best
 
 
 def _rank_by_target(study: Session, one_gpu: Tuning | None, target: float) -> float:
@@ -142,10 +152,8 @@ def _rank_by_target(study: Session, one_gpu: Tuning | None, target: float) -> fl
     return base_lr
 
 
-def _budget(study: Session, specs: Sequence[RunSpec], target: float) -> int:
+def _budget(study: Session, reached: Sequence[float]) -> int:
     """The budget of an arm in samples: enough to measure that it is several times slower."""
-    of_script = not study.config.trainer.ours
-    reached = [study.judge.samples_to(each.directory, target, of_script) for each in specs]
     return budget_samples(
         reached,
         study.task.budget_factor,

@@ -64,6 +64,8 @@ class StudyOptions(TaskOptions):
     range_test_seeds: int = 3
     momenta: list[float] | None = None
     margin: float | None = None
+    adopt: str | None = None
+    stop_hopeless: bool | None = None
     budget_factor: float = 8.0
     primary: str | None = None
     max_runs: int | None = None

@@ -18,14 +18,21 @@ from bsscale.planning.stacks import make_stacks
 from bsscale.records.study_record import Registered
 from bsscale.schedules.options import FixedConfig
 from bsscale.schedules.options.scaling import CustomRule, ScalingConfig
+from bsscale.study.adopted import read_adopted
 from bsscale.study.arms import at_rate, depends_on_base_lr, make_arms, tuned_arms
 from bsscale.study.bounds import Most, fitted, given_up
 from bsscale.study.options import StudyOptions
 from bsscale.study.registered import to_register
 from bsscale.study.registration import check_registration
-from bsscale.study.rules import pass_of_study, search_rules, trial_budget_samples
+from bsscale.study.rules import (
+    pass_of_study,
+    search_rules,
+    stops_hopeless,
+    trial_budget_samples,
+)
 from bsscale.study.specs import Specs
 from bsscale.study.spent import measured_speed
+from bsscale.study.target import check_target
 from bsscale.training.spec import RunSpec
 from bsscale.workers.trainers import trainer_of
 
@@ -88,7 +95,11 @@ class StudyPlan:
     given_up
         What the bounds of the study have cost it, for a person; empty for nothing.
     groups
-        The arms, as `order` groups them; a bound may leave some out.
+        The arms that are trained, as `order` groups them; a bound may leave some out.
+    stops_hopeless, search_rules
+        Whether the median rule stops runs of a search, and the numbers of every search.
+    adopted
+        The runs that exist already, in the place of the baseline's; None: it is trained.
 
     Raises
     ------
@@ -133,7 +144,9 @@ class StudyPlan:
             self.arms = make_arms(self.task, config.gpus)
         by_name = {arm.name: arm for arm in self.arms}
         ordered = [[by_name[name] for name in names if name in by_name] for names in order]
-        self.groups = [group for group in ordered if group] or [self.arms]
+        groups = [group for group in ordered if group] or [self.arms]
+        self.stops_hopeless = stops_hopeless(self.task, config.trainer)
+        self.search_rules = search_rules(self.task, self.stops_hopeless)
         self.budget_samples, self.seeds = config.budget_samples, self.task.look_list()[-1]
         self.directory = Path(self.task.directory or self._default_directory()).absolute()
         passes, key = pass_of_study(dataset), dataset.key
@@ -148,6 +161,13 @@ class StudyPlan:
             counts,
             evaluated_rows=len(dataset.evaluated),
         )
+        self.held_out = dataset.validation
+        baseline = next(arm for arm in self.arms if arm.role == "baseline")
+        self.adopted = read_adopted(self.task, self.specs, baseline)
+        if self.adopted is not None:
+            self.config = self.specs.config = replace(self.config, base_lr=self.adopted.base_lr)
+            groups = [[arm for arm in group if arm is not baseline] for group in groups]
+        self.groups = [group for group in groups if group]
 
     def first_runs(self) -> list[RunSpec]:
         """A run of each arm, as far as it is known before the searches; raises for a bad one."""
@@ -204,13 +224,7 @@ class StudyPlan:
     def check_target(self) -> None:
         """Raise ConfigError where no target can follow from the runs at 1 GPU."""
         metric = build_objective(self.config.objective).metric(self.config.metric)
-        if self.config.target is None and self.task.margin is None and not metric.has_scale:
-            raise ConfigError(
-                f"the metric {metric.name} has neither a margin nor a value at chance, so that no "
-                "target follows from runs at 1 GPU",
-                f"give target=VALUE, task.margin=NUMBER or objective.metrics.{metric.name}."
-                "at_chance=VALUE",
-            )
+        check_target(self.config, self.task, metric, self.held_out, self.adopted)
 
     def _searches(self) -> list[str]:
         """What is searched for."""
@@ -222,6 +236,7 @@ class StudyPlan:
         if not found:
             return "none"
         described = f"{', '.join(found)}: {self.task.trials} rates, then refined"
+        described += "; hopeless runs are stopped by the median rule" if self.stops_hopeless else ""
         if self.task.momenta is None:
             return described
         momenta = ", ".join(f"{each:g}" for each in self.task.momenta)
@@ -246,7 +261,8 @@ class StudyPlan:
             ("seeds", f"{_or_more(task.look_list())}, from {task.first_seed}"),
             ("searches", self._described_searches()),
             ("range tests", ", ".join(f"gpus={n}" for n in self.range_tests()) or "none"),
-            ("runs", f"{len(self.arms) * task.look_list()[-1]} of the arms"),
+            ("runs", f"{sum(map(len, self.groups)) * task.look_list()[-1]} of the arms"),
+            *([("adopted", self.adopted.words())] if self.adopted is not None else []),
             *([] if workers is None else [("workers", workers)]),
             *([("given up", self.given_up)] if self.given_up else []),
             ("cost", f"{self.most(self.known_speed()).words()} in all"),
@@ -315,16 +331,16 @@ class StudyPlan:
         budget = self.budget_samples or _PASSES * one_pass
         trial = trial_budget_samples(budget, one_pass, self.specs.eval_interval_samples)
         tuned, given = len(tuned_arms(self.arms)), self.config.base_lr is not None
-        runs = search_rules(task).most_runs(*self.searched()) if tuned or not given else 0
+        runs = self.search_rules.most_runs(*self.searched()) if tuned or not given else 0
         ends = 0 if given else 2 * sum(map(depends_on_base_lr, self.arms)) * task.tuning_seeds
         return {
             2: [] if given else [(runs, self.specs.trial_pass)],
-            3: [(task.target_seeds, one_pass)],
+            3: [] if self.adopted is not None else [(task.target_seeds, one_pass)],
             4: [
                 (len(self.range_tests()) * task.range_test_seeds, one_pass),
                 (tuned * len(task.momentum_list()) * runs + ends, trial),
             ],
-            5: [(len(self.arms) * self.seeds, budget)],
+            5: [(sum(map(len, self.groups)) * self.seeds, budget)],
         }
 
     def _default_directory(self) -> str:

@@ -28,6 +28,7 @@ from bsscale.records.study_record import StudyRecord
 from bsscale.report.base_lr import base_lr_words
 from bsscale.report.plan import describe_look
 from bsscale.schedules.options.given import make_schedule
+from bsscale.study.adoption import adopt
 from bsscale.study.arms import Arm
 from bsscale.study.configure import Settled, Tuned, flat_ends, searches, tune_arms
 from bsscale.study.looks import make_look
@@ -100,8 +101,9 @@ def study(
     with session.open():
         try:
             settled, one_gpu = settle_one_gpu(session)
+            adopted = adopt(session, settled)
             tuned = _settle_arms(session, _configure(session, settled, one_gpu))
-            _run_arms(session, settled, tuned, stages)
+            _run_arms(session, settled, tuned, adopted, stages)
         finally:
             session.save()
         _report(session, answers)
@@ -176,13 +178,18 @@ def _settle_arms(study: Session, tuned: Mapping[str, Tuned]) -> dict[str, Tuned]
 
 
 def _run_arms(
-    study: Session, settled: Settled, tuned: Mapping[str, Tuned], stages: Stages | None
+    study: Session,
+    settled: Settled,
+    tuned: Mapping[str, Tuned],
+    adopted: Sequence[RunRecord],
+    stages: Stages | None,
 ) -> None:
     """Train every arm on the same seeds, as many as the looks take."""
     seeds, looks = study.file.seeds, study.file.registered.looks
     records: list[RunRecord | None] = []
     for first, last in pairwise((0, *(looks or [len(seeds)]))):
-        study.step(5, f"{len(study.arms)} arms x {last} seeds")
+        study.step(5, f"{sum(map(len, study.plan.groups))} arms x {last} seeds")
+        records += [record for record in adopted if record.seed in seeds[first:last]]
         for group in study.plan.groups:
             records += _run_group(study, settled, tuned, group, seeds[first:last])
             if stages is not None and group is not study.plan.groups[-1]:

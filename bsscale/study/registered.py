@@ -17,13 +17,17 @@ from bsscale.report.ratios import CONFIDENCE
 from bsscale.stats import FAMILY_RULE, LOOKS_RULE
 from bsscale.study.arms import Arm, primary_arm
 from bsscale.study.options import StudyOptions
-from bsscale.study.rules import tuning_rules
+from bsscale.study.rules import stops_hopeless, tuning_rules
 
 __all__ = ["FREE", "OF_ARMS", "to_register"]
 
 TARGET_RULE = (
     "median best validation {metric} of {seeds} runs at 1 GPU and the tuned rate, one pass each, "
     "{sign} {margin}"
+)
+ADOPTED_RULE = (
+    "median best validation {metric} of the adopted runs on the seeds that were registered first, "
+    "within one pass each, {sign} {margin}"
 )
 BUDGET_RULE = (
     "{factor:g} times the median samples to the target of those runs, at least the longest "
@@ -45,7 +49,9 @@ OF_ARMS = (
     "executor",
 )
 # Options of the study that are registered apart, or free.
-FREE = ("name", "directory", "work", "part", "arms", "seeds", "looks", "first_seed")
+FREE = (
+    "name", "directory", "work", "part", "arms", "seeds", "looks", "first_seed", "stop_hopeless"
+)  # fmt: skip
 
 
 def to_register(
@@ -86,7 +92,7 @@ def to_register(
     settings["trainer"] = identifying(settings["trainer"])
     looks = task.look_list() if task.seeds == "auto" else ()
     options = {key: value for key, value in asdict(task).items() if key not in FREE}
-    options["search"] = tuning_rules(task)
+    options["search"] = tuning_rules(task, stops_hopeless(task, config.trainer))
     return Registered(
         gpus=config.gpus,
         settings=plain(without_secrets(settings)),
@@ -99,7 +105,9 @@ def to_register(
         rates=rates,
         base_lr=config.base_lr,
         target=config.target,
-        target_rule=_target_rule(task, metric) if config.target is None else "given",
+        target_rule="given"
+        if config.target is not None
+        else _target_rule(task, metric, ADOPTED_RULE if task.adopt else TARGET_RULE),
         budget_rule=BUDGET_RULE.format(factor=task.budget_factor)
         if config.budget_samples is None
         else f"given: {config.budget_samples} samples",
@@ -117,9 +125,9 @@ def to_register(
     )
 
 
-def _target_rule(task: StudyOptions, metric: Metric) -> str:
+def _target_rule(task: StudyOptions, metric: Metric, rule: str) -> str:
     margin = metric.margin if task.margin is None else task.margin
-    return TARGET_RULE.format(
+    return rule.format(
         metric=metric.title,
         seeds=task.target_seeds,
         sign="minus" if metric.direction == "max" else "plus",

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from bsscale.config import TrainerOptions
 from bsscale.data import Dataset
 from bsscale.errors import ConfigError
+from bsscale.stats.median_rule import MEDIAN_RULE
 from bsscale.stats.search import Rules
 from bsscale.study.options import StudyOptions
 
@@ -18,6 +20,7 @@ __all__ = [
     "in_intervals",
     "pass_of_study",
     "search_rules",
+    "stops_hopeless",
     "trial_budget_samples",
     "tuning_rules",
 ]
@@ -42,19 +45,35 @@ TUNING_STEPS = (
 )
 
 
-def search_rules(task: StudyOptions) -> Rules:
-    """The numbers of every search of a study."""
+def stops_hopeless(task: StudyOptions, trainer: TrainerOptions) -> bool:
+    """Whether hopeless runs of a search are stopped; raises ConfigError where they cannot be."""
+    if task.stop_hopeless and trainer.ours:
+        raise ConfigError(
+            "task.stop_hopeless=true with bsscale's own trainer: its runs share their steps, so "
+            "that a run that is stopped saves little",
+            "leave it out; it is for trainer=script",
+        )
+    return not trainer.ours if task.stop_hopeless is None else task.stop_hopeless
+
+
+def search_rules(task: StudyOptions, stops: bool) -> Rules:
+    """The numbers of every search of a study; `stops`: hopeless runs are stopped."""
     return Rules(
         trials=task.trials,
         seeds=task.tuning_seeds,
         finalist_seeds=max(task.tuning_seeds, task.finalist_seeds),
+        grid_rounds=2 if stops else 1,
     )
 
 
-def tuning_rules(task: StudyOptions) -> dict[str, Any]:
+def tuning_rules(task: StudyOptions, stops: bool) -> dict[str, Any]:
     """Everything by which a study tunes, to be registered."""
+    rules = asdict(search_rules(task, stops))
+    if not stops:  # (a study of an earlier version has no such number)
+        del rules["grid_rounds"]
     return {
-        **asdict(search_rules(task)),
+        **rules,
+        **({"hopeless": MEDIAN_RULE} if stops else {}),
         "trial_share_of_budget": TRIAL_SHARE,
         "steps": TUNING_STEPS,
     }

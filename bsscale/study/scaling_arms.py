@@ -106,8 +106,8 @@ def study_of(config: Config) -> Config:
         key: getattr(task, key)
         for key in (
             "seeds", "first_seed", "trials", "lowest_lr", "highest_lr", "tuning_seeds",
-            "finalist_seeds", "target_seeds", "range_test_seeds", "margin", "budget_factor",
-            "max_runs", "max_hours",
+            "finalist_seeds", "target_seeds", "range_test_seeds", "margin", "stop_hopeless",
+            "budget_factor", "max_runs", "max_hours",
             "work", "part",
         )
     }  # fmt: skip

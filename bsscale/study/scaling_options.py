@@ -30,6 +30,7 @@ class ScalingOptions(TaskOptions):
     target_seeds: int = 5
     range_test_seeds: int = 3
     margin: float | None = None
+    stop_hopeless: bool | None = None
     budget_factor: float = 8.0
     max_runs: int | None = None
     max_hours: float | None = None

@@ -113,7 +113,13 @@ class Session:
         self.runs = Runs(self.directory, self.dataset, self.workers, self.jobs, self.seal)
         if not self.config.trainer.ours:
             self.runs.first = self._say_measured
-        self.tuner = Tuner(self.runs, self.specs, self.task.tuning_seed_list(), self.judge)
+        self.tuner = Tuner(
+            self.runs,
+            self.specs,
+            self.task.tuning_seed_list(),
+            self.judge,
+            self.plan.stops_hopeless,
+        )
         self.plan.budget_samples, self.plan.seeds = self.file.budget_samples, len(self.file.seeds)
         self._before_s = self.file.cost.wall_s
         self._before_samples = spent_samples(self.directory)

@@ -114,6 +114,7 @@ class Specs:
             logging=_log_file(self.logs, self.directory / where),
             study=self.study,
             study_head=self.study_head,
+            momentum=momentum,
         )
 
     @property

@@ -12,13 +12,14 @@ __all__ = ["measured_speed", "spent_samples"]
 
 
 def spent_samples(directory: Path) -> int:
-    """Samples that all runs below a study's directory have trained on."""
+    """Samples that the runs below a study's directory have trained on; adopted ones cost none."""
     samples = 0
     for path in directory.rglob("run.json"):
         try:
-            samples += read_run(path.parent).samples_seen
+            record = read_run(path.parent)
         except RecordsError:  # (named where the run itself is read)
             continue
+        samples += record.samples_seen if record.adopted is None else 0
     return samples
 
 
@@ -30,6 +31,6 @@ def measured_speed(directory: Path) -> float | None:
             record = read_run(path.parent)
         except RecordsError:
             continue
-        if record.samples_per_s is not None:
+        if record.samples_per_s is not None and record.adopted is None:
             speeds.append(record.samples_per_s)
     return statistics.median(speeds) if speeds else None

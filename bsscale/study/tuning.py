@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bsscale.errors import ConfigError
@@ -15,13 +15,16 @@ from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import TrialRecord, TuningRecord
 from bsscale.schedules.options import ScheduleConfig
+from bsscale.stats.median_rule import Bar, median_bar
 from bsscale.stats.search import Result, Search, Trial
 from bsscale.study.arms import at_rate
 from bsscale.study.runs import Runs
 from bsscale.study.specs import Specs
 from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.tables import render_table
+from bsscale.terminal.words import counted
 from bsscale.training.spec import RunSpec
+from bsscale.training.trajectory import STOPPED
 
 __all__ = ["Judge", "Tuner", "Tuning"]
 
@@ -110,6 +113,22 @@ class Tuning:
         """Samples trained on."""
         return sum(record.samples_seen for runs in self.runs.values() for _, record in runs)
 
+    @property
+    def stopped(self) -> int:
+        """Runs that the median rule has stopped."""
+        records = (record for runs in self.runs.values() for _, record in runs)
+        return sum(record.reason.startswith(STOPPED) for record in records)
+
+    def bar(self, judge: Judge) -> Bar:
+        """What a run of the next round must reach, by the runs of the rounds before."""
+        name = judge.metric.name
+        curves = [
+            [(point.samples, point.metrics.get(name)) for point in read_evals(directory)]
+            for runs in self.runs.values()
+            for directory, _ in runs
+        ]
+        return median_bar(curves, self.budget)
+
     def judge(self, judge: Judge) -> None:
         """Tell the search what all runs have reached, by the present target."""
         sign = judge.metric.sign
@@ -180,10 +199,20 @@ class Tuner:
         The seeds of all searches.
     judge
         What judges runs.
+    stops_hopeless
+        Whether the median rule stops runs.
     """
 
-    def __init__(self, runs: Runs, specs: Specs, seeds: Sequence[int], judge: Judge) -> None:
+    def __init__(
+        self,
+        runs: Runs,
+        specs: Specs,
+        seeds: Sequence[int],
+        judge: Judge,
+        stops_hopeless: bool = False,
+    ) -> None:
         self._runs, self._specs, self._seeds, self._judge = runs, specs, seeds, judge
+        self._stops_hopeless = stops_hopeless
 
     def carry_out(self, tunings: Sequence[Tuning], at_least: int = 0) -> None:
         """Train the searches to their ends, with as many rates for one as for the other.
@@ -206,6 +235,8 @@ class Tuner:
         for tuning in tunings:
             log.info("tuning %s\n%s", tuning.name, tuning.table(self._judge))
             search = tuning.search
+            if tuning.stopped:
+                log.info("%s", f"stopped by the median rule: {counted(tuning.stopped, 'run')}")
             if search.edge is not None:
                 log.warning(
                     "warning: the best rate of %s, %g, is the %sest that was tried",
@@ -217,11 +248,12 @@ class Tuner:
     def _train(self, tunings: Sequence[Tuning], due: Sequence[dict[float, int]]) -> None:
         asked: list[tuple[Tuning, float, RunSpec]] = []
         for tuning, rates in zip(tunings, due, strict=True):
+            bar = tuning.bar(self._judge) if self._stops_hopeless and rates else ()
             for rate, seeds in rates.items():
                 done = tuning.seeds.get(rate, 0)
                 tuning.seeds[rate] = seeds
                 asked += [
-                    (tuning, rate, self._spec(tuning, rate, seed))
+                    (tuning, rate, replace(self._spec(tuning, rate, seed), bar=bar))
                     for seed in self._seeds[done:seeds]
                 ]
         records = self._runs.train([spec for _, _, spec in asked])

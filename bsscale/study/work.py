@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -82,6 +82,8 @@ def describe(spec: RunSpec, directory: Path) -> dict[str, Any]:
         "target": config.target,
         "budget": config.budget_samples,
         "tracked": config.tracker.name != "none",
+        "momentum": spec.momentum,
+        "bar": [list(each) for each in spec.bar],
     }
 
 
@@ -93,7 +95,8 @@ def _spec(specs: Specs, described: Mapping[str, Any], tracker: TrackerOptions) -
             f"a work names {where}, which is outside its study",
             "start the study itself again, without task.work",
         )
-    return specs.run(
+    bar = tuple((int(at), float(value)) for at, value in options.pop("bar", ()))
+    spec = specs.run(
         where,
         options.pop("arm"),
         _schedule(specs, options.pop("schedule")),
@@ -101,6 +104,7 @@ def _spec(specs: Specs, described: Mapping[str, Any], tracker: TrackerOptions) -
         tracker=tracker if options.pop("tracked") else None,
         **options,
     )
+    return replace(spec, bar=bar)
 
 
 def _schedule(specs: Specs, options: Mapping[str, Any]) -> ScheduleConfig:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bsscale.planning.plan import Plan
+from bsscale.stats.median_rule import Bar
 
 __all__ = ["RunSpec"]
 
@@ -30,6 +31,11 @@ class RunSpec:
         A logging configuration for a process that this one starts; None: logging is not configured.
     study, study_head
         Hash of the study that the run belongs to, and of the last entry of its chain.
+    bar
+        What a run of a search must have reached, or it is stopped; empty: it is never stopped. Only
+        scripts have one.
+    momentum
+        The highest momentum that a search tries; None: as it is configured.
     """
 
     plan: Plan
@@ -39,3 +45,5 @@ class RunSpec:
     logging: Mapping[str, Any] | None = None
     study: str | None = None
     study_head: str | None = None
+    bar: Bar = ()
+    momentum: float | None = None

@@ -8,9 +8,11 @@ from typing import Protocol
 from bsscale.objectives.metric import Criterion
 from bsscale.objectives.target import Crossing, crossing
 from bsscale.records.evaluation import EvalPoint
+from bsscale.stats.median_rule import Bar, bar_at
 
-__all__ = ["Detector", "Trajectory"]
+__all__ = ["STOPPED", "Detector", "Trajectory"]
 
+STOPPED = "stopped by the median rule"
 _CONFIRMED = "the target was reached and confirmed by the next evaluation"
 
 
@@ -40,6 +42,8 @@ class Trajectory:
     of_script
         Whether a script trains it. It may have a rule of its own by which it ends, so a hit at its
         last evaluation counts.
+    bar
+        What it must have reached after how many samples, or it ends as hopeless.
 
     Attributes
     ----------
@@ -59,9 +63,11 @@ class Trajectory:
         budget_steps: int,
         stops: bool,
         of_script: bool = False,
+        bar: Bar = (),
     ) -> None:
         self._criterion, self._target, self._detector = criterion, target, detector
         self._budget_steps, self._stops, self._of_script = budget_steps, stops, of_script
+        self._bar = bar
         self.points: list[EvalPoint] = []
         self.status: str | None = None
         self.reason = ""
@@ -86,6 +92,8 @@ class Trajectory:
             self.end("the budget is spent")
         elif self._stops and self.crossing() is not None:
             self.status, self.reason = "reached", _CONFIRMED
+        elif (why := self._hopeless()) is not None:
+            self.status, self.reason = "exhausted", why
 
     def end_itself(self) -> None:
         """The script has ended, and nothing has been decided."""
@@ -136,6 +144,18 @@ class Trajectory:
             self._target,
             self._criterion.direction,
             ended_itself=self._ended and self._of_script,
+        )
+
+    def _hopeless(self) -> str | None:
+        """Why the median rule stops the run; None if it does not."""
+        samples, best = self.points[-1].samples, self.best_value
+        least = bar_at(self._bar, samples)
+        if least is None or self.is_hit or self._criterion.reaches(best, least):
+            return None
+        title, shown = self._criterion.title, "none" if best is None else f"{best:.6g}"
+        return (
+            f"{STOPPED} after {samples:,} samples: its best {title} is {shown}, and the median of "
+            f"the runs before it was {least:.6g}"
         )
 
     def _value(self, point: EvalPoint) -> float | None:

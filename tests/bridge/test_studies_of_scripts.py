@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import shlex
-import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,10 +59,38 @@ def typed(which: str) -> list[str]:
     return shlex.split(line)
 
 
-def test_the_script_without_python_as_on_the_page(bsscale: Bsscale, tmp_path: Path) -> None:
-    done = bsscale(*typed("awk_loop"), "tracker=none", f"hydra.run.dir={tmp_path}", cwd=ROOT)
+@pytest.mark.parametrize("which", ['awk_loop.sh"', "awk_loop.sh {rates}"])
+def test_the_script_without_python_as_on_the_page(
+    which: str, bsscale: Bsscale, tmp_path: Path
+) -> None:
+    done = bsscale(*typed(which), "tracker=none", f"hydra.run.dir={tmp_path}", cwd=ROOT)
     assert done.code == 0 and "status  reached" in done.out, done.text
-    assert all(point.lr == 0.3 for point in read_evals(tmp_path))
+    # (Other rates than the schedule's would be refused.)
+    rates = {point.lr for point in read_evals(tmp_path)}
+    assert rates == {0.3} if which.endswith('"') else len(rates) > 1
+    assert (tmp_path / "rates.csv").exists() == (not which.endswith('"'))
+
+
+@pytest.mark.parametrize("where", ["README.md", "docs/your_script.md"])
+def test_the_plans_of_the_studies_of_one_s_own_script_as_typed(
+    where: str, bsscale: Bsscale, tmp_path: Path
+) -> None:
+    text = (ROOT / where).read_text(encoding="utf-8")
+    lines = re.findall(r"^python -m bsscale (.* 'trainer.command=.*train.py.*)$", text, flags=re.M)
+    assert lines
+    rows = [f"a,{seed},{at},{at / 3e6}" for seed in range(10) for at in (500_000, 2_000_000)]
+    (tmp_path / "curves.csv").write_text("\n".join(["arm,seed,samples,auc", *rows]) + "\n")
+    (tmp_path / "train.py").write_text("raise SystemExit('a dry run starts nothing')")
+    for line in lines:
+        done = bsscale(*shlex.split(line), "dry_run=true")
+        assert done.code == 0 and "in all" in done.out, done.text
+
+
+@pytest.mark.slow
+def test_the_run_of_the_torch_script_as_typed(bsscale: Bsscale, tmp_path: Path) -> None:
+    words = typed("torch_loop.py\"' base_lr")
+    done = bsscale(*words, "tracker=none", f"hydra.run.dir={tmp_path}", cwd=ROOT)
+    assert done.code == 0 and "budget spent" in done.out, done.text
 
 
 @pytest.mark.parametrize(
@@ -217,30 +242,3 @@ def test_a_study_of_a_script_ends_with_its_report(undisturbed: Path) -> None:
     }  # fmt: skip
     report = (undisturbed / "report" / "report.md").read_text(encoding="utf-8")
     assert "log loss" in report and "None" not in report
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments_it_ends_the_same(tmp_path: Path, undisturbed: Path) -> None:
-    # BSSCALE_TEST_KILLS=10 python -m pytest -m slow -o addopts= tests/bridge -k killed
-    kills = int(os.environ.get("BSSCALE_TEST_KILLS", "3"))
-    moments = random.Random(kills)
-    environment = {**os.environ, "PYTHONPATH": python_path()}
-    total = len(list(undisturbed.rglob("run.json")))
-    for _ in range(kills):
-        before = len(list(tmp_path.rglob("run.json")))
-        enough = before + moments.randrange(1, max(2, total // kills))
-        with subprocess.Popen(
-            [*command(), *STUDY],
-            cwd=tmp_path,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ) as process:
-            while process.poll() is None and len(list(tmp_path.rglob("run.json"))) < enough:
-                time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
-    done = subprocess.run(
-        [*command(), *STUDY], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert outcome(tmp_path / "study") == outcome(undisturbed)
