@@ -21,6 +21,7 @@ from bsscale.planning.executor import choose_executor
 from bsscale.planning.memory import Counts, check_memory, predict
 from bsscale.planning.plan import Plan
 from bsscale.planning.scaling import scaled_schedule_and_groups
+from bsscale.planning.speed import predict_speed
 from bsscale.planning.training_step import choose_training_step
 from bsscale.schedules.options import ScheduleContext
 
@@ -96,6 +97,10 @@ def make_plan(
         memory = predict(config, counts, gpus, executor, device, processes, available)
         check_memory(config, memory, device, processes)
 
+    speed = None
+    if counts is not None and training_step == "layers" and device == "cpu":
+        speed = predict_speed(counts, config.optimizer, global_batch)
+
     tuned = baselines.find(config)
     base_lr, base_lr_source = _base_lr(config, tuned)
     target, target_source = _target(config, metric, tuned)
@@ -120,6 +125,7 @@ def make_plan(
         training_step_reason=training_step_reason,
         processes=processes,
         memory=memory,
+        speed=speed,
         global_batch=global_batch,
         replicas_per_device=gpus // processes,
         samples_per_pass=samples_per_pass,

@@ -16,6 +16,7 @@ from bsscale.optimizers.cowclip import CowClip
 from bsscale.planning.memory import describe_memory
 from bsscale.planning.noise_scale import MICRO_BATCHES
 from bsscale.planning.plan import Plan
+from bsscale.planning.speed import describe_speed
 from bsscale.schedules import OneCycle
 from bsscale.terminal.numbers import metric_number
 from bsscale.terminal.words import counted
@@ -51,6 +52,11 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
             []
             if plan.memory is None
             else [("memory", describe_memory(plan.memory, plan.processes))]
+        ),
+        *(
+            []
+            if plan.speed is None or plan.samples_per_pass is None
+            else [("time", describe_speed(plan.speed, plan.global_batch, plan.samples_per_pass))]
         ),
         ("global batch", f"{plan.global_batch:,} samples ({batch})"),
         ("data", _describe_size(plan, dataset)),

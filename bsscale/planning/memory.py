@@ -22,13 +22,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bsscale.config import Config
 from bsscale.data import ArrayStream, Dataset
 from bsscale.errors import ConfigError
+from bsscale.planning.training_step import ships
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,8 +51,10 @@ USABLE = 0.9
 SAMPLES = 64
 # Parameters above which that pass is made on the meta device, so that they are not allocated.
 LARGE = 10**7
-# Parameters, and activation bytes of a sample, of the models that this process has counted.
-_counted: dict[str, tuple[int, int] | None] = {}
+# Of the models that this process has counted: parameters, activation bytes of a sample, and rows
+# and columns of each embedding table of a shipped model.
+_Counted: TypeAlias = tuple[int, int, tuple[tuple[int, int], ...]]
+_counted: dict[str, _Counted | None] = {}
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,19 @@ class Counts:
         One sample as it is read, in float32.
     held_samples
         Samples of all splits that are arrays; those of a stream are made when they are read.
+    table_parameters, table_rows
+        Of these, in the embedding tables of a shipped model, and the rows of the largest table.
+    gathered
+        Numbers of embeddings that one sample reads.
     """
 
     parameters: int
     activation_bytes: int
     sample_bytes: int
     held_samples: int
+    table_parameters: int = 0
+    table_rows: int = 0
+    gathered: int = 0
 
 
 @dataclass(frozen=True)
@@ -135,10 +144,15 @@ def count(model: Mapping[str, Any], dataset: Dataset) -> Counts | None:
     held = [dataset.validation, dataset.test]
     if isinstance(dataset.train, ArrayStream):
         held.append(dataset.train.samples)
+    parameters, saved, tables = counted
     return Counts(
-        *counted,
+        parameters,
+        saved,
         sample_bytes=4 * (len(schema.categorical) + len(schema.numeric) + 1),
         held_samples=sum(map(len, held)),
+        table_parameters=sum(rows * dim for rows, dim in tables),
+        table_rows=max((rows for rows, _ in tables), default=0),
+        gathered=sum(dim for _, dim in tables) * len(schema.categorical),
     )
 
 
@@ -232,19 +246,21 @@ def in_bytes(number: int) -> str:
     return f"{number} bytes"
 
 
-def _count_model(model: Mapping[str, Any], dataset: Dataset) -> tuple[int, int] | None:
+def _count_model(model: Mapping[str, Any], dataset: Dataset) -> _Counted | None:
     import torch
 
     from bsscale.models import build_model
     from bsscale.models.random_states import random_states_restored
+    from bsscale.models.values_left_out import values_left_out
 
     schema = dataset.schema
     with warnings.catch_warnings(), random_states_restored(str(model.get("_target_"))):
         warnings.simplefilter("ignore")
         try:
-            with torch.device("meta"), _values_left_out():
+            with torch.device("meta"), values_left_out():
                 module = build_model(model, schema)
             parameters = sum(each.numel() for each in module.parameters())
+            tables = _tables(module) if ships(model) else ()
         except Exception:  # (what is wrong with it, the trial before training says)
             return None
         try:
@@ -255,24 +271,15 @@ def _count_model(model: Mapping[str, Any], dataset: Dataset) -> tuple[int, int] 
                 saved = _activation_bytes(module, len(schema.categorical), len(schema.numeric))
         except Exception:
             saved = 0
-        return parameters, saved
+        return parameters, saved, tables
 
 
-def _values_left_out() -> AbstractContextManager[Any]:
-    """Tensors of the meta device have no values; to draw them would import what a pass imports."""
-    from torch import Tensor
-    from torch.overrides import TorchFunctionMode
+def _tables(module: nn.Module) -> tuple[tuple[int, int], ...]:
+    """The rows and columns of each embedding table of a shipped model."""
+    from bsscale.models.layers import FieldEmbedding
 
-    class LeftOut(TorchFunctionMode):
-        def __torch_function__(
-            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            given = kwargs or {}
-            if func is Tensor.normal_ or getattr(func, "__module__", "") == "torch.nn.init":
-                return args[0] if args else given["tensor"]
-            return func(*args, **given)
-
-    return LeftOut()
+    found = (each.table.weight for each in module.modules() if isinstance(each, FieldEmbedding))
+    return tuple((len(table), table.shape[1]) for table in found)
 
 
 def _activation_bytes(module: nn.Module, categorical: int, numeric: int) -> int:

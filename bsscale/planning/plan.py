@@ -14,6 +14,7 @@ from bsscale.optimizers.cowclip import CowClip
 from bsscale.optimizers.groups import ParameterGroup
 from bsscale.planning.memory import Memory, describe_memory
 from bsscale.planning.noise_scale import Passes, measured_steps
+from bsscale.planning.speed import Speed
 from bsscale.records.identity import identifying
 from bsscale.records.secrets import without_secrets
 from bsscale.schedules import Schedule
@@ -43,6 +44,8 @@ class Plan:
         Training processes.
     memory
         What each of them takes, as predicted; None where the model cannot be counted.
+    speed
+        How long its updates take, as predicted; None where no rule is known.
     global_batch
         Samples of one update: micro_batch x gpus x grad_accum.
     replicas_per_device
@@ -77,6 +80,7 @@ class Plan:
     training_step_reason: str
     processes: int
     memory: Memory | None
+    speed: Speed | None
     global_batch: int
     replicas_per_device: int
     samples_per_pass: int | None

@@ -2,13 +2,16 @@
 
     python -m tests.benchmarks.criteo generate train.txt --rows 1000000
     python -m tests.benchmarks.criteo prepare train.txt
+    python -m tests.benchmarks.criteo start train.txt
 
 Each line has a label, 13 counts and 26 ids of eight hexadecimal digits, separated by tabs, without
 a header. Counts and ids may be empty. The cardinalities are those of the challenge (33.8 million
 ids); the k-th id of a field occurs about 1/k as often as its first one (Zipf). The label depends on
 some of the ids and counts. ``prepare`` prints the CPU seconds of the preparation and of a second
 start, and the most memory that the process had (ru_maxrss, which includes mapped pages). It uses a
-cache of its own, which it removes; --options takes the loader's options as JSON.
+cache of its own, which it removes; --options takes the loader's options as JSON. ``start`` uses the
+user's cache, where the file must be prepared, and prints the CPU seconds of each part of a start up
+to the first update.
 """
 
 from __future__ import annotations
@@ -107,6 +110,55 @@ measured(lambda: table.load(sys.argv[2], **json.loads(sys.argv[3])))
 """
 
 
+_START = """
+import os, sys, time
+sys.path.insert(0, os.getcwd())
+parts, last = {}, [0.0, time.time()]
+def part(name):
+    now = time.process_time()
+    parts[name] = (now - last[0], time.time() - last[1])
+    last[:] = [now, time.time()]
+import torch
+import bsscale.cli.entry
+from bsscale.data import load_dataset
+from bsscale.engines.stacked import StackedEngine
+from bsscale.optimizers import SGDConfig
+from bsscale.planning.checks import check_labels
+from bsscale.planning.derive import make_plan
+from bsscale.planning.devices import Devices
+from bsscale.planning.memory import count
+from tests.helpers import MODELS, small_config
+torch.set_num_threads(1)
+config = small_config(
+    model=MODELS["dlrm"], optimizer=SGDConfig(momentum=0.0), micro_batch=128,
+    dataset={"_target_": "bsscale.data.criteo.load", "name": "criteo", "path": sys.argv[1]},
+)
+part("imports")
+dataset = load_dataset(config.dataset)
+part("opening the data")
+dataset.train.read(0, 0, 128)
+part("first batch")
+check_labels(config, dataset)
+counts = count(config.model, dataset)
+plan = make_plan(config, dataset.samples_per_pass, Devices(cuda=0), dataset.key, counts)
+part("labels and plan")
+engine = StackedEngine(plan, dataset)
+engine.begin(0, plan)
+part("model")
+engine.advance(1)
+part("first update")
+engine.evaluate(dataset.evaluated).metrics(0, plan.objective)
+part("first evaluation")
+for name, (cpu, wall) in parts.items():
+    print(f"{name:>17}  {cpu:5.2f} s of CPU  {wall:5.2f} s")
+"""
+
+
+def start(path: Path) -> None:
+    """Start a run of a prepared file up to its first evaluation, in a process of its own."""
+    subprocess.run([sys.executable, "-c", _START, str(path)], check=True)
+
+
 def measured(load: object) -> None:
     """Print what a call costs, and the rows and the ids of the data set that it gives."""
     assert callable(load)
@@ -127,7 +179,7 @@ def _cpu_s() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("do", choices=["generate", "prepare"])
+    parser.add_argument("do", choices=["generate", "prepare", "start"])
     parser.add_argument("path", type=Path)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
@@ -135,6 +187,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.do == "generate":
         generate(given.path, given.rows, given.seed)
+    elif given.do == "start":
+        start(given.path)
     else:
         columns = {
             "label": "label", "header": False, "columns": list(NAMES),

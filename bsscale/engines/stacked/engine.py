@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,7 @@ from bsscale.engines.stacked.vectors import by_blocks, weighted
 from bsscale.errors import NotStackableError
 from bsscale.files.checked import Arrays
 from bsscale.models import build_model
+from bsscale.models.values_left_out import values_left_out
 from bsscale.objectives.torch_form import losses_of
 from bsscale.optimizers.optimizer import Floats
 from bsscale.planning.noise_scale import MICRO_BATCHES
@@ -97,7 +99,9 @@ class StackedEngine:
 
         self._dataset, self._plan = dataset, plan
         self._losses = losses_of(plan.objective)
-        self._module = self._build(plan, seed=0)
+        # The layers read its names and shapes only.
+        with values_left_out() if plan.training_step == "layers" else nullcontext():
+            self._module = self._build(plan, seed=0)
         self._held_out: dict[int, HeldOut] = {}
         self._slots: dict[int, _Slot] = {}
         self._loss_sums = TrainLosses(width)
