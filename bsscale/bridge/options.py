@@ -68,6 +68,7 @@ class ScriptOptions(TrainerOptions):
         "clip_grad_norm": _IS_THE_SCRIPTS,
         "cowclip": _IS_THE_SCRIPTS,
         "cowclip_bound": _IS_THE_SCRIPTS,
+        "ema_half_life_samples": "leave it out: the script evaluates its own weights",
         "checkpoint_interval_samples": "leave it out: the script keeps its own checkpoint in its "
         "run's directory",
         "weights": _IS_THE_SCRIPTS,

@@ -123,6 +123,7 @@ class Config:
     clip_grad_norm: float | None = None
     cowclip: float | None = None
     cowclip_bound: float | None = None
+    ema_half_life_samples: int | None = None
     workers: int | str = "auto"
     noise_scale: bool = False
     weights: str = "auto"

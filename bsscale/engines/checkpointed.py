@@ -5,6 +5,7 @@ They are the same for all engines, so that any engine can continue from another 
 ======================================  ==========================================================
 ``model.NAME``                          a parameter or buffer, by its name in the module
 ``optimizer.NAME.STATE``                torch.optim's state of a parameter: momentum_buffer, …
+``average.NAME``                        the average of a parameter, if it is evaluated
 ``loss.sum``                            sum of the training loss since the last evaluation, a rank
 ``loss.count``                          forward passes that it is the sum of
 ``random.cpu.RANK, random.cuda.RANK``   state of torch's random numbers, for dropout and the like
@@ -19,9 +20,10 @@ from torch import Tensor
 from bsscale.errors import RecordsError
 from bsscale.files.checked import Arrays
 
-__all__ = ["LOSS_COUNT", "LOSS_SUM", "MODEL", "OPTIMIZER", "RANDOM", "restore"]
+__all__ = ["AVERAGE", "LOSS_COUNT", "LOSS_SUM", "MODEL", "OPTIMIZER", "RANDOM", "restore"]
 
 MODEL = "model."
+AVERAGE = "average."
 OPTIMIZER = "optimizer."
 RANDOM = "random."
 LOSS_SUM = "loss.sum"

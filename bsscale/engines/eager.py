@@ -14,7 +14,9 @@ from torch.nn.utils import clip_grad_norm_
 
 from bsscale.data import ArrayStream, Dataset, Samples
 from bsscale.data.checks import check_ids
+from bsscale.engines.averaged_weights import AveragedWeights
 from bsscale.engines.checkpointed import (
+    AVERAGE,
     LOSS_COUNT,
     LOSS_SUM,
     MODEL,
@@ -104,6 +106,9 @@ class EagerEngine:
         named = dict(self._module.named_parameters())
         self._groups = groups_of(self._module, plan.groups)
         self._optimizer_state = OptimizerState(self.optimizer, named)
+        self._average = None
+        if plan.average is not None:
+            self._average = AveragedWeights(self._module, plan.average, plan.global_batch)
         self._forward: nn.Module = self._module
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         self._loss_count = 0
@@ -120,6 +125,9 @@ class EagerEngine:
             return {}
         arrays = {MODEL + name: _array(tensor) for name, tensor in self._named_tensors().items()}
         arrays |= {OPTIMIZER + name: array for name, array in self._optimizer_state.save().items()}
+        if self._average is not None:
+            own = self._average.values.items()
+            arrays |= {AVERAGE + name: _array(tensor) for name, tensor in own}
         for rank, (_, *random) in enumerate(ranks):
             for device, state in zip(("cpu", "cuda"), random, strict=False):
                 arrays[f"{RANDOM}{device}.{rank}"] = state
@@ -137,6 +145,8 @@ class EagerEngine:
             lr, momentum = schedule.lr(step), schedule.momentum(step)
             apply_rates(self.optimizer, [group.lr(lr) for group in self._trained], momentum)
             self._update(self._step)
+            if self._average is not None:
+                self._average.update(self._module, self._step)
             self._step += 1
 
     def take_train_loss(self, slot: int) -> float | None:
@@ -154,7 +164,8 @@ class EagerEngine:
 
     def score(self, samples: Samples) -> npt.NDArray[np.float64]:
         """Logits of `samples`, shape (1, n), the same on every rank."""
-        return self._score(samples)[np.newaxis]
+        with nullcontext() if self._average is None else self._average.put_into(self._module):
+            return self._score(samples)[np.newaxis]
 
     def squared_norms(self, slot: int) -> SquaredNorms:
         """The squared norms of the gradients of the coming micro-batches, by parameter group."""
@@ -177,7 +188,7 @@ class EagerEngine:
 
     def model(self, slot: int) -> nn.Module:
         """The run's module."""
-        return self._module
+        return self._module if self._average is None else self._average.copied_into(self._module)
 
     def close(self) -> None:
         """Release what other processes wait for."""
@@ -188,6 +199,9 @@ class EagerEngine:
         constant = {name for name, _ in self._module.named_buffers()}  # in stacked runs
         for name, tensor in self._named_tensors().items():
             restore(tensor, arrays, MODEL + name, optional=name in constant)
+        if self._average is not None:
+            for name, tensor in self._average.values.items():
+                restore(tensor, arrays, AVERAGE + name)
         own = {
             key.removeprefix(OPTIMIZER): arrays[key] for key in arrays if key.startswith(OPTIMIZER)
         }

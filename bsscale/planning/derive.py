@@ -142,6 +142,7 @@ def make_plan(
         or eval_interval,
     )
     _ = plan.noise_scale_steps  # (raises ConfigError for a budget without room for it)
+    _ = plan.average  # (likewise for its half-life)
     return plan
 
 

@@ -70,6 +70,7 @@ def describe_plan(plan: Plan, dataset: Dataset, arm: str) -> str:
         ("base_lr", f"{plan.base_lr:g} ({plan.base_lr_source})"),
         ("scaling", _describe_scaling(plan)),
         ("schedule", _describe_rates(plan)),
+        *([] if plan.average is None else [("average", _describe_average(plan))]),
         *([] if plan.cowclip is None else [("cowclip", _describe_cowclip(plan.cowclip))]),
         *((name, value) for name, value in _describe_phases(plan)),
         ("target", target),
@@ -176,6 +177,17 @@ def _describe_noise_scale(plan: Plan) -> str:
         f"{counted(len(steps), 'window')} of {MICRO_BATCHES} x {plan.config.micro_batch} samples, "
         f"from step {steps[0]:,} to {steps[-1]:,}: {100 * extra:.1f}% more micro-batches; "
         f"{gradients}"
+    )
+
+
+def _describe_average(plan: Plan) -> str:
+    """What is evaluated in the place of the weights."""
+    assert plan.average is not None
+    half_life = plan.average.half_life_samples
+    decay = 1 - plan.average.weight(1, plan.global_batch)
+    return (
+        f"of the weights, half-life {half_life:,} samples (decay {decay:.6g} an update); it is "
+        "evaluated and kept"
     )
 
 

@@ -1,7 +1,8 @@
 """How much memory a run takes, predicted from counts before anything is allocated.
 
 A model has P parameters of b bytes, and its backward pass needs `a` bytes for each sample. Its
-optimizer has S states for each parameter, and a sample has `d` bytes. A process that computes n
+optimizer has S states for each parameter, of which an average of the weights is one more, and a
+sample has `d` bytes. A process that computes n
 samples at a time, and keeps N samples where it computes, takes about
 
     state  P b (2 + S)    parameters, gradients, and the state of the optimizer
@@ -185,6 +186,7 @@ def predict(
         states = len(config.optimizer.states)
     except NotImplementedError:  # an optimizer of the user's own is counted without a state
         states = 0
+    states += config.ema_half_life_samples is not None  # (the average is one more)
     parameters = 4 * scale * counts.parameters
     samples = config.micro_batch * gpus // processes
     if executor == "virtual":

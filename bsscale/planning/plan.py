@@ -10,6 +10,7 @@ from typing import Any, cast
 from bsscale.config import Config
 from bsscale.files.replace import plain
 from bsscale.objectives import Metric, Objective
+from bsscale.optimizers.averaging import WeightAverage
 from bsscale.optimizers.cowclip import CowClip
 from bsscale.optimizers.groups import ParameterGroup
 from bsscale.planning.memory import Memory, describe_memory
@@ -120,6 +121,12 @@ class Plan:
         return CowClip.of(self.config.cowclip, self.config.cowclip_bound)
 
     @property
+    def average(self) -> WeightAverage | None:
+        """The average of the weights that is evaluated; None: the weights are."""
+        half_life = self.config.ema_half_life_samples
+        return WeightAverage.of(half_life, self.global_batch, self.budget_samples)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """Warnings for the user before training."""
         found = list(self.schedule.notes())
@@ -179,6 +186,7 @@ class Plan:
                     "schedule": schedule,
                     "clip_grad_norm": config.clip_grad_norm,
                     **({} if self.cowclip is None else {"cowclip": asdict(self.cowclip)}),
+                    **({} if self.average is None else {"average": asdict(self.average)}),
                     "precision": config.precision,
                     "global_batch": self.global_batch,
                     "budget_samples": self.budget_samples,

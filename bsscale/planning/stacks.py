@@ -192,6 +192,7 @@ def _what_they_share(plan: Plan) -> Any:
             config.precision,
             config.clip_grad_norm,
             plan.cowclip,
+            plan.average is None,  # (each run may have a half-life of its own)
             plan.device,
             config.executor.threads,
             config.executor.compile,

@@ -24,7 +24,7 @@ NOT_IN_ARM = (
 )
 
 # Options that older records do not have; null is the training of these records.
-_SINCE = ("cowclip", "cowclip_bound")
+_SINCE = ("cowclip", "cowclip_bound", "ema_half_life_samples")
 
 # Options of a trainer that only say how long to wait for it and what it costs.
 _NOT_OF_TRAINER = ("silence_s", "samples_per_s")

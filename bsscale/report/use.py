@@ -43,6 +43,7 @@ _OPTIONS = (
     "clip_grad_norm",
     "cowclip",
     "cowclip_bound",
+    "ema_half_life_samples",
 )
 _PLAIN = re.compile(r"[A-Za-z_./][\w./:+-]*")
 _WORDS_OF_YAML = {"true", "false", "null", "none", "yes", "no", "on", "off", "inf", "nan"}

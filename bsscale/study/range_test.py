@@ -105,6 +105,12 @@ def plan_range_test(
             f"scaling={config.scaling.name} in a range test, which tries all rates itself",
             "leave it out",
         )
+    if config.ema_half_life_samples is not None:
+        raise ConfigError(
+            f"ema_half_life_samples={config.ema_half_life_samples} in a range test, which would "
+            "read its losses from an average of the rates before",
+            "leave it out; in a study, leave out the arms with preset=true too",
+        )
     if task.seeds < 1 or task.evaluations < 10:
         raise ConfigError(
             f"task.seeds={task.seeds}, task.evaluations={task.evaluations}",

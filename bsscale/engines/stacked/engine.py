@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bsscale.data import ArrayStream, Dataset, Samples
 from bsscale.data.checks import check_ids
-from bsscale.engines.checkpointed import LOSS_COUNT, LOSS_SUM, MODEL, OPTIMIZER, restore
+from bsscale.engines.checkpointed import AVERAGE, LOSS_COUNT, LOSS_SUM, MODEL, OPTIMIZER, restore
 from bsscale.engines.outputs import HostOutputs, Outputs
 from bsscale.engines.squared_norms import GroupOf, Part, SquaredNorms, groups_of, squared_norms
 from bsscale.engines.stacked.ahead import moved
@@ -126,7 +126,10 @@ class StackedEngine:
         """Put a run into a slot, at its start or where a checkpoint left it."""
         if self._plan.training_step == "layers":
             self._step.parameters.release(self._module)  # (what `model` may have given it)
-        self._step.parameters.load(slot, self._build(plan, plan.config.seed))
+        module = self._build(plan, plan.config.seed)
+        self._step.parameters.load(slot, module)
+        if self._step.averages is not None:
+            self._step.averages.load(slot, module)
         self._step.updates.clear(slot)
         self._loss_sums[slot] = 0.0
         self._slots[slot] = run = _Slot(plan, groups_of(self._module, plan.groups))
@@ -185,7 +188,8 @@ class StackedEngine:
             number: (slot.plan.config.seed, slot.step) for number, slot in self._slots.items()
         }
         runs = {number: (slot.plan, slot.step) for number, slot in self._slots.items()}
-        of_updates = coefficients(self._step.updates, runs, self.width, updates)
+        averaged = self._step.averages is not None
+        of_updates = coefficients(self._step.updates, runs, self.width, updates, averaged)
         return [*self._feed.inputs(positions, updates), self._sent(of_updates)]
 
     def _take(self, inputs: Inputs) -> tuple[Tensor, ...]:
@@ -249,7 +253,7 @@ class StackedEngine:
 
     def model(self, slot: int) -> nn.Module:
         """A run's module as it is now; valid until the next call."""
-        self._step.parameters.store(slot, self._module)
+        (self._step.averages or self._step.parameters).store(slot, self._module)
         return self._module
 
     def close(self) -> None:
@@ -260,6 +264,9 @@ class StackedEngine:
         """A slot's share of the stacked tensors, by their names in a checkpoint."""
         parameters, updates = self._step.parameters, self._step.updates
         tensors = {MODEL + name: value[slot] for name, value in parameters.values.items()}
+        if self._step.averages is not None:
+            averages = self._step.averages.values
+            tensors |= {AVERAGE + name: value[slot] for name, value in averages.items()}
         for k, state in enumerate(updates.states):
             of_all = parameters.views([states[k] for states in updates.state])
             tensors |= {f"{OPTIMIZER}{n}.{state}": value[slot] for n, value in of_all.items()}
@@ -291,6 +298,7 @@ class StackedEngine:
             self.dtype,
             plan.config.clip_grad_norm,
             plan.cowclip,
+            plan.average is not None,
         )
         if plan.training_step == "layers":
             self._step = LayersStep(*arguments)
@@ -316,10 +324,9 @@ class StackedEngine:
         -------
         A batch of one update, and its coefficients, which change no parameter.
         """
-        rule, start = self._step.updates, {0: (0, 0)}
-        zeros = np.zeros((len(rule.optimizers), 1, self.width))
-        of_updates = rule.coefficients(zeros, zeros, np.zeros((1, self.width), np.int64))
-        rates = self._sent(0.0 * of_updates)
+        start = {0: (0, 0)}
+        averaged = self._step.averages is not None
+        rates = self._sent(coefficients(self._step.updates, {}, self.width, 1, averaged))
         batch = self._feed.read(start, 1)[0]
         self._step.update(batch, rates[0])
         if self._use.accelerator:
@@ -348,4 +355,6 @@ class StackedEngine:
 
     def _clear(self, slot: int) -> None:
         self._step.parameters.clear(slot)
+        if self._step.averages is not None:
+            self._step.averages.clear(slot)
         self._step.updates.clear(slot)

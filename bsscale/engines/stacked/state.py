@@ -104,6 +104,11 @@ class StackedParameters:
             if len(self.names[self._places[name][0]]) == 1:
                 value.data = self.values[name][0]
 
+    def move_towards(self, others: StackedParameters, weights: Tensor) -> None:
+        """Move every run's parameters towards those of `others` by its weight, shape (width,)."""
+        for own, other in zip(self.tensors, others.tensors, strict=True):
+            own.lerp_(other, weights.unsqueeze(1))
+
     def clear(self, slot: int) -> None:
         """Set a slot to zero, so that a diverged run leaves no NaN in it."""
         for tensor in self.tensors:

@@ -35,6 +35,7 @@ class Step(Protocol):
     """What the engine asks of a step."""
 
     parameters: StackedParameters
+    averages: StackedParameters | None
     updates: Updates
 
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
@@ -81,6 +82,8 @@ class LayersStep:
         The largest norm of a run's gradient, or None.
     cowclip
         How the rows of embedding tables are clipped, or None.
+    averaged
+        Whether averages of the weights are kept, and scored.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class LayersStep:
         dtype: torch.dtype,
         clip_grad_norm: float | None = None,
         cowclip: CowClip | None = None,
+        averaged: bool = False,
     ) -> None:
         self._width, self._error = width, error_of(objective)
         numbers = group_numbers(module, groups)
@@ -145,11 +149,19 @@ class LayersStep:
         self._model = stacked_model(
             Weights(values, self.parameters.views(self.updates.gradients)), module
         )
+        self.averages: StackedParameters | None = None
+        self._scored = self._model
+        if averaged:
+            self.averages = StackedParameters(module, width, tensors, device, dtype)
+            # (only its forward pass is used)
+            places = self.parameters.views(self.updates.gradients)
+            self._scored = stacked_model(Weights(self.averages.values, places), module)
         self._module, self._objective = module, objective
         self._micro_batches: dict[tuple[int, ...], MicroBatches] = {}
 
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
-        self.updates.open(coefficients)
+        of_rule = coefficients if self.averages is None else coefficients[:-1]
+        self.updates.open(of_rule)
         logits = self._model.forward(batch.categorical, batch.numeric)
         samples = logits.shape[-1]
         error = by_blocks(lambda a, b: self._error(a, b, samples), logits, batch.label)
@@ -162,11 +174,13 @@ class LayersStep:
         if self._clipping is not None:
             touched = {number: each.rows for number, each in embeddings.items()}
             self._clipping.clip(touched, of_rows)
-        self.updates.apply(coefficients, of_rows)
+        self.updates.apply(of_rule, of_rows)
+        if self.averages is not None:
+            self.averages.move_towards(self.parameters, coefficients[-1])
         return logits
 
     def score(self, samples: Batches) -> Tensor:
-        return self._model.forward(
+        return self._scored.forward(
             samples.categorical.expand(self._width, -1, -1),
             samples.numeric.expand(self._width, -1, -1),
         )
@@ -197,6 +211,7 @@ class CompiledStep:
         dtype: torch.dtype,
         clip_grad_norm: float | None = None,
         cowclip: CowClip | None = None,
+        averaged: bool = False,
     ) -> None:
         assert cowclip is None  # (the rows that a model reads are not known here: see the plan)
         self._width = width
@@ -217,18 +232,27 @@ class CompiledStep:
             else GradientClipping(updates.gradients, clip_grad_norm, width, {})
         )
         self._model = model = FunctionalModel(module, objective, parameters.values)
+        averages, self._scored = None, model
+        if averaged:
+            names = [[name] for name in numbers]
+            averages = StackedParameters(module, width, names, device, dtype)
+            self._scored = FunctionalModel(module, objective, averages.values)
+        self.averages = averages
         accumulators = list(parameters.views(updates.gradients).items())
 
         def update(
             coefficients: Tensor, categorical: Tensor, numeric: Tensor, *targets: Tensor
         ) -> Tensor:
-            updates.open(coefficients)
+            of_rule = coefficients if averages is None else coefficients[:-1]
+            updates.open(of_rule)
             gradients, logits = model.gradient(categorical, numeric, *targets)
             for name, accumulator in accumulators:
                 accumulator.add_(gradients[name])
             if clipping is not None:
                 clipping.clip({}, {})
-            updates.apply(coefficients, {})
+            updates.apply(of_rule, {})
+            if averages is not None:
+                averages.move_towards(parameters, coefficients[-1])
             return logits
 
         # Compile a new function for each stack: every stack has its own shapes, and torch stops
@@ -277,7 +301,7 @@ class CompiledStep:
     def score(self, samples: Batches) -> Tensor:
         return torch.stack(
             [
-                self._model.score(slot, samples.categorical, samples.numeric)
+                self._scored.score(slot, samples.categorical, samples.numeric)
                 for slot in range(self._width)
             ]
         )
