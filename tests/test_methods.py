@@ -85,12 +85,16 @@ clipping = st.sampled_from(
 )
 
 
+averages = st.sampled_from([None, None, 1, 4096, 10**9])
+
+
 @settings(max_examples=150)
 @given(
     rule=rules(),
     optimizer=optimizers(),
     schedule=schedules,
     clipped=clipping,
+    half_life=averages,
     gpus=st.sampled_from([1, 2, 8, 64]),
 )
 def test_a_combination_is_planned_by_the_formulas_or_refused(
@@ -98,11 +102,20 @@ def test_a_combination_is_planned_by_the_formulas_or_refused(
     optimizer: OptimizerConfig,
     schedule: ScheduleConfig,
     clipped: dict[str, Any],
+    half_life: int | None,
     gpus: int,
 ) -> None:
-    plan = planned(scaling=rule, optimizer=optimizer, schedule=schedule, gpus=gpus, **clipped)
+    plan = planned(
+        scaling=rule, optimizer=optimizer, schedule=schedule, gpus=gpus,
+        ema_half_life_samples=half_life, **clipped,
+    )  # fmt: skip
     if plan is None:
         return
+    assert (plan.average is None) is (half_life is None)
+    if plan.average is not None:
+        assert half_life in (1, 4096)
+        decay = 1 - plan.average.weight(1, plan.global_batch)
+        assert math.isclose(decay, 2 ** (-plan.global_batch / half_life), abs_tol=1e-15)
     assert clipped in ({}, {"cowclip": 1.0}) and (plan.cowclip is None) is (clipped == {})
     assert plan.config.optimizer == optimizer and plan.config.scaling == rule
     if rule.name == "none":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bsscale.data import Dataset
@@ -46,6 +47,8 @@ from tests.engines.runs import (
     stacked,
 )
 from tests.helpers import MODELS, changed, prepare, small_config
+from tests.test_resume import assert_same, carried_out, interrupted
+from tests.test_resume import terminated as terminated  # (SIGTERM ends this process as bsscale)
 
 HALF_LIFE = 500
 
@@ -205,15 +208,32 @@ def test_a_run_goes_on_from_a_checkpoint(first: Any, second: Any) -> None:
     assert relative_distance(parameters(resumed), parameters(whole)) < 1e-10
 
 
+@pytest.mark.parametrize("executor", ["layers", "eager"])
+def test_an_interrupted_run_ends_with_the_same_files(executor: str, tmp_path: Path) -> None:
+    """Its evaluations and model.safetensors, which are those of the average."""
+    config = small_config(
+        model=MODELS["deepfm"] if executor == "layers" else custom(WithBatchNorm),
+        checkpoint_interval_samples=2048, ema_half_life_samples=HALF_LIFE, cowclip=0.01,
+    )  # fmt: skip
+    carried_out(config, tmp_path / "undisturbed")
+    interrupted(config, tmp_path / "run")
+    carried_out(config, tmp_path / "run")
+    assert_same(tmp_path / "run", tmp_path / "undisturbed")
+    carried_out(replace(config, ema_half_life_samples=None), tmp_path / "without")
+    kept, without = (
+        load_file(tmp_path / name / "model.safetensors") for name in ("run", "without")
+    )
+    assert relative_distance(kept, without) > 1e-4
+
+
 def test_two_ranks_equal_one_process(tmp_path: Path) -> None:
     config = small_config(
         gpus=2, micro_batch=16, model=MODELS["mlp"], precision="fp64",
         ema_half_life_samples=HALF_LIFE,
     )  # fmt: skip
     expected = virtual(config, 100)
-    assert relative_distance(
-        expected, virtual(replace(config, ema_half_life_samples=None), 100)
-    ) > (1e-3)
+    without = virtual(replace(config, ema_half_life_samples=None), 100)
+    assert relative_distance(expected, without) > 1e-3
     for rank in ddp(config, 100, tmp_path):
         assert relative_distance({name: rank[name] for name in expected}, expected) < 1e-10
 
@@ -268,7 +288,7 @@ def test_what_is_refused(half_life: int, fact: str) -> None:
 
 def test_a_range_test_reads_the_weights_themselves() -> None:
     config = small_config(task=RangeTestOptions(), ema_half_life_samples=128)
-    plan, dataset = prepare(small_config())
+    _, dataset = prepare(small_config())
     with pytest.raises(ConfigError, match="ema_half_life_samples=128 in a range test") as error:
         plan_range_test(config, dataset, None)  # type: ignore[arg-type]
     assert "leave it out" in error.value.remedy
