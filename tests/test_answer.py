@@ -110,6 +110,23 @@ def test_nothing_helps(tmp_path: Path) -> None:
     assert "No arm keeps up with fixed gpus=1." in made.text
 
 
+def test_a_gain_over_the_fixed_rate_that_is_not_sure_is_a_tie(tmp_path: Path) -> None:
+    """To keep the fixed rate would be wrong advice where an arm may need half of its samples."""
+    odd: Samples = lambda seed: 600_000.0 if seed > 4 else 250_000.0 + seed  # noqa: E731
+    arms = {"fixed": ONE, "onecycle": (8, odd), "linear_scaling": (8, about(900_000))}
+    for seed in range(8):
+        write_run_of(tmp_path / "f8" / str(seed), "fixed gpus=8", seed, 500_000 + seed)
+    made = answer(runs(tmp_path, arms))
+    assert (made.kind, made.headline) == (
+        "tie",
+        "Too close to call: onecycle gpus=8 or fixed gpus=8",
+    )
+    assert "fixed gpus=8, which leaves the learning rate as it is: 2.42x" in made.text
+    assert "Against it, onecycle gpus=8 needs 0.50x the samples (0.50 to 1.20)" in made.text
+    assert "If you must choose now, take onecycle gpus=8" in made.text
+    assert made.use is not None and "schedule=onecycle" in made.use.command
+
+
 def test_no_baseline_is_a_ranking_only(tmp_path: Path) -> None:
     missed: Samples = lambda seed: None  # noqa: E731
     arms = {"onecycle": (8, about(2e5)), "linear_scaling": (8, about(3e5)), "cosine": (8, missed)}

@@ -13,6 +13,7 @@ from bsscale.report.order import is_faster, median_of, pair_of, ranked, reached_
 from bsscale.report.ratio_words import estimate_words, interval, times
 from bsscale.report.read import Sources
 from bsscale.report.sentences import (
+    MARGIN,
     against,
     best_values,
     controls,
@@ -21,6 +22,7 @@ from bsscale.report.sentences import (
     runner_up,
     target_words,
     troubles,
+    unchanged,
 )
 from bsscale.report.tables import number, samples
 from bsscale.report.use import Use, use_of
@@ -116,8 +118,13 @@ def _choice(comparison: Comparison, family: FamilySummary, found: Sources) -> An
          if arm.record.schedule == "fixed" and arm.role != "control" and arm.gpus == best.gpus),
         None,
     )  # fmt: skip
-    if fixed is not None and (fixed is best or not is_faster(pair_of(best, fixed))):
-        return _nothing_helps(best, fixed, said, last, found)
+    if fixed is not None:
+        gain = None if fixed is best else pair_of(best, fixed)
+        if gain is None or gain.low >= 1 / (1 + MARGIN):
+            return _nothing_helps(best, fixed, said, last, found)
+        if not is_faster(gain):
+            said.append(unchanged(fixed))
+            return _tie(best, fixed, gain, said, last, found)
     if second is None:
         head = f"{best.short} was the only arm" if len(members) == 1 else f"Use {best.short}"
         return Answer("one_arm", head, (*said, *last), use_of(best), None, best.short)
@@ -168,7 +175,7 @@ def _nothing_helps(
     last: Sequence[str],
     found: Sources,
 ) -> Answer:
-    """No schedule is faster than to leave the learning rate as it is."""
+    """No schedule is faster by more than the margin than to leave the learning rate as it is."""
     pair = None if best is fixed else pair_of(best, fixed)
     keep = f"Keep {fixed.short}, which leaves the learning rate as it is"
     step = None

@@ -23,6 +23,7 @@ __all__ = [
     "runner_up",
     "target_words",
     "troubles",
+    "unchanged",
     "verdicts",
 ]
 
@@ -82,6 +83,14 @@ def runner_up(second: ArmSummary) -> str:
     if estimate is None or not math.isfinite(estimate.ratio):
         return f"Runner-up: {second.short}, which did not reach the target."
     return f"Runner-up {second.short}: {estimate_words(estimate)}."
+
+
+def unchanged(fixed: ArmSummary) -> str:
+    """What the arm needs that leaves the learning rate as it is."""
+    estimate = fixed.judged or fixed.ratio
+    if estimate is None or not math.isfinite(estimate.ratio):
+        return f"{fixed.short} leaves the learning rate as it is, and did not reach the target."
+    return f"{fixed.short}, which leaves the learning rate as it is: {estimate_words(estimate)}."
 
 
 def controls(best: ArmSummary, members: Sequence[ArmSummary]) -> list[str]:
