@@ -1,58 +1,101 @@
-"""The numbers that README prints follow from the samples of every seed, in docs/studies."""
+"""The numbers that README and docs print follow from the samples of every seed, in docs/studies."""
 
 from __future__ import annotations
 
 import csv
 import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from bsscale.stats import compare_family
+from bsscale.stats import RatioEstimate, compare_family, paired_ratio
 
 ROOT = Path(__file__).parents[1]
+STUDIES = ROOT / "docs/studies"
+Runs = dict[str, dict[int, float]]
 
 
-def samples() -> dict[str, dict[int, float]]:
+def samples(study: str) -> Runs:
     """From arm and seed to samples to the target; infinite where it was missed."""
-    found: dict[str, dict[int, float]] = {}
-    with (ROOT / "docs/studies/quick/samples.csv").open(newline="") as file:
+    found: Runs = {}
+    with (STUDIES / study / "samples.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             value = float(row["samples"] or math.inf)
             found.setdefault(row["arm"], {})[int(row["seed"])] = value
     return found
 
 
-def printed() -> dict[str, list[str]]:
-    """The rows of README's first table, by arm: the cells after it."""
-    rows = re.findall(r"^\| \**(\w+)\**[^|\n]*\|(.*)\|$", (ROOT / "README.md").read_text(), re.M)
+def printed(page: str) -> dict[str, list[str]]:
+    """The rows of a page's first table of arms, by arm: the cells after it."""
+    rows = re.findall(r"^\| \**(\w+)\**[^|\n]*\|(.*)\|$", (ROOT / page).read_text(), re.M)
     cells = {arm: row.split("|") for arm, row in reversed(rows)}  # (the first table wins)
     return {arm: [cell.strip() for cell in row] for arm, row in cells.items()}
 
 
-def test_the_intervals_follow_from_the_seeds() -> None:
-    runs, table = samples(), printed()
+def check_ratio(text: str, estimate: RatioEstimate) -> None:
+    """A ratio with its interval, rounded."""
+    if math.isinf(estimate.ratio):
+        assert text.startswith(f"missed (at least {estimate.low:.2f})")
+        return
+    ratio, *ends = map(float, re.findall(r"\d+\.\d+", text))
+    assert ratio == pytest.approx(estimate.ratio, abs=0.0051)
+    known = [end for end in (estimate.low, estimate.high) if math.isfinite(end)]
+    assert ends == pytest.approx(known, abs=0.0101)
+    assert ("at least" in text) == math.isinf(estimate.high)
+
+
+@pytest.mark.parametrize(
+    ("page", "column", "study"),
+    [
+        ("README.md", 3, "quick"),
+        ("docs/tutorial.md", 0, "tutorial"),
+        ("docs/tutorial.md", 1, "tutorial-sharp"),
+    ],
+)
+def test_the_intervals_follow_from_the_seeds(page: str, column: int, study: str) -> None:
+    runs, table = samples(study), printed(page)
     baseline = runs.pop("one_gpu")
     family = compare_family(runs, baseline, primary="onecycle")
-    assert not family.each_alone
+    assert not family.each_alone and set(family.judged) <= set(table)
     for arm, estimate in family.judged.items():
-        text = table[arm][-1]
-        if math.isinf(estimate.ratio):
-            assert text == f"missed (at least {estimate.low:.2f})"
-            continue
-        ratio, low, high = map(float, re.findall(r"\d+\.\d+", text))
-        assert ratio == pytest.approx(estimate.ratio, abs=0.0051)
-        assert (low, high) == pytest.approx((estimate.low, estimate.high), abs=0.0101)
+        check_ratio(table[arm][column], estimate)
 
 
 def test_the_medians_and_ranges_follow_from_the_seeds() -> None:
-    table = printed()
-    for arm, runs in samples().items():
+    table = printed("README.md")
+    for arm, runs in samples("quick").items():
         values = sorted(runs.values())
         reached, median, spread = table[arm][:3]
         assert reached.startswith(f"{sum(map(math.isfinite, values))}/{len(values)}")
-        middle = (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2
-        if math.isfinite(middle):
-            assert median == f"{middle:,.0f}"
+        if math.isfinite(median_of(values)):
+            assert median == f"{median_of(values):,.0f}"
         assert spread.startswith(f"{values[0]:,.0f} – ")
+    medians = [f"{median_of(samples(s)['one_gpu'].values()):,.0f}" for s in TUTORIALS]
+    assert printed("docs/tutorial.md")["one_gpu"] == medians
+
+
+TUTORIALS = ("tutorial", "tutorial-sharp")
+
+
+def median_of(values: Iterable[float]) -> float:
+    """Infinite values included."""
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+@pytest.mark.parametrize("data", ["flights", "synthetic"])
+def test_the_table_of_stair_counts_follows_from_the_seeds(data: str) -> None:
+    runs = samples(f"stair-counts/{data}")
+    name = "cycle_first_stair_count={} cycle_second_stair_count={}"
+    baseline = runs[name.format(0, 0)]
+    page = (ROOT / "docs/stair_counts.md").read_text()
+    rows = re.findall(r"^\| \*\*(\d+)\*\* \|(.*)\|$", page.partition(f"| {data}: ")[2], re.M)[:5]
+    assert [first for first, _ in rows] == ["0", "1", "2", "5", "20"]
+    for first, row in rows:
+        for second, cell in zip((0, 1, 2, 5, 20), row.split("|"), strict=True):
+            if first == "0" and second == 0:
+                assert cell.strip() == f"{median_of(baseline.values()):,.0f} samples"
+            else:
+                check_ratio(cell, paired_ratio(runs[name.format(first, second)], baseline))
