@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bsscale.report.drawing import NARROW, WIDE
 from bsscale.report.palette import THEMES, styles
 from bsscale.report.read import find
 from bsscale.report.summarize import summarize
-from tests.report_records import write_stairs, write_study
+from tests.report_records import write_run_of, write_stairs, write_study
 
 ARMS = [name for name in THEMES if name.startswith("c")] + ["text", "muted"]
 # What is drawn or written on what: text needs 4.5, marks and lines need 3 (WCAG 2.2).
@@ -122,3 +122,18 @@ def test_an_arm_looks_alike_in_every_figure(tmp_path: Path, channel: str) -> Non
             seen.setdefault(name, set()).add(own[channel])
     assert seen.keys() == labels
     assert not {name: values for name, values in seen.items() if len(values) > 1}
+
+
+def test_the_lines_of_many_stair_counts_have_a_colour_each(tmp_path: Path) -> None:
+    """(nine arms, and six colours)"""
+    for number, (rise, fall) in enumerate(product((0, 2, 5), repeat=2)):
+        counts = {"cycle_first_stair_count": rise, "cycle_second_stair_count": fall}
+        arm = f"gpus=8 {' '.join(f'{name}={value}' for name, value in counts.items())}"
+        write_run_of(tmp_path / str(number), arm, 0, 2e5 + rise, schedule={"name": "x", **counts})
+    found = find([tmp_path])
+    [figure] = [each for each in figures(summarize(found), [], []) if each.name == "stairs"]
+    lines = [f"cycle_second_stair_count={fall}" for fall in (0, 2, 5)]
+    assert list(figure.keys) == lines
+    assert "in the colours of the lines" in figure.caption
+    for scale in encoded(figure.draw(WIDE).to_dict(), "color"):
+        assert list(scale) == lines and len(set(scale.values())) == 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from bsscale.report.charts.figure import (
 from bsscale.report.charts.samples import STATES, goal
 from bsscale.report.comparison import ArmSummary, Comparison
 from bsscale.report.drawing import Size
-from bsscale.report.palette import MUTED, Styles
+from bsscale.report.palette import COLORS, MUTED, Styles, styles
 from bsscale.report.tables import Table, samples
 
 __all__ = ["stairs_figure"]
@@ -32,11 +32,12 @@ HEIGHT = 260
 
 @dataclass(frozen=True)
 class _Counted:
-    """An arm with its number of stairs, and its label without it."""
+    """An arm with its number of stairs, its label without it, and the name of its style."""
 
     stairs: int
     rest: str
     arm: ArmSummary
+    style: str
 
     @property
     def median(self) -> float:
@@ -53,12 +54,20 @@ def stairs_figure(comparison: Comparison) -> Figure | None:
         count = schedule.get(STAIRS) if isinstance(schedule, dict) else None
         if isinstance(count, int) and not isinstance(count, bool) and arm.seeds:
             words = [word for word in arm.short.split() if STAIRS not in word]
-            counted.append(_Counted(count, " ".join(words) or arm.record.schedule, arm))
+            rest = " ".join(words) or arm.record.schedule
+            counted.append(_Counted(count, rest, arm, arm.short))
     if len({each.stairs for each in counted}) < 2:
         return None
     counted.sort(key=lambda each: each.stairs)
-    found = styles_of(comparison.arms)
-    keys = {each.arm.short: found[each.arm.short] for each in counted}
+    rests = list(dict.fromkeys(each.rest for each in counted))
+    # More arms than colours: those of a line share one, as if it was an arm.
+    by_line = 1 < len(rests) <= len(COLORS) < len(counted)
+    if by_line:
+        counted = [replace(each, style=each.rest) for each in counted]
+        keys = styles((rest, "", None) for rest in rests)
+    else:
+        found = styles_of(comparison.arms)
+        keys = {each.style: found[each.style] for each in counted}
     rows = [
         [str(each.stairs), each.rest, samples(each.median),
          f"{each.arm.counts['reached']}/{each.arm.trained}"]
@@ -68,8 +77,9 @@ def stairs_figure(comparison: Comparison) -> Figure | None:
     return Figure(
         "stairs",
         "Samples to the target by stair count",
-        "A mark a seed, in the colours of the arms; a line joins the medians of arms that differ "
-        "in nothing else. A triangle at the upper edge did not reach the target, a cross diverged.",
+        f"A mark a seed, in the colours of the {'lines' if by_line else 'arms'}; a line joins the "
+        "medians of arms that differ in nothing else. A triangle at the upper edge did not reach "
+        "the target, a cross diverged.",
         f"Median samples to the target by {STAIRS}. {said}.",
         partial(_draw, counted, keys),
         Table("By stair count", ("stairs", "arm", "median samples to target", "reached"), rows),
@@ -85,11 +95,11 @@ def _draw(counted: list[_Counted], keys: Styles, size: Size) -> Any:
     edge = 1.06 * highest
     points = [
         {
-            "arm": each.arm.short,
+            "arm": each.style,
             "rest": each.rest,
             "stairs": str(each.stairs),
             "samples": digits(result.samples) if math.isfinite(result.samples) else edge,
-            "shape": each.arm.short if math.isfinite(result.samples)
+            "shape": each.style if math.isfinite(result.samples)
             else "diverged" if result.status == "diverged" else "not reached",
             "said": f"{each.arm.short}\nseed {result.seed}",
         }
@@ -97,7 +107,12 @@ def _draw(counted: list[_Counted], keys: Styles, size: Size) -> Any:
         for result in each.arm.seeds
     ]  # fmt: skip
     medians = [
-        {"rest": each.rest, "stairs": str(each.stairs), "samples": each.median}
+        {
+            "arm": each.style,
+            "rest": each.rest,
+            "stairs": str(each.stairs),
+            "samples": each.median,
+        }
         for each in counted
         if math.isfinite(each.median)
     ]
@@ -118,11 +133,14 @@ def _draw(counted: list[_Counted], keys: Styles, size: Size) -> Any:
     )
     # Side by side, or the points of several lines hide each other.
     beside = alt.XOffset("rest:N", scale=alt.Scale(domain=rests, paddingOuter=0.3))
+    by_line = all(rest in keys for rest in rests)
     line = (
         alt.Chart(inline(medians))
         .mark_line(strokeWidth=1.5, color=MUTED)
         .encode(x=x, xOffset=beside, y=y, detail="rest:N")
     )
+    if by_line:
+        line = line.encode(color=arm_color(keys))
     shapes = arm_mark(keys, STATES)
     dots = (
         alt.Chart(inline(points))
@@ -133,6 +151,6 @@ def _draw(counted: list[_Counted], keys: Styles, size: Size) -> Any:
     width = size.plot
     if size.wide and len(rests) > 1:
         last = {each.rest: each.median for each in counted if math.isfinite(each.median)}
-        width -= round(max(map(text_width, last), default=0.0))
-        layers += names_at_right(last, limits, HEIGHT, width)
+        width -= round(max(map(text_width, last), default=0.0)) + 16 * by_line
+        layers += names_at_right(last, limits, HEIGHT, width, keys if by_line else None)
     return alt.layer(*layers).properties(width=width, height=HEIGHT)
