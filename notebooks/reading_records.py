@@ -142,7 +142,7 @@ print(mirror.name.startswith("run-"), f"{mirror.stat().st_size / 1000:.0f} kB")
 # ## bsscale's own comparison
 #
 # `task=report` computes the medians, the intervals and the verdicts from the same files. It writes
-# `report.csv` and `report.json` for notebooks.
+# `report.csv`, `samples.csv` and `report.json` for notebooks.
 
 # %%
 bsscale("task=report", "task.runs=sweep", "task.out=report")
@@ -156,21 +156,21 @@ pl.read_csv(work / "report/report.csv").select(
 #
 # `python -m bsscale -m +sweeps=stair_counts` trains 1-Cycles with 25 combinations of stair counts
 # on 10 seeds each (see `docs/stair_counts.md`). The reports are in `docs/studies`. Each cell is
-# the ratio of medians to the continuous cycle. It is bold if the 95% interval excludes 1. A panel
-# has 24 comparisons, so about one interval would exclude 1 by chance.
+# the ratio of medians to the continuous cycle. It is bold if its interval excludes 1; the 24
+# intervals of a panel hold together with 95%.
 
 # %%
 kept = Path.cwd().resolve().parent / "docs/studies/stair-counts"
 stairs = pl.concat(
     pl.read_csv(kept / data / "report.csv", infer_schema_length=None)
-    .select("arm", pl.col("ratio_to_baseline", "ratio_low", "ratio_high").cast(pl.Float64))
+    .select("arm", pl.col("ratio_to_baseline", "together_low", "together_high").cast(pl.Float64))
     .with_columns(data=pl.lit(data))
     for data in ("flights", "synthetic")
 ).with_columns(
     rise=pl.col("arm").str.extract(r"first_stair_count=(\d+)").cast(int),
     fall=pl.col("arm").str.extract(r"second_stair_count=(\d+)").cast(int),
     ratio=pl.col("ratio_to_baseline").fill_null(1.0),
-    told_apart=((pl.col("ratio_low") > 1) | (pl.col("ratio_high") < 1)).fill_null(False),
+    told_apart=((pl.col("together_low") > 1) | (pl.col("together_high") < 1)).fill_null(False),
 )
 cells = alt.Chart().encode(
     x=alt.X("fall:O", title="stairs in the fall", axis=alt.Axis(labelAngle=0)),

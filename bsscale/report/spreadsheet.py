@@ -12,19 +12,31 @@ from bsscale.report.comparison import Comparison
 __all__ = ["arms_csv", "samples_csv"]
 
 
+# What is no number or text; its ends have columns of their own.
+_NESTED = (
+    "seeds",
+    "median_interval",
+    "ratio_to_baseline",
+    "ratio_together",
+    "divergence",
+    "easier_targets",
+)
+
+
 def arms_csv(comparison: Comparison) -> str:
     """A row an arm, unrounded, for a spreadsheet; empty where there is no number."""
     rows = []
     for arm in comparison.arms:
-        row = {k: v for k, v in arm.as_dict().items() if k not in ("seeds", "ratio_to_baseline")}
-        low, high = row.pop("median_interval") or (None, None)
-        row |= {"median_low": low, "median_high": high}
-        estimate = arm.ratio
-        row |= {
-            "ratio_to_baseline": None if estimate is None else estimate.ratio,
-            "ratio_low": None if estimate is None else estimate.low,
-            "ratio_high": None if estimate is None else estimate.high,
-        }
+        row = {k: v for k, v in arm.as_dict().items() if k not in _NESTED}
+        row["median_low"], row["median_high"] = arm.as_dict()["median_interval"] or (None, None)
+        row["ratio_to_baseline"] = None if arm.ratio is None else arm.ratio.ratio
+        for name, interval in (
+            ("ratio", arm.ratio),
+            ("together", arm.together),
+            ("divergence", arm.divergence),
+        ):
+            for end in ("low", "high"):
+                row[f"{name}_{end}"] = None if interval is None else getattr(interval, end)
         rows.append({key: _plain(value) for key, value in row.items()})
     return _table(list(rows[0]) if rows else ["arm"], rows)
 
