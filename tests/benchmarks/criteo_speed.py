@@ -37,8 +37,8 @@ from tests.helpers import MODELS, small_config
 
 FIELDS, COUNTS, DIM = 26, 13, 16
 TRAINING, EVALUATED = 400_000, 100_000
-# Samples of a turn.
-TURN = 32_768
+# Samples of a turn, and the most numbers that its updates write (all rows of large tables).
+TURN, WRITTEN = 32_768, 10**9
 
 
 def clicks(ids: int, rows: int = TRAINING) -> Dataset:
@@ -92,6 +92,12 @@ class HandWritten(nn.Module):
         return logits
 
 
+def updates_of_turn(dataset: Dataset, batch: int, sparse: bool) -> int:
+    """How many updates are timed together."""
+    numbers = 1 if sparse else DIM * sum(dataset.schema.cardinalities)
+    return max(4, min(TURN // batch, WRITTEN // numbers))
+
+
 def by_hand(
     dataset: Dataset, batch: int, sparse: bool
 ) -> tuple[Callable[[], None], Callable[[], None]]:
@@ -107,7 +113,7 @@ def by_hand(
 
     def train() -> None:
         nonlocal at
-        for _ in range(TURN // batch):
+        for _ in range(updates_of_turn(dataset, batch, sparse)):
             rows = order[at : at + batch]
             at = (at + batch) % (len(order) - batch)
             categorical, numeric, label = (each[rows] for each in arrays)
@@ -141,7 +147,7 @@ def by_bsscale(
     engine.begin(0, plan)
 
     def train() -> None:
-        left = TURN // batch
+        left = updates_of_turn(dataset, batch, sparse)
         while left:
             some = min(left, engine.updates_at_once)
             engine.advance(some)
@@ -173,15 +179,16 @@ def compare(ids: int, batch: int, sparse: bool, times: int) -> str:
     ratios = [a / b for a, b in pairs]
     mine, hand = (statistics.median(each) for each in zip(*pairs, strict=True))
     evaluation, by_sklearn = (statistics.median(each) for each in zip(*evaluations, strict=True))
-    interval_s = plan.eval_interval_samples / TURN * mine
+    turn = batch * updates_of_turn(dataset, batch, sparse)
+    interval_s = plan.eval_interval_samples / turn * mine
     ratio = statistics.median(ratios)
     return " | ".join(
         [
             f"| {ids:,}",
             "sparse" if sparse else "dense",
             f"{batch:,}",
-            f"{TURN / mine:,.0f}",
-            f"{TURN / hand:,.0f}",
+            f"{turn / mine:,.0f}",
+            f"{turn / hand:,.0f}",
             f"{ratio:.2f} ± {max(abs(each - ratio) for each in ratios):.2f}",
             f"{evaluation:.2f} / {by_sklearn:.2f}",
             f"{evaluation / (evaluation + interval_s):.3f}",

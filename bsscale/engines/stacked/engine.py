@@ -124,9 +124,8 @@ class StackedEngine:
 
     def begin(self, slot: int, plan: Plan, checkpoint: Checkpoint | None = None) -> None:
         """Put a run into a slot, at its start or where a checkpoint left it."""
-        if self._plan.training_step == "layers":
-            self._step.parameters.release(self._module)  # (what `model` may have given it)
-        module = self._build(plan, plan.config.seed)
+        with self._step.place(slot):
+            module = self._build(plan, plan.config.seed)
         self._step.parameters.load(slot, module)
         if self._step.averages is not None:
             self._step.averages.load(slot, module)
@@ -302,7 +301,6 @@ class StackedEngine:
         )
         if plan.training_step == "layers":
             self._step = LayersStep(*arguments)
-            self._step.parameters.release(self._module)
             if self._use.accelerator:
                 self._rehearse()
             return

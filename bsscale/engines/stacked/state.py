@@ -78,7 +78,9 @@ class StackedParameters:
     def load(self, slot: int, module: nn.Module) -> None:
         """Put a module's parameters into a slot."""
         for name, value in module.named_parameters():
-            self.values[name][slot].copy_(value)  # (converts, where the run is not in float32)
+            place = self.values[name][slot]
+            if value.data_ptr() != place.data_ptr():  # (it may have been built there)
+                place.copy_(value)  # (converts, where the run is not in float32)
 
     @torch.no_grad()
     def store(self, slot: int, module: nn.Module) -> None:

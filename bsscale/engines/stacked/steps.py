@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 import torch
@@ -14,6 +15,7 @@ from bsscale.engines.squared_norms import Sums
 from bsscale.engines.stacked.clipping import GradientClipping
 from bsscale.engines.stacked.feed import Batches
 from bsscale.engines.stacked.functional import FunctionalModel
+from bsscale.engines.stacked.in_place import memory_given
 from bsscale.engines.stacked.layers import Weights
 from bsscale.engines.stacked.micro_batches import MicroBatches
 from bsscale.engines.stacked.models import stacked_model, tables
@@ -37,6 +39,10 @@ class Step(Protocol):
     parameters: StackedParameters
     averages: StackedParameters | None
     updates: Updates
+
+    def place(self, slot: int) -> AbstractContextManager[object]:
+        """A block in which a module is built that is loaded into a slot."""
+        ...
 
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
         """Take one update from a batch, leading dimensions (width, batch); gives the logits."""
@@ -157,7 +163,14 @@ class LayersStep:
             places = self.parameters.views(self.updates.gradients)
             self._scored = stacked_model(Weights(self.averages.values, places), module)
         self._module, self._objective = module, objective
+        self.parameters.release(module)
         self._micro_batches: dict[tuple[int, ...], MicroBatches] = {}
+
+    def place(self, slot: int) -> AbstractContextManager[object]:
+        self.parameters.release(self._module)  # (what `store` may have given it)
+        values = [self.parameters.values[name][slot] for name in self._numbers]
+        on_host = all(each.dtype == torch.float32 and not each.is_cuda for each in values)
+        return memory_given(values) if on_host else nullcontext()
 
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
         of_rule = coefficients if self.averages is None else coefficients[:-1]
@@ -260,6 +273,9 @@ class CompiledStep:
         torch.compiler.reset()
         self._uncompiled = update
         self._compiled = torch.compile(update, fullgraph=True, dynamic=False)
+
+    def place(self, slot: int) -> AbstractContextManager[object]:
+        return nullcontext()
 
     def update(self, batch: Batches, coefficients: Tensor) -> Tensor:
         logits: Tensor = self._compiled(
