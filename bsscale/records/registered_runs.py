@@ -193,7 +193,7 @@ def _expected_and_found(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a run should have been, and what it was, as far as that is registered or settled."""
     registered, config = study.registered, record.config
-    expected = {**registered.settings, "data_key": registered.data_key}
+    expected = {**registered.settings, "data_key": registered.data_key, **_own(name, study)}
     if momenta := _momenta(name, record, study):
         expected["optimizer"] = _with_momentum(
             expected.get("optimizer"), config.get("optimizer"), momenta
@@ -215,6 +215,18 @@ def _expected_and_found(
             {**msgspec.to_builtins(record), "schedule": config.get("schedule")},
         )
     return expected, found
+
+
+def _own(name: str, study: StudyRecord) -> dict[str, Any]:
+    """The options that the arm of a run has of its own, also in a search for its rate."""
+    folder, *below = name.split("/")
+    label = below[1] if below[:1] == ["flat_ends"] else below[0]
+    if folder not in (RUNS, "tuning"):
+        return {}
+    for arm in study.arms:
+        if label == arm.name or label.startswith(f"{arm.name}-momentum-"):
+            return arm.own or {}
+    return {}
 
 
 def _momenta(name: str, record: RunRecord, study: StudyRecord) -> list[Any]:

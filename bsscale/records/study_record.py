@@ -39,6 +39,7 @@ class RegisteredArm(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     preset: bool
     schedule: dict[str, Any]
     scaling: dict[str, Any] | None = None
+    own: dict[str, Any] | None = None
 
 
 class Registered(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,6 +34,8 @@ def _registered(registered: Registered) -> dict[str, str]:
             lines[key.replace("_", " ")] = _shown(value)
     for arm in registered.arms:
         described = ", ".join(f"{key}={_shown(each)}" for key, each in arm.schedule.items())
+        if arm.own:
+            described += f"; {_shown(arm.own)}"
         lines[f"arm {arm.name}"] = f"{arm.role}, {counted(arm.gpus, 'GPU')}: {described}"
     return lines
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, cast
 
 from bsscale.config.files import typed
@@ -15,7 +15,7 @@ from bsscale.records.study_record import RegisteredArm
 from bsscale.schedules.options import SCHEDULES, CustomScheduleConfig, FixedConfig, ScheduleConfig
 from bsscale.schedules.options.given import given_options, make_schedule
 from bsscale.schedules.options.scaling import ScalingConfig, given_scaling, make_scaling
-from bsscale.study.options import StudyArm, StudyOptions
+from bsscale.study.options import OWN, StudyArm, StudyOptions
 
 __all__ = [
     "Arm",
@@ -51,6 +51,8 @@ class Arm:
         Its schedule.
     scaling
         Its scaling rule.
+    own
+        Options of its runs that others do not have, by name (`OWN`).
     """
 
     name: str
@@ -60,6 +62,7 @@ class Arm:
     preset: bool
     schedule: ScheduleConfig
     scaling: ScalingConfig
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     def registered(self) -> RegisteredArm:
         """The arm in the form of study.json."""
@@ -72,6 +75,7 @@ class Arm:
             preset=self.preset,
             schedule=plain(given_options(self.schedule)),
             scaling=plain(given_scaling(self.scaling)) if moves else None,
+            own=plain(self.own) if self.own else None,
         )
 
 
@@ -123,9 +127,10 @@ def tuned_arms(arms: Sequence[Arm]) -> dict[str, Arm]:
     found: dict[str, Arm] = {}
     for arm in arms:
         # (A constant rate at 1 GPU is base_lr itself.)
-        if arm.rate == "tuned" and not (arm.gpus == 1 and arm.schedule == FixedConfig()):
-            known = ((each.gpus, each.schedule) for each in found.values())
-            if (arm.gpus, arm.schedule) not in known:
+        is_base_lr = arm.gpus == 1 and arm.schedule == FixedConfig() and not arm.own
+        if arm.rate == "tuned" and not is_base_lr:
+            known = ((each.gpus, each.schedule, each.own) for each in found.values())
+            if (arm.gpus, arm.schedule, arm.own) not in known:
                 found[arm.name] = arm
     return found
 
@@ -204,6 +209,8 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
             f"scaling={scaling.name} would move them once more",
             "give one of them",
         )
+    own = {key: getattr(options, key) for key in OWN if getattr(options, key) is not None}
+    _check_own(where, options, own)
     built = resolve(built)
     if options.rate == "tuned":
         _check_peak(where, built)
@@ -215,7 +222,27 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
         preset=options.preset,
         schedule=built,
         scaling=scaling,
+        own=own,
     )
+
+
+def _check_own(where: str, options: StudyArm, own: Mapping[str, Any]) -> None:
+    """Raise ConfigError where the steps before the arms' runs would not have its own options."""
+    if not own:
+        return
+    given = ", ".join(f"{key}={value}" for key, value in own.items())
+    if options.role == "baseline":
+        raise ConfigError(
+            f"{where} is the baseline and has {given}, and the runs that tune base_lr and fix the "
+            "target would not have it",
+            f"give another arm {given}, or all runs: leave it out of the arm, and give the option "
+            "itself",
+        )
+    if options.preset:
+        raise ConfigError(
+            f"{where} has preset=true and {given}, which its range test would not have",
+            "give rate=tuned instead of preset=true",
+        )
 
 
 def _check_peak(where: str, schedule: ScheduleConfig) -> None:

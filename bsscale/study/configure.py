@@ -72,6 +72,7 @@ def searches(plan: StudyPlan, settled: Settled) -> dict[str, Tuning]:
             name=name if momentum is None else f"{name}-momentum-{momentum:g}",
             gpus=arm.gpus,
             schedule=arm.schedule,
+            own=arm.own,
             base_lr=settled.base_lr,
             target=settled.target,
             stops=True,
@@ -105,7 +106,8 @@ def tune_arms(plan: StudyPlan, found: dict[str, Tuning], base_lr: float) -> dict
         own = [
             tuning
             for tuning in found.values()
-            if arm.rate == "tuned" and (arm.gpus, arm.schedule) == (tuning.gpus, tuning.schedule)
+            if arm.rate == "tuned"
+            and (arm.gpus, arm.schedule, arm.own) == (tuning.gpus, tuning.schedule, tuning.own)
         ]
         if own:
             best = max(own, key=lambda tuning: tuning.search.best.rank)
@@ -147,6 +149,7 @@ def flat_ends(
             target=settled.target,
             budget=budget,
             scaling=arm.scaling,
+            own=arm.own,
         )
         for arm, rate in cells
         for seed in seeds

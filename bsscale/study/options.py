@@ -11,10 +11,12 @@ from bsscale.config import TaskOptions
 from bsscale.errors import ConfigError
 from bsscale.schedules.options import RangeTestConfig
 
-__all__ = ["RangeTestOptions", "StudyArm", "StudyOptions"]
+__all__ = ["OWN", "RangeTestOptions", "StudyArm", "StudyOptions"]
 
 
 DEFAULT_LOOKS = (10, 15, 20)
+# Options of a run that an arm may have of its own.
+OWN = ("cowclip", "cowclip_bound", "ema_half_life_samples")
 
 
 @dataclass
@@ -33,7 +35,8 @@ class RangeTestOptions(TaskOptions):
 class StudyArm:
     """One arm of a study: an entry of `StudyOptions.arms`.
 
-    A schedule and a scaling rule are a name, or a name and options.
+    A schedule and a scaling rule are a name, or a name and options. The last ones are options of
+    the arm's runs (`OWN`); null: those of the study.
     """
 
     schedule: dict[str, Any] = field(default_factory=dict)
@@ -42,6 +45,9 @@ class StudyArm:
     gpus: int | None = None
     rate: str = "base_lr"
     preset: bool = False
+    cowclip: float | None = None
+    cowclip_bound: float | None = None
+    ema_half_life_samples: int | None = None
 
 
 @dataclass

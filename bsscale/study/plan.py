@@ -183,6 +183,7 @@ class StudyPlan:
                 # (long enough for every schedule; the budget is found later)
                 budget=self.config.budget_samples or _PASSES * self.specs.one_pass,
                 scaling=arm.scaling,
+                own=arm.own,
             )
             for arm in self.arms
         ]
@@ -218,7 +219,7 @@ class StudyPlan:
                 self.specs.run(
                     Path("-"), arm.name, at_rate(arm.schedule, 1.0, 1.0)[0], gpus=arm.gpus,
                     rate=1.0, seed=self.task.first_seed, target=None,
-                    budget=_PASSES * self.specs.one_pass, momentum=momentum,
+                    budget=_PASSES * self.specs.one_pass, own=arm.own, momentum=momentum,
                 )  # fmt: skip
 
     def check_target(self) -> None:
@@ -288,6 +289,7 @@ class StudyPlan:
                 f"{arm.name} seed {seed}": self.specs.run(
                     Path("-"), arm.name, FixedConfig(), gpus=arm.gpus, rate=1.0, seed=seed,
                     target=None, budget=self.specs.one_pass, scaling=_without_warmup(arm.scaling),
+                    own=arm.own,
                 ).plan
                 for arm in group
                 for seed in self.task.seed_list()[first:last]

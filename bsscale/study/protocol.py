@@ -225,6 +225,7 @@ def _run_group(
                 target=settled.target,
                 budget=settled.budget_samples,
                 scaling=arm.scaling,
+                own=arm.own,
                 momentum=tuned[arm.name].momentum,
                 tracker=study.config.tracker,
             )

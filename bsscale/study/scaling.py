@@ -206,13 +206,15 @@ class _Scaling:
         assert isinstance(self.study.task, StudyOptions)
         arms = make_arms(self.study.task, self.counts[-1])
         by_name = {each.name: each for each in record.tunings}
-        searched = [(each.gpus, each.schedule, name) for name, each in tuned_arms(arms).items()]
-        searched.append((1, FixedConfig(), "one_gpu"))
+        searched = [
+            (each.gpus, each.schedule, each.own, name) for name, each in tuned_arms(arms).items()
+        ]
+        searched.append((1, FixedConfig(), {}, "one_gpu"))
         return {
             arm.name: by_name[name]
             for arm in arms
-            for gpus, schedule, name in searched
-            if arm.rate == "tuned" and (gpus, schedule) == (arm.gpus, arm.schedule)
+            for gpus, schedule, own, name in searched
+            if arm.rate == "tuned" and (gpus, schedule, own) == (arm.gpus, arm.schedule, arm.own)
             and name in by_name
         }  # fmt: skip
 

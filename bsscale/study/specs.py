@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bsscale.config import Config, TrackerOptions
+from bsscale.errors import ConfigError
 from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
 from bsscale.planning.memory import Counts
@@ -68,6 +69,7 @@ class Specs:
         target: float | None,
         budget: int,
         scaling: ScalingConfig | None = None,
+        own: Mapping[str, Any] | None = None,
         momentum: float | None = None,
         tracker: TrackerOptions | None = None,
     ) -> RunSpec:
@@ -85,13 +87,20 @@ class Specs:
             The most samples.
         scaling
             Its scaling rule; None: nothing moves.
+        own
+            Options of its own (`bsscale.study.options.OWN`); None: those of the study.
         momentum
             Its highest momentum; None: as it is configured.
         tracker
             Where its records are mirrored; None: nowhere.
         """
+        if own and not self.config.trainer.ours:
+            raise ConfigError(
+                f"the arm {arm} has {', '.join(own)}, and a script trains it",
+                "leave it out: what a script does beside the schedule is its own",
+            )
         config = replace(
-            _with_momentum(replace(self.config, schedule=schedule), momentum),
+            _with_momentum(replace(self.config, schedule=schedule, **(own or {})), momentum),
             scaling=ScalingConfig() if scaling is None else scaling,
             gpus=gpus,
             base_lr=rate,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from bsscale.errors import ConfigError
 from bsscale.objectives import Metric
@@ -79,6 +80,8 @@ class Tuning:
         What is trained; see `at_rate`.
     momentum
         The highest momentum; None: as it is configured.
+    own
+        Options of the arm's own.
     target
         The value of the metric to reach; None: there is none yet.
     stops
@@ -107,6 +110,7 @@ class Tuning:
     seeds: dict[float, int] = field(default_factory=dict)
     provisional: float | None = None
     momentum: float | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def samples(self) -> int:
@@ -279,5 +283,6 @@ class Tuner:
             seed=seed,
             target=tuning.target if tuning.stops else None,
             budget=tuning.budget,
+            own=tuning.own,
             momentum=tuning.momentum,
         )

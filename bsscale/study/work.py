@@ -18,7 +18,7 @@ from bsscale.schedules.options import CustomScheduleConfig, ScheduleConfig
 from bsscale.schedules.options.given import given_options, make_schedule
 from bsscale.schedules.options.scaling import given_scaling, make_scaling
 from bsscale.study.arms import make_arms
-from bsscale.study.options import StudyOptions
+from bsscale.study.options import OWN, StudyOptions
 from bsscale.study.specs import Specs
 from bsscale.training.spec import RunSpec
 
@@ -76,6 +76,7 @@ def describe(spec: RunSpec, directory: Path) -> dict[str, Any]:
         "arm": spec.arm,
         "schedule": given_options(config.schedule),
         "scaling": given_scaling(config.scaling),
+        "own": {key: value for key in OWN if (value := getattr(config, key)) is not None},
         "gpus": config.gpus,
         "rate": config.base_lr,
         "seed": config.seed,
