@@ -20,7 +20,7 @@ from tests.conftest import command, python_path
 from tests.test_study import outcome
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("BSSCALE_TEST_KILLS", "2"))
+KILLS = int(os.environ.get("BSSCALE_TEST_KILLS", "1"))
 # Two arms on two seeds, a search of three rates and two runs for the target.
 STUDY = (
     "task=study",

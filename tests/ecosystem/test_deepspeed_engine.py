@@ -1,6 +1,6 @@
 """DeepSpeed's engine on a CPU, configured by the ds_config that bsscale writes.
 
-``pip install -c constraints.txt deepspeed``; its operators are not compiled.
+The extra ``bench`` installs it.
 """
 
 from __future__ import annotations
