@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 import re
 from collections.abc import Iterable
@@ -101,3 +102,28 @@ def test_the_table_of_stair_counts_follows_from_the_seeds(data: str) -> None:
                 assert cell.strip() == f"{median_of(baseline.values()):,.0f} samples"
             else:
                 check_ratio(cell, family.judged[name.format(first, second)])
+
+
+def test_the_curve_on_flights_follows_from_the_seeds() -> None:
+    runs = samples("scaling-flights-sgd")
+    readme, page = ((ROOT / name).read_text() for name in ("README.md", "docs/scaling.md"))
+    gpus = (1, 2, 4, 8, 16, 32, 64)
+    arms = ("tuned_constant", "tuned_onecycle")
+    for arm in arms:
+        medians = [median_of(runs[f"{arm}@{n}"].values()) for n in gpus]
+        cells = ["missed" if math.isinf(m) else f"{m / 1000:,.0f}" for m in medians]
+        assert f"| {arm} | {' | '.join(cells)} |" in readme
+    for n in gpus:
+        row = re.search(rf"^\| {n} \| {128 * n:,} \| (.*) \|$", page, re.M)
+        assert row is not None
+        for arm, cell in zip(arms, row[1].split(" | "), strict=True):
+            values = runs[f"{arm}@{n}"].values()
+            middle = median_of(values)
+            spread = f"({min(values):,.0f} – {max(values):,.0f})"
+            assert cell == ("missed in 6 of 6" if math.isinf(middle) else f"{middle:,.0f} {spread}")
+    found = json.loads((STUDIES / "scaling-flights-sgd/scaling.json").read_text())["arms"]
+    constant, onecycle = (found[arm] for arm in arms)
+    low, high = constant["critical_batch_interval"]
+    for text in (readme, page):
+        assert f"{constant['critical_batch']:,.0f} samples ({low:,.0f} to {high:,.0f})" in text
+    assert constant["identified"] and not onecycle["identified"]

@@ -70,6 +70,9 @@ _PLACES = {
     "sqrt_scaling": 3,
     "linear_warmup": 4,
     "cosine": 5,
+    # (of task=scaling, where they are no controls)
+    "tuned_onecycle": 0,
+    "tuned_constant": 1,
 }
 
 

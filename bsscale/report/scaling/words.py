@@ -126,7 +126,7 @@ def prediction_words(contents: ScalingContents) -> list[str]:
     return [
         "From batches up to a quarter of the largest, the samples at larger ones were predicted "
         f"before their runs began: {covered} of {len(scored)} intervals held what was measured, "
-        f"and the median error was {amount(100 * error)}%."
+        f"and the median error was {f'{error:.0%}' if math.isfinite(error) else 'without bound'}."
     ]
 
 
