@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import bsscale.engines  # (before the first product: it sets how MKL adds)
+
 # No test has a time limit of its own: machines are shared, and speed is measured in benchmarks.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")

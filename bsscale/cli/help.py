@@ -179,14 +179,15 @@ def _choice_lines(
 
 
 def _alternatives(key: str, names: Sequence[str]) -> list[str]:
-    return textwrap.wrap(
-        f"{key}={' | '.join(names)}",
+    lines = textwrap.wrap(
+        f"{key}={'~| '.join(names)}",  # (a bar stays on the line of the name before it)
         WIDTH,
         initial_indent="  ",
         subsequent_indent="    ",
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace("~|", " |") for line in lines]
 
 
 def _option_lines(options: Sequence[Option]) -> Iterator[str]:

@@ -267,7 +267,8 @@ def test_an_update_starts_no_more_kernels_than_planned(model: str, optimizer: st
     )
     samples = dataset.train.read(0, 0, 32)
     one = Batches.of(samples, torch.device("cpu"), torch.float32)
-    batch = Batches(*(torch.stack([each] * WIDTH) for each in vars(one).values()))
+    given = [each for each in vars(one).values() if each is not None]
+    batch = Batches(*(torch.stack([each] * WIDTH) for each in given))
     zeros = np.zeros((1, 1, WIDTH))
     of_update = step.updates.coefficients(zeros, zeros, zeros[0].astype(int))[0]
     rates = torch.from_numpy(of_update).float()

@@ -55,8 +55,10 @@ def test_six_clipped_runs_at_once_are_what_each_is_by_torch(model: str, optimize
     plans, dataset = six_runs(OPTIMIZERS[optimizer], model=MODELS[model], clip_grad_norm=MAX_NORM)
     together = all_at_once(plans, dataset)
     unclipped = all_at_once([free(plan) for plan in plans], dataset)
+    # (the trust ratios of LAMB's small tensors amplify rounding, on some processors to 3e-10)
+    allowed = 1e-9 if optimizer == "lamb" else 1e-10
     for plan, ours, without in zip(plans, together, unclipped, strict=True):
-        assert relative_distance(ours, by_torch(plan, dataset)) < 1e-10
+        assert relative_distance(ours, by_torch(plan, dataset)) < allowed
         assert relative_distance(ours, without) > 1e-3
 
 

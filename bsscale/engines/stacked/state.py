@@ -91,7 +91,7 @@ class StackedParameters:
         """
         for name, value in module.named_parameters():
             own = self.values[name][slot]
-            if len(self.names[self._places[name][0]]) > 1:
+            if not self._alone(name, value):
                 value.copy_(own)
             else:
                 value.data = own if len(self.values[name]) == 1 else own.clone()
@@ -100,11 +100,17 @@ class StackedParameters:
     def release(self, module: nn.Module) -> None:
         """Free the memory of a module's parameters that are in a tensor of their own here.
 
-        They become those of the first slot, and `store` gives the module any slot's.
+        They become those of the first slot, and `store` gives the module any slot's. A module on
+        another device than the stack keeps its own.
         """
         for name, value in module.named_parameters():
-            if len(self.names[self._places[name][0]]) == 1:
+            if self._alone(name, value):
                 value.data = self.values[name][0]
+
+    def _alone(self, name: str, value: Tensor) -> bool:
+        """Whether a parameter has a tensor of its own here, on the device of the module's."""
+        number = self._places[name][0]
+        return len(self.names[number]) == 1 and self.tensors[number].device == value.device
 
     def move_towards(self, others: StackedParameters, weights: Tensor) -> None:
         """Move every run's parameters towards those of `others` by its weight, shape (width,)."""
