@@ -62,6 +62,9 @@ def test_reading_ahead_changes_no_sample(dataset: Dataset) -> None:
             found = ahead.batches(ahead.inputs(positions, each))
             for name, tensor in vars(expected).items():
                 other = vars(found)[name]
+                if tensor is None:  # (without weights of rows)
+                    assert other is None
+                    continue
                 assert tensor.shape == other.shape == (each, WIDTH, BATCH, *tensor.shape[3:])
                 assert all(torch.equal(tensor[:, slot], other[:, slot]) for slot in positions)
             positions = {slot: (seed, step + each) for slot, (seed, step) in positions.items()}
