@@ -80,7 +80,9 @@ def killed(directory: Path, *arguments: str, evaluations: int) -> None:
     assert not (directory / "run" / "run.json").exists()
 
 
-@pytest.mark.parametrize("checkpoint_interval_samples", [2048, 1_000_000])
+@pytest.mark.parametrize(
+    "checkpoint_interval_samples", [2048, pytest.param(1_000_000, marks=pytest.mark.slow)]
+)
 def test_a_killed_run_is_not_continued_on_other_data(
     bsscale: Bsscale, tmp_path: Path, checkpoint_interval_samples: int
 ) -> None:

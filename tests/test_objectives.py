@@ -206,7 +206,8 @@ def test_layers_train_a_number_as_torch_does(objective: Any, model: str) -> None
 
 
 @compiles
-@pytest.mark.parametrize("objective", [pytest.param(REGRESSION, marks=pytest.mark.slow), HUBER])
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", [REGRESSION, HUBER])
 def test_compiled_steps_train_a_number_as_torch_does(objective: Any) -> None:
     executor = ExecutorOptions("virtual", "cpu", compile=True)
     plan, dataset = prepare(regression(objective=objective, executor=executor))

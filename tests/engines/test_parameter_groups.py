@@ -69,6 +69,7 @@ def test_layers_equal_eager(case: str) -> None:
 
 
 @compiles
+@pytest.mark.slow
 def test_compiled_equals_eager() -> None:
     plan, dataset = prepare(config_of("adamw"))
     [compiled] = all_at_once([plan], dataset, "compiled")
