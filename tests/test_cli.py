@@ -8,6 +8,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 import termios
 from collections.abc import Callable
 from pathlib import Path
@@ -198,6 +199,7 @@ def wait_for_evaluations(process: subprocess.Popen[str], directory: Path, count:
     while process.poll() is None:
         if path.exists() and path.read_text().count("\n") >= count:
             return
+        time.sleep(0.005)
     raise AssertionError(process.communicate()[0])
 
 
