@@ -8,8 +8,8 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
