@@ -59,8 +59,9 @@ def test_one_float32_update_is_torchs(model: str, optimizer: str) -> None:
     for plan, trained in zip(plans, together, strict=True):
         before, after = (by_torch(plan, dataset, updates) for updates in (0, 1))
         # Adam's and Adagrad's first update is lr x sign(gradient): where a gradient is zero up to
-        # rounding the sign is noise, so the update is compared where SGD's is.
-        if isinstance(plan.config.optimizer, SGDConfig):
+        # rounding the sign is noise, so the update is compared where SGD's is. LARS moves a tensor
+        # by about a thousandth of its norm, of which the difference in float32 has few digits.
+        if type(plan.config.optimizer) is SGDConfig:
             assert relative_distance(update(trained, before), update(after, before)) < 1e-5
         assert relative_distance(trained, after) < 1e-5
 
