@@ -2,89 +2,24 @@
 
 from __future__ import annotations
 
-import functools
-import json
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
 
-from bsscale.engines.stacked.updates import Updates
 from bsscale.optimizers import LambConfig
+from tests.published_traces import FORMS, Traces
 
-TRACES = Path(__file__).parent / "golden" / "lamb_traces.npz"
-
-Values = NDArray[np.float64]
-
-
-@functools.cache
-def recorded() -> dict[str, Any]:
-    with np.load(TRACES, allow_pickle=False) as traces:
-        return {name: traces[name] for name in traces.files}
+TRACES = Traces("lamb_traces.npz")
 
 
-CASES: list[dict[str, Any]] = json.loads(str(recorded()["cases"]))
-TRACED = [
-    (number, name.removeprefix(f"trace {number} "))
-    for number in range(len(CASES))
-    for name in recorded()
-    if name.startswith(f"trace {number} ")
-]
-
-
-def rates(case: dict[str, Any]) -> tuple[Values, Values]:
-    lr = recorded()["lr"]
-    return lr, recorded()["beta1"] if case["beta1_moves"] else np.full_like(lr, 0.9)
-
-
-def config_of(case: dict[str, Any]) -> LambConfig:
-    return LambConfig(eps=case["eps"], weight_decay=case["weight_decay"])
-
-
-def by_torch(case: dict[str, Any], start: Values, gradients: Values) -> Values:
-    parameter = torch.nn.Parameter(torch.tensor(start))
-    optimizer = config_of(case).torch_optimizer([parameter])
-    trace = []
-    for lr, beta1, gradient in zip(*rates(case), gradients, strict=True):
-        optimizer.param_groups[0].update(lr=float(lr), betas=(float(beta1), 0.999))
-        parameter.grad = torch.tensor(gradient)
-        optimizer.step()
-        trace.append(parameter.detach().numpy().copy())
-    return np.stack(trace)
-
-
-def stacked(case: dict[str, Any], start: Values, gradients: Values) -> Values:
-    """The middle slot's; its neighbours have other parameters, gradients and rates."""
-    factors = torch.tensor([[-3.0], [1.0], [0.5]], dtype=torch.float64)
-    parameters = factors * torch.tensor(start).flatten()
-    updates = Updates([config_of(case)], [parameters], [0], {}, clipped=False)
-    lr, beta1 = rates(case)
-    numbers = np.arange(len(lr))
-    coefficients = updates.coefficients(
-        np.stack([2 * lr, lr, 0 * lr], axis=1)[np.newaxis],
-        np.stack([beta1 / 2, beta1, 0 * beta1], axis=1)[np.newaxis],
-        np.stack([numbers + 7, numbers, 0 * numbers], axis=1),
-    )
-    trace = []
-    for c, gradient in zip(torch.tensor(coefficients), gradients, strict=True):
-        updates.open(c)
-        updates.gradients[0].add_(factors.flip(0) * torch.tensor(gradient).flatten())
-        updates.apply(c, {})
-        trace.append(parameters[1].numpy().reshape(start.shape).copy())
-    return np.stack(trace)
-
-
-@pytest.mark.parametrize("form", [by_torch, stacked])
-@pytest.mark.parametrize(("number", "name"), TRACED)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("number", "name"), TRACES.names)
 def test_every_update_is_that_of_the_published_implementation(
     form: Any, number: int, name: str
 ) -> None:
-    expected = recorded()[f"trace {number} {name}"]
-    start, gradients = recorded()[f"start {name}"], recorded()[f"gradients {name}"]
-    found = form(CASES[number], start, gradients)
-    distance = np.abs(found - expected).reshape(len(expected), -1).max(axis=1)
-    size = np.abs(expected).reshape(len(expected), -1).max(axis=1)
-    assert (distance <= 1e-13 * size).all()
+    case, lr = TRACES.cases[number], TRACES.arrays["lr"]
+    beta1 = TRACES.arrays["beta1"] if case["beta1_moves"] else np.full_like(lr, 0.9)
+    config = LambConfig(eps=case["eps"], weight_decay=case["weight_decay"])
+    TRACES.check(number, name, partial(form, config, (lr, beta1)))

@@ -11,6 +11,7 @@ import numpy as np
 
 from bsscale.optimizers.adam import AdamConfig
 from bsscale.optimizers.optimizer import Floats, Ints
+from bsscale.optimizers.per_tensor import per_tensor_optimizer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,45 +90,26 @@ def _trust_ratio(parameter_norm: Tensor, update_norm: Tensor) -> Tensor:
 
 @cache
 def _torch_lamb() -> Callable[..., Optimizer]:
-    """The torch optimizer of LAMB, which torch does not have.
+    return per_tensor_optimizer("Lamb", _update)
 
-    It is defined in a function so that torch is imported only when needed.
-    """
+
+def _update(
+    parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]
+) -> None:
+    """With the options and the state of torch.optim.Adam."""
     import torch
 
-    class Lamb(torch.optim.Optimizer):
-        """LAMB, with the options and the state of torch.optim.Adam."""
-
-        def __init__(self, params: Iterable[Tensor], **options: Any) -> None:
-            super().__init__(params, options)
-
-        @torch.no_grad()
-        def step(self, closure: Callable[[], float] | None = None) -> Any:
-            loss = None
-            if closure is not None:
-                with torch.enable_grad():
-                    loss = closure()
-            for group in self.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._update(parameter, parameter.grad, group)
-            return loss
-
-        def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-            state = self.state[parameter]
-            if not state:
-                state["step"] = torch.zeros(())
-                state["exp_avg"] = torch.zeros_like(parameter)
-                state["exp_avg_sq"] = torch.zeros_like(parameter)
-            state["step"] += 1
-            number, (beta1, beta2) = float(state["step"]), group["betas"]
-            mean, square = state["exp_avg"], state["exp_avg_sq"]
-            mean.lerp_(gradient, 1 - beta1)
-            square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-            mean_now = mean / (1 - beta1**number)
-            square_now = square / (1 - beta2**number)
-            update = mean_now / (square_now.sqrt() + group["eps"])
-            update += group["weight_decay"] * parameter
-            parameter -= group["lr"] * _trust_ratio(parameter.norm(), update.norm()) * update
-
-    return Lamb
+    if not state:
+        state["step"] = torch.zeros(())
+        state["exp_avg"] = torch.zeros_like(parameter)
+        state["exp_avg_sq"] = torch.zeros_like(parameter)
+    state["step"] += 1
+    number, (beta1, beta2) = float(state["step"]), group["betas"]
+    mean, square = state["exp_avg"], state["exp_avg_sq"]
+    mean.lerp_(gradient, 1 - beta1)
+    square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+    mean_now = mean / (1 - beta1**number)
+    square_now = square / (1 - beta2**number)
+    update = mean_now / (square_now.sqrt() + group["eps"])
+    update += group["weight_decay"] * parameter
+    parameter -= group["lr"] * _trust_ratio(parameter.norm(), update.norm()) * update

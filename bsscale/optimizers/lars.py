@@ -8,6 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from bsscale.errors import ConfigError
+from bsscale.optimizers.per_tensor import per_tensor_optimizer
 from bsscale.optimizers.sgd import SGDConfig
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class LarsConfig(SGDConfig):
             parameters,
             lr=0.0,
             momentum=self.momentum,
+            has_momentum=self.momentum != 0,
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
             trust_coefficient=self.trust_coefficient,
@@ -98,47 +100,28 @@ def _trust_ratio(
 
 @cache
 def _torch_lars() -> Callable[..., Optimizer]:
-    """The torch optimizer of LARS, which torch does not have.
+    return per_tensor_optimizer("Lars", _update)
 
-    It is defined in a function so that torch is imported only when needed.
-    """
+
+def _update(
+    parameter: Tensor, gradient: Tensor, state: dict[str, Any], group: dict[str, Any]
+) -> None:
+    """With the state of torch.optim.SGD."""
     import torch
 
-    class Lars(torch.optim.Optimizer):
-        """LARS, with the state of torch.optim.SGD."""
-
-        def __init__(self, params: Iterable[Tensor], **options: Any) -> None:
-            super().__init__(params, options)
-
-        @torch.no_grad()
-        def step(self, closure: Callable[[], float] | None = None) -> Any:
-            loss = None
-            if closure is not None:
-                with torch.enable_grad():
-                    loss = closure()
-            for group in self.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        self._update(parameter, parameter.grad, group)
-            return loss
-
-        def _update(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-            ratio = _trust_ratio(
-                parameter.norm(),
-                gradient.norm(),
-                group["trust_coefficient"],
-                group["weight_decay"],
-                group["eps"],
-            )
-            update = ratio * (gradient + group["weight_decay"] * parameter)
-            # (As the stacked rule does: a momentum that a schedule sets to 0 keeps the buffer.)
-            if self.defaults["momentum"] != 0:
-                state = self.state[parameter]
-                if not state:
-                    state["momentum_buffer"] = torch.zeros_like(parameter)
-                velocity = state["momentum_buffer"]
-                velocity.mul_(group["momentum"]).add_(update)
-                update = update + group["momentum"] * velocity if group["nesterov"] else velocity
-            parameter -= group["lr"] * update
-
-    return Lars
+    ratio = _trust_ratio(
+        parameter.norm(),
+        gradient.norm(),
+        group["trust_coefficient"],
+        group["weight_decay"],
+        group["eps"],
+    )
+    update = ratio * (gradient + group["weight_decay"] * parameter)
+    # (As the stacked rule does: a momentum that a schedule sets to 0 keeps the buffer.)
+    if group["has_momentum"]:
+        if not state:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        velocity = state["momentum_buffer"]
+        velocity.mul_(group["momentum"]).add_(update)
+        update = update + group["momentum"] * velocity if group["nesterov"] else velocity
+    parameter -= group["lr"] * update

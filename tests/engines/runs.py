@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bsscale.config import Config
 from bsscale.data import Dataset, load_dataset
 from bsscale.engines.eager import EagerEngine
 from bsscale.engines.engine import Engine
@@ -35,7 +36,7 @@ from bsscale.schedules.options import (
     OneCycleTorchConfig,
     WSDConfig,
 )
-from tests.helpers import SYNTHETIC, small_config
+from tests.helpers import SYNTHETIC, changed, prepare, small_config
 
 Parameters = dict[str, Tensor]
 
@@ -185,6 +186,20 @@ def relative_distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float
 
 def equal(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def check_equal_forms(configs: Sequence[Config], free: Callable[[Plan], Plan]) -> None:
+    """Assert that all train the same bits, torch's numbers, and others than `free` plans do."""
+    trained = []
+    for config in configs:
+        plan, dataset = prepare(config)
+        plans = [changed(plan, seed=seed) for seed in range(2)]
+        trained.append(all_at_once(plans, dataset, updates=30))
+    for others in trained[1:]:
+        assert all(equal(*pair) for pair in zip(others, trained[0], strict=True))
+    for plan, ours in zip(plans, trained[0], strict=True):
+        assert relative_distance(ours, by_torch(plan, dataset, 30)) < 1e-10
+        assert relative_distance(ours, by_torch(free(plan), dataset, 30)) > 1e-4
 
 
 def update(after: Parameters, before: Parameters) -> Parameters:

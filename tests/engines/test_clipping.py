@@ -24,6 +24,7 @@ from tests.engines.runs import (
     SHORT,
     all_at_once,
     by_torch,
+    check_equal_forms,
     compiles,
     equal,
     relative_distance,
@@ -113,20 +114,14 @@ def test_each_run_of_a_stack_is_clipped_by_its_own_norm() -> None:
 def test_large_tables_are_clipped_as_torch_does_whatever_rows_are_updated(
     model: str, optimizer: OptimizerConfig
 ) -> None:
-    trained = []
-    for sparse in (False, True, "auto") if optimizer.elementwise else (False, "auto"):
-        config = small_config(
+    configs = [
+        small_config(
             model=MODELS[model], dataset=LARGE, optimizer=replace(optimizer, sparse=sparse),
             precision="fp64", clip_grad_norm=MAX_NORM,
-        )  # fmt: skip
-        plan, dataset = prepare(config)
-        plans = [changed(plan, seed=seed) for seed in range(2)]
-        trained.append(all_at_once(plans, dataset, updates=30))
-    for others in trained[1:]:
-        assert all(equal(*pair) for pair in zip(others, trained[0], strict=True))
-    for plan, ours in zip(plans, trained[0], strict=True):
-        assert relative_distance(ours, by_torch(plan, dataset, 30)) < 1e-10
-        assert relative_distance(ours, by_torch(free(plan), dataset, 30)) > 1e-4
+        )
+        for sparse in ((False, True, "auto") if optimizer.elementwise else (False, "auto"))
+    ]  # fmt: skip
+    check_equal_forms(configs, free)
 
 
 def test_small_sparse_tables_are_clipped_as_torch_does() -> None:

@@ -36,6 +36,7 @@ from tests.engines.runs import (
     advance,
     all_at_once,
     by_torch,
+    check_equal_forms,
     equal,
     parameters,
     relative_distance,
@@ -127,20 +128,14 @@ def test_six_runs_at_once_are_what_each_is_by_torch(model: str, optimizer: str) 
 
 @pytest.mark.parametrize("model", ["mlp", "deepfm"])
 def test_sparse_updates_equal_dense_ones_to_the_bit_and_torch(model: str) -> None:
-    trained = []
-    for sparse in (False, True, "auto"):
-        config = small_config(
+    configs = [
+        small_config(
             model=MODELS[model], dataset=LARGE, precision="fp64", cowclip=RATIO,
             optimizer=SGDConfig(momentum=0.0, sparse=sparse),
-        )  # fmt: skip
-        plan, dataset = prepare(config)
-        plans = [changed(plan, seed=seed) for seed in range(2)]
-        trained.append(all_at_once(plans, dataset, updates=30))
-    for others in trained[1:]:
-        assert all(equal(*pair) for pair in zip(others, trained[0], strict=True))
-    for plan, ours in zip(plans, trained[0], strict=True):
-        assert relative_distance(ours, by_torch(plan, dataset, 30)) < 1e-10
-        assert relative_distance(ours, by_torch(free(plan), dataset, 30)) > 1e-4
+        )
+        for sparse in (False, True, "auto")
+    ]  # fmt: skip
+    check_equal_forms(configs, free)
 
 
 def test_the_bits_of_a_run_do_not_depend_on_its_neighbours() -> None:
