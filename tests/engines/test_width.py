@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ from bsscale.data import load_dataset
 from bsscale.engines.stacked import StackedEngine
 from bsscale.engines.stacked.products import add_product, baddbmm, bmm
 from bsscale.optimizers import AdamConfig
+from tests.conftest import python_path
 from tests.engines.runs import DEFAULTS, LARGE, OPTIMIZERS, SHORT, equal, parameters, six_runs
 from tests.helpers import MODELS
 
@@ -116,6 +120,22 @@ def test_products_of_one_run_are_those_of_several(rows: int, inner: int, columns
         add_product(of_all, a, b)
         add_product(alone, a[one], b[one])
         assert torch.equal(alone[0], of_all[k])
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, "AUTO,STRICT"), ("AVX2", "AVX2")])
+def test_mkl_adds_alike_at_every_address_unless_the_user_says_otherwise(
+    given: str | None, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(on processors whose products do not depend on the address, no other test would notice)"""
+    monkeypatch.delenv("MKL_CBWR")
+    if given is not None:
+        monkeypatch.setenv("MKL_CBWR", given)
+    code = "import bsscale.engines.stacked.engine, os; print(os.environ['MKL_CBWR'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": python_path()},
+    )  # fmt: skip
+    assert done.stdout.strip() == found
 
 
 def test_a_stack_still_learns() -> None:
