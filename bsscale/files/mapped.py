@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from bsscale.files.block_sums import BlockSums, DamagedError
+from bsscale.files.block_sums import BLOCK_BYTES, BlockSums, DamagedError
 
 __all__ = ["MappedFile", "check_pages", "mapped_file", "places_in_file"]
 
@@ -117,7 +117,7 @@ def check_pages(array: npt.NDArray[Any], rows: npt.NDArray[np.intp] | None = Non
     start = _address(array) - _address(mapped) - mapped.first
     extents = [(n - 1) * step for n, step in zip(array.shape, array.strides, strict=True)]
     row_bytes = sum(extents[1:]) + array.itemsize
-    if rows is None:
+    if rows is None or row_bytes > BLOCK_BYTES:  # (`check` takes places of two blocks at most)
         for _ in sums.check_between(content, start, start + extents[0] + row_bytes):
             pass
     else:

@@ -252,9 +252,7 @@ def _is_baseline(record: RunRecord, study: Any) -> bool:
     return bool(record.arm == study.record.baseline)
 
 
-def _faults(
-    record: RunRecord, config: Config, arm: Arm, plan: Plan
-) -> Iterator[tuple[str, str]]:  # fmt: skip
+def _faults(record: RunRecord, config: Config, arm: Arm, plan: Plan) -> Iterator[tuple[str, str]]:
     """What says that a run is none of the baseline's: fact and remedy. What is unknown is not."""
     metric = plan.metric
     if (record.metric, record.direction) != (metric.name, metric.direction):

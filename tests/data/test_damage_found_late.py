@@ -14,7 +14,10 @@ import safetensors
 from bsscale.data import ArrayStream, Dataset, table
 from bsscale.errors import DataError
 from bsscale.files import checked
-from bsscale.files.block_sums import BLOCK_BYTES
+from bsscale.files.block_sums import BLOCK_BYTES, DamagedError
+from bsscale.files.blocks import Blocks, write_blocks
+from bsscale.files.checked import map_checked
+from bsscale.files.mapped import check_pages
 from bsscale.workers.shared import share
 
 ROWS = 50_000
@@ -126,3 +129,19 @@ def test_a_file_without_checksums_of_blocks_is_checked_as_a_whole(
     load(source)
     [warning] = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert "checksum" in warning
+
+
+def test_every_block_of_a_long_row_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checked, "SMALL_BYTES", 0)
+    path = tmp_path / "long.safetensors"
+    row = np.zeros((4, BLOCK_BYTES), np.float32)  # (of four blocks)
+    write_blocks(path, {"rows": Blocks.of(row)}, "")
+    content = bytearray(path.read_bytes())
+    header = 8 + int.from_bytes(content[:8], "little")
+    content[header + row[0].nbytes * 3 // 2] ^= 1  # (in the middle of row 1)
+    path.write_bytes(content)
+    arrays, _ = map_checked(path)
+    with pytest.raises(DamagedError):
+        check_pages(arrays["rows"], np.array([1]))
