@@ -6,7 +6,7 @@ import os
 import pickle
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,18 @@ from bsscale.records.checkpoints import Checkpoint
 from bsscale.records.evaluation import EvalPoint
 from bsscale.schedules.options import FixedConfig
 from bsscale.training.outcome import Outcome
+
+
+def others_slow(default: int, cases: Sequence[Any]) -> list[Any]:
+    """So many cases of a test of whole processes by default, and the others among the slow ones."""
+    return [
+        *cases[:default],
+        *(
+            pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
+            for case in cases[default:]
+        ),
+    ]
+
 
 SYNTHETIC: dict[str, Any] = {
     "_target_": "bsscale.data.synthetic.load",

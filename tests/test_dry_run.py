@@ -12,9 +12,11 @@ import pytest
 from bsscale.cli.tasks import TASKS
 from bsscale.records.run_record import read_run
 from tests.conftest import SMALL, Finished
+from tests.helpers import others_slow
 
 Bsscale = Callable[..., Finished]
 # (A range test and a study have a budget of their own.)
+USUAL = ("train", "study")
 NO_BUDGET = tuple(word for word in SMALL if not word.startswith("budget"))
 STUDY = ("task=study", "task.directory=study", "task.seeds=2", "task.trials=3", "gpus=4")
 # (A range test and a study have seeds of their own.)
@@ -74,7 +76,14 @@ def test_of_a_single_command(bsscale: Bsscale, tmp_path: Path, task: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("task", "launcher"), [*((task, "stacked") for task in TASKS), ("train", "basic")]
+    ("task", "launcher"),
+    others_slow(
+        2,
+        [
+            *((task, "stacked") for task in sorted(TASKS, key=lambda task: task not in USUAL)),
+            ("train", "basic"),
+        ],
+    ),
 )
 def test_of_a_sweep(bsscale: Bsscale, tmp_path: Path, task: str, launcher: str) -> None:
     done = bsscale(
@@ -137,20 +146,23 @@ def test_a_dry_run_is_no_run_that_failed(bsscale: Bsscale, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("task", "wrong", "fact"),
-    [
-        ("train", ["gpus=0"], "gpus=0"),
-        ("show_schedule", ["task.show_samples=0"], "task.show_samples=0"),
-        ("range_test", ["task.seeds=0"], "task.seeds=0"),
-        # Of the last arm: nothing is trained before it is found.
-        (
-            "study",
-            ["+task.arms.late={schedule:{name:linear_warmup,warmup_fraction:99}}"],
-            "linear_warmup",
-        ),
-        ("scaling", ["task.points=nowhere"], "task.points=nowhere"),
-        ("report", ["task.runs=nowhere"], "task.runs=nowhere"),
-        ("dashboard", ["task.publish=mine"], "task.publish=mine"),
-    ],
+    others_slow(
+        2,
+        [
+            ("train", ["gpus=0"], "gpus=0"),
+            # Of the last arm: nothing is trained before it is found.
+            (
+                "study",
+                ["+task.arms.late={schedule:{name:linear_warmup,warmup_fraction:99}}"],
+                "linear_warmup",
+            ),
+            ("show_schedule", ["task.show_samples=0"], "task.show_samples=0"),
+            ("range_test", ["task.seeds=0"], "task.seeds=0"),
+            ("scaling", ["task.points=nowhere"], "task.points=nowhere"),
+            ("report", ["task.runs=nowhere"], "task.runs=nowhere"),
+            ("dashboard", ["task.publish=mine"], "task.publish=mine"),
+        ],
+    ),
 )
 def test_what_is_wrong_is_found_before_anything_is_trained(
     bsscale: Bsscale, tmp_path: Path, task: str, wrong: list[str], fact: str

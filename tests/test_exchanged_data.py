@@ -126,6 +126,7 @@ def test_a_checkpoint_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path:
     assert not (tmp_path / "new" / "evals.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_a_multirun_is_not_continued_on_other_data(bsscale: Bsscale, tmp_path: Path) -> None:
     write_clicks(tmp_path, seed=0)
     arguments = ("-m", *RUN, "seed=0,1", "hydra.sweep.dir=sweep")

@@ -87,6 +87,7 @@ def test_an_option_that_one_job_has_not_is_said_before_the_first(
     assert not list((tmp_path / "sweep").glob("*/evals.jsonl"))
 
 
+@pytest.mark.slow
 def test_hydras_own_launcher_works_too(bsscale: Bsscale, tmp_path: Path) -> None:
     done = bsscale("-m", *SMALL, *SWEEP, "hydra/launcher=basic", "seed=0,1")
     assert done.code == 0, done.text

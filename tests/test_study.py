@@ -35,7 +35,7 @@ from bsscale.study.registration import open_study
 from bsscale.study.work import Work
 from tests.composing import composed, hydra
 from tests.conftest import Finished
-from tests.helpers import SMALL_STUDY, require_slurm
+from tests.helpers import SMALL_STUDY, others_slow, require_slurm
 
 __all__ = ["hydra"]  # (a fixture)
 
@@ -182,17 +182,20 @@ def test_started_again_it_trains_nothing_and_grows_by_seeds_and_arms(
 
 @pytest.mark.parametrize(
     ("override", "fact"),
-    [
-        ("micro_batch=64", "settings.micro_batch was 32 and is now 64"),
-        ("task.trials=5", "options.trials was 4 and is now 5"),
-        ("task.finalist_seeds=2", "options.finalist_seeds was 1 and is now 2"),
-        ("task.highest_lr=9", "rates was"),
-        ("target=0.7", "target was None and is now 0.7"),
-        ("precision=bf16", "settings.precision was fp32 and is now bf16"),
-        ("~task.arms.fixed", "arm fixed was"),
-        ("task.seeds=1", "the seeds 1 are gone"),
-        ("task.primary=fixed", "options.primary was None and is now fixed"),
-    ],
+    others_slow(
+        3,
+        [
+            ("micro_batch=64", "settings.micro_batch was 32 and is now 64"),
+            ("task.trials=5", "options.trials was 4 and is now 5"),
+            ("task.finalist_seeds=2", "options.finalist_seeds was 1 and is now 2"),
+            ("task.highest_lr=9", "rates was"),
+            ("target=0.7", "target was None and is now 0.7"),
+            ("precision=bf16", "settings.precision was fp32 and is now bf16"),
+            ("~task.arms.fixed", "arm fixed was"),
+            ("task.seeds=1", "the seeds 1 are gone"),
+            ("task.primary=fixed", "options.primary was None and is now fixed"),
+        ],
+    ),
 )
 def test_another_study_in_the_same_directory_is_refused(
     bsscale: Bsscale, tmp_path: Path, undisturbed: Path, override: str, fact: str
@@ -207,7 +210,9 @@ def test_another_study_in_the_same_directory_is_refused(
 
 @pytest.mark.parametrize(
     ("content", "fact"),
-    [('{"format_version": 3}', "format_version 3"), ("{", "cannot be read"), ("{}", "None")],
+    others_slow(
+        1, [('{"format_version": 3}', "format_version 3"), ("{", "cannot be read"), ("{}", "None")]
+    ),
 )
 def test_a_run_that_cannot_be_read_is_never_deleted(
     bsscale: Bsscale, tmp_path: Path, undisturbed: Path, content: str, fact: str

@@ -24,6 +24,7 @@ from tests.golden.version_1.make import (
     UNFINISHED,
     write_reports,
 )
+from tests.helpers import others_slow
 
 VERSION_1 = Path(__file__).parent / "golden" / "version_1"
 # Relative: logarithms and quantiles may differ in their last bit from processor to processor.
@@ -142,14 +143,14 @@ def refused(done: Finished, directory: Path, before: dict[Path, bytes]) -> None:
 
 NOT_CONTINUED = {
     "unfinished": (UNFINISHED, "format_version 1"),
-    "single/reached": (COMMANDS[0], "format version 1"),
     "study": ((*STUDY, "task.seeds=7"), "format version 1"),
+    "single/reached": (COMMANDS[0], "format version 1"),
     "range_test": (COMMANDS[6], "format version 1"),
     "multirun": (COMMANDS[5], "format version 1"),
 }
 
 
-@pytest.mark.parametrize("name", NOT_CONTINUED)
+@pytest.mark.parametrize("name", others_slow(2, list(NOT_CONTINUED)))
 def test_it_is_not_continued(name: str, bsscale: Callable[..., Finished], tmp_path: Path) -> None:
     shutil.copytree(VERSION_1 / name, tmp_path / name)
     before = files_of(tmp_path)
