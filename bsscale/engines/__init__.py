@@ -9,8 +9,29 @@ Import them from their modules: each pulls in other parts of torch, some of whic
 """
 
 import os
+import platform
+from pathlib import Path
 
-# On some processors MKL's products add in an order that depends on the address of a matrix, and so
-# on a run's place in its stack. In this mode they do not ("conditional numerical reproducibility",
-# oneMKL's developer guide); it is as fast. MKL reads it at its first product in a process.
-os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+__all__ = ["mkl_mode"]
+
+
+def mkl_mode(processor: str) -> str | None:
+    """The mode in which MKL adds alike at every address of a matrix; None: it does so anyway.
+
+    On some processors (AMD Zen 4) its products add in an order that depends on the address of a
+    matrix, and so on a run's place in its stack. In the mode of oneMKL's "conditional numerical
+    reproducibility" they do not. Those of Intel's processors do not without it either
+    (tests/engines/test_width.py), and there it would cost up to 14% (docs/speed.md).
+
+    Parameters
+    ----------
+    processor
+        A text of the system with the maker of the processor.
+    """
+    return None if "GenuineIntel" in processor else "AUTO,STRICT"
+
+
+_cpuinfo = Path("/proc/cpuinfo")
+_mode = mkl_mode(_cpuinfo.read_text() if _cpuinfo.exists() else platform.processor())
+if _mode is not None:
+    os.environ.setdefault("MKL_CBWR", _mode)  # (read by MKL at its first product in a process)
