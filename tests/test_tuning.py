@@ -24,7 +24,7 @@ from bsscale.records.study_record import FlatEndRecord, StudyRecord
 from bsscale.report.base_lr import base_lr_words, with_base_lr
 from bsscale.schedules.options import FixedConfig, OneCycleConfig, OneCycleTorchConfig
 from bsscale.stats.search import Rules, Search
-from bsscale.study.arms import at_rate
+from bsscale.study.arms import Searched, at_rate
 from bsscale.study.plan import StudyPlan
 from bsscale.study.tuning import Judge, Tuner, Tuning
 from bsscale.study.work import Work, describe
@@ -92,10 +92,12 @@ def rate_of(spec: RunSpec) -> float:
 
 
 def tuning(name: str, rules: Rules, low: float, high: float, **options: Any) -> Tuning:
-    given = {"schedule": FixedConfig(), "target": None, "stops": False, **options}
+    given = {"target": None, "stops": False, **options}
+    trained = Searched(1, given.pop("schedule", FixedConfig()))
     return Tuning(
-        name=name, gpus=1, base_lr=0.1, budget=1000, search=Search(rules, low, high), **given
-    )
+        name=name, trained=trained, base_lr=0.1, budget=1000, search=Search(rules, low, high),
+        **given,
+    )  # fmt: skip
 
 
 def tuner(curve: Curve, directory: Path) -> tuple[Tuner, Trained]:

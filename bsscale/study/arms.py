@@ -19,6 +19,7 @@ from bsscale.study.options import OWN, StudyArm, StudyOptions
 
 __all__ = [
     "Arm",
+    "Searched",
     "at_rate",
     "depends_on_base_lr",
     "make_arms",
@@ -28,6 +29,16 @@ __all__ = [
 
 
 Role: TypeAlias = Literal["baseline", "arm", "control"]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What a search trains at each of its rates; see `Arm`."""
+
+    gpus: int
+    schedule: ScheduleConfig
+    scaling: ScalingConfig = field(default_factory=ScalingConfig)
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,7 @@ class Arm:
         Its number of replicas.
     rate
         base_lr: the rate tuned at 1 GPU; tuned: a search at its own `gpus`, for the peak of a
-        schedule that has one, else for base_lr.
+        schedule that has one, else for base_lr, which its scaling rule then moves.
     preset
         Whether a range test at its `gpus` gives the cycle's rates and lengths.
     schedule
@@ -63,6 +74,11 @@ class Arm:
     schedule: ScheduleConfig
     scaling: ScalingConfig
     own: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def searched(self) -> Searched:
+        """What a search trains at its rates: arms that have it in common share their search."""
+        return Searched(self.gpus, self.schedule, self.scaling, self.own)
 
     def registered(self) -> RegisteredArm:
         """The arm in the form of study.json."""
@@ -128,10 +144,9 @@ def tuned_arms(arms: Sequence[Arm]) -> dict[str, Arm]:
     for arm in arms:
         # (A constant rate at 1 GPU is base_lr itself.)
         is_base_lr = arm.gpus == 1 and arm.schedule == FixedConfig() and not arm.own
-        if arm.rate == "tuned" and not is_base_lr:
-            known = ((each.gpus, each.schedule, each.own) for each in found.values())
-            if (arm.gpus, arm.schedule, arm.own) not in known:
-                found[arm.name] = arm
+        known = [each.searched for each in found.values()]
+        if arm.rate == "tuned" and not is_base_lr and arm.searched not in known:
+            found[arm.name] = arm
     return found
 
 
@@ -202,10 +217,9 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
         scaling = make_scaling(options.scaling)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error.fact}", error.remedy) from None
-    if scaling.name != "none" and (options.preset or options.rate == "tuned"):
-        found = "preset=true" if options.preset else "rate=tuned"
+    if options.preset and scaling.name != "none":
         raise ConfigError(
-            f"{where}: {found} finds rates at the arm's own gpus, and "
+            f"{where}: preset=true finds rates at the arm's own gpus, and "
             f"scaling={scaling.name} would move them once more",
             "give one of them",
         )
@@ -213,7 +227,7 @@ def _arm(name: str, given_options: Any, gpus: int) -> Arm:
     _check_own(where, options, own)
     built = resolve(built)
     if options.rate == "tuned":
-        _check_peak(where, built)
+        _check_peak(where, built, scaling)
     return Arm(
         name=name,
         role=cast("Role", options.role),
@@ -245,12 +259,19 @@ def _check_own(where: str, options: StudyArm, own: Mapping[str, Any]) -> None:
         )
 
 
-def _check_peak(where: str, schedule: ScheduleConfig) -> None:
-    """Raise ConfigError where a search has nothing to look for."""
+def _check_peak(where: str, schedule: ScheduleConfig, scaling: ScalingConfig) -> None:
+    """Raise ConfigError where a search has nothing to look for, or a rule would move its peaks."""
     try:
-        schedule.at_peak(1.0)
+        peaked = schedule.at_peak(1.0)
     except ConfigError as error:
         raise ConfigError(f"{where}: {error.fact}", error.remedy) from None
+    if peaked is not None and scaling.name != "none":
+        raise ConfigError(
+            f"{where}: rate=tuned finds the peak of {schedule.name} at the arm's own gpus, and "
+            f"scaling={scaling.name} would move it once more",
+            "give one of them; or a schedule without a peak of its own, such as schedule=fixed: "
+            "the search then tries base_lr, and the rule moves it",
+        )
 
 
 def _check_name(name: str) -> None:

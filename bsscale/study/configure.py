@@ -70,9 +70,7 @@ def searches(plan: StudyPlan, settled: Settled) -> dict[str, Tuning]:
     found = [
         Tuning(
             name=name if momentum is None else f"{name}-momentum-{momentum:g}",
-            gpus=arm.gpus,
-            schedule=arm.schedule,
-            own=arm.own,
+            trained=arm.searched,
             base_lr=settled.base_lr,
             target=settled.target,
             stops=True,
@@ -106,8 +104,7 @@ def tune_arms(plan: StudyPlan, found: dict[str, Tuning], base_lr: float) -> dict
         own = [
             tuning
             for tuning in found.values()
-            if arm.rate == "tuned"
-            and (arm.gpus, arm.schedule, arm.own) == (tuning.gpus, tuning.schedule, tuning.own)
+            if arm.rate == "tuned" and arm.searched == tuning.trained
         ]
         if own:
             best = max(own, key=lambda tuning: tuning.search.best.rank)

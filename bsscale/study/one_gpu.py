@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bsscale.schedules.options import FixedConfig
 from bsscale.stats.search import Search
+from bsscale.study.arms import Searched
 from bsscale.study.configure import Settled
 from bsscale.study.rules import budget_samples, pass_of_study
 from bsscale.study.session import Session
@@ -55,8 +56,7 @@ def _tune(study: Session) -> Tuning | None:
     study.step(2, f"tuning base_lr at 1 GPU: {study.task.trials} rates, one pass each")
     found = Tuning(
         name="one_gpu",
-        gpus=1,
-        schedule=FixedConfig(),
+        trained=Searched(1, FixedConfig()),
         base_lr=1.0,
         target=study.config.target,
         stops=False,

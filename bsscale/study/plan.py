@@ -219,7 +219,8 @@ class StudyPlan:
                 self.specs.run(
                     Path("-"), arm.name, at_rate(arm.schedule, 1.0, 1.0)[0], gpus=arm.gpus,
                     rate=1.0, seed=self.task.first_seed, target=None,
-                    budget=_PASSES * self.specs.one_pass, own=arm.own, momentum=momentum,
+                    budget=_PASSES * self.specs.one_pass, scaling=arm.scaling, own=arm.own,
+                    momentum=momentum,
                 )  # fmt: skip
 
     def check_target(self) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from bsscale.errors import ConfigError
 from bsscale.objectives import Metric
@@ -15,10 +14,9 @@ from bsscale.objectives.target import crossing
 from bsscale.records.evaluation import read_evals
 from bsscale.records.run_record import RunRecord
 from bsscale.records.study_record import TrialRecord, TuningRecord
-from bsscale.schedules.options import ScheduleConfig
 from bsscale.stats.median_rule import Bar, median_bar
 from bsscale.stats.search import Result, Search, Trial
-from bsscale.study.arms import at_rate
+from bsscale.study.arms import Searched, at_rate
 from bsscale.study.runs import Runs
 from bsscale.study.specs import Specs
 from bsscale.terminal.numbers import metric_number
@@ -76,12 +74,12 @@ class Tuning:
     ----------
     name
         Its name in records; its runs lie in ``tuning/NAME``.
-    gpus, schedule, base_lr
-        What is trained; see `at_rate`.
+    trained
+        What is trained at each rate.
+    base_lr
+        For a schedule with a peak: see `at_rate`.
     momentum
         The highest momentum; None: as it is configured.
-    own
-        Options of the arm's own.
     target
         The value of the metric to reach; None: there is none yet.
     stops
@@ -99,8 +97,7 @@ class Tuning:
     """
 
     name: str
-    gpus: int
-    schedule: ScheduleConfig
+    trained: Searched
     base_lr: float
     target: float | None
     stops: bool
@@ -110,7 +107,6 @@ class Tuning:
     seeds: dict[float, int] = field(default_factory=dict)
     provisional: float | None = None
     momentum: float | None = None
-    own: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def samples(self) -> int:
@@ -146,7 +142,7 @@ class Tuning:
         search, trials = self.search, self.search.ordered
         return TuningRecord(
             name=self.name,
-            gpus=self.gpus,
+            gpus=self.trained.gpus,
             samples=self.samples,
             lowest=trials[0].lr,
             highest=trials[-1].lr,
@@ -273,16 +269,18 @@ class Tuner:
             tuning.judge(self._judge)
 
     def _spec(self, tuning: Tuning, rate: float, seed: int) -> RunSpec:
-        schedule, base_lr = at_rate(tuning.schedule, rate, tuning.base_lr)
+        trained = tuning.trained
+        schedule, base_lr = at_rate(trained.schedule, rate, tuning.base_lr)
         return self._specs.run(
             Path("tuning") / tuning.name / f"lr-{rate:g}" / f"seed-{seed}",
             f"lr {rate:g}",
             schedule,
-            gpus=tuning.gpus,
+            gpus=trained.gpus,
             rate=base_lr,
             seed=seed,
             target=tuning.target if tuning.stops else None,
             budget=tuning.budget,
-            own=tuning.own,
+            scaling=trained.scaling,
+            own=trained.own,
             momentum=tuning.momentum,
         )
