@@ -30,6 +30,7 @@ from bsscale.optimizers import AdamConfig, AdamWConfig, OptimizerConfig, SGDConf
 from bsscale.optimizers.optimizer import SPARSE_ROWS
 from bsscale.planning.plan import Plan
 from bsscale.planning.stacks import Stack
+from bsscale.schedules.options.scaling import CowClipRule
 from bsscale.training.run import make_engine
 from tests.engines.accelerator import Graph, Kernels, SumsByShape, use_accelerator
 from tests.engines.runs import KINDS, OPTIMIZERS, SHORT, short_plan
@@ -40,6 +41,9 @@ FEW: dict[str, Any] = {**SHORT, "validation_samples": 301, "test_samples": 199}
 # Large enough for updates of touched rows, and for norms of these.
 LARGE = {**FEW, "categorical_fields": 2, "cardinality": SPARSE_ROWS}
 CLIPPED = {"clip_grad_norm": 0.15, "dataset": LARGE}
+AVERAGED = {"ema_half_life_samples": 128}
+# (so low a bound that most rows are clipped)
+ROWS_CLIPPED = {"cowclip": 0.01, "scaling": CowClipRule(), "gpus": 2}
 CUTS = (21, 5, 16)
 # Model, optimizer, whether it is sparse, other options.
 CASES: list[tuple[str, str, bool, dict[str, Any]]] = [
@@ -51,6 +55,9 @@ CASES: list[tuple[str, str, bool, dict[str, Any]]] = [
     ("deepfm", "adagrad", True, CLIPPED),
     ("deepfm", "momentum", False, {"precision": "fp64"}),
     ("logistic", "sgd", False, {}),
+    ("mlp", "momentum", False, AVERAGED),
+    ("dlrm", "adam decayed", False, ROWS_CLIPPED),
+    ("deepfm", "adagrad decayed", True, {**ROWS_CLIPPED, **AVERAGED, "dataset": LARGE}),
 ]
 if os.environ.get("BSSCALE_TEST_GRAPHS") == "all":
     CASES = [
@@ -58,7 +65,7 @@ if os.environ.get("BSSCALE_TEST_GRAPHS") == "all":
         for model in MODELS
         for optimizer in OPTIMIZERS
         for sparse in (False, True)
-        for changes in ({}, CLIPPED)
+        for changes in ({}, CLIPPED, AVERAGED, ROWS_CLIPPED)
         if OPTIMIZERS[optimizer].elementwise or not sparse
     ]
 
@@ -107,7 +114,11 @@ def trained(plan: Plan, dataset: Dataset, cuts: tuple[int, ...] = CUTS) -> list[
 @pytest.mark.parametrize(
     ("model", "optimizer", "sparse", "changes"),
     CASES,
-    ids=[f"{m} {o}{' sparse' * s}{' clipped' * (c is CLIPPED)}" for m, o, s, c in CASES],
+    ids=[
+        f"{m} {o}{' sparse' * s}{' clipped' * (c is CLIPPED)}{' cowclip' * ('cowclip' in c)}"
+        f"{' averaged' * ('ema_half_life_samples' in c)}"
+        for m, o, s, c in CASES
+    ],
 )
 def test_graphs_train_the_same_numbers(
     model: str,
