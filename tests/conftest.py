@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import bsscale.engines  # (before the first product: it sets how MKL adds)
+from tests.preloaded import Preloaded, at_start
 
 # No test has a time limit of its own: machines are shared, and speed is measured in benchmarks.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -51,6 +52,10 @@ def python_path() -> str:
     return os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
 
 
+# What an interpreter finds when it starts, in a test that changes nothing of it.
+USUAL = at_start({**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": python_path()})
+
+
 @dataclass(frozen=True)
 class Finished:
     """A command that has run: exit code and what it printed."""
@@ -78,19 +83,30 @@ SMALL = (
 )
 
 
+@pytest.fixture(scope="session")
+def preloaded() -> Iterator[Preloaded]:
+    """What spares most commands the import of torch."""
+    server = Preloaded(command()[:-2], {**os.environ, **USUAL})
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def bsscale(tmp_path: Path) -> Callable[..., Finished]:
+def bsscale(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, preloaded: Preloaded
+) -> Callable[..., Finished]:
     """Run ``python -m bsscale`` as a user would, in an empty directory."""
 
     def call(*arguments: str, cwd: Path = tmp_path, **environment: str) -> Finished:
+        complete = {**os.environ, "PYTHONPATH": python_path(), **environment}
+        if at_start(complete) == USUAL:
+            out = tmp_path_factory.mktemp("command") / "text"
+            code = preloaded.run(arguments, cwd, complete, out)
+            return Finished(code, *(out.with_suffix(end).read_text() for end in (".out", ".err")))
         done = subprocess.run(
-            [*command(), *arguments],
-            cwd=cwd,
-            env={**os.environ, "PYTHONPATH": python_path(), **environment},
-            capture_output=True,
-            text=True,
+            [*command(), *arguments], cwd=cwd, env=complete, capture_output=True, text=True,
             stdin=subprocess.DEVNULL,
-        )
+        )  # fmt: skip
         return Finished(done.returncode, done.stdout, done.stderr)
 
     return call
