@@ -15,7 +15,7 @@ from bsscale.critical_batch import Point, scaling
 from bsscale.errors import ConfigError
 from bsscale.report.scaling.contents import ScalingContents
 from bsscale.report.scaling.result import scaling_json
-from bsscale.report.scaling.tables import closing_text
+from bsscale.report.scaling.tables import closing_text, fits_table
 from bsscale.report.scaling.words import compared, headline, verdicts
 from bsscale.report.scaling.write import write_scaling
 from tests.conftest import Finished
@@ -221,6 +221,9 @@ def test_a_page_of_arms_that_identify_nothing(tmp_path: Path) -> None:
     files = write_scaling(ScalingContents("t", "s", arms), tmp_path / "out")
     page = files[1].read_text()
     assert "&lt;b&gt;&amp;" in page and odd not in page
+    fitted = fits_table(ScalingContents("t", "s", arms, batch_of_gpu=128))
+    more = [column for column, name in enumerate(fitted.header) if name.endswith("more at")]
+    assert [[row[column] for column in more] for row in fitted.rows] == [["-"] * 3] * 2
     assert "1 of these have no budget" in page and "nothing else is known" in page
     only = ScalingContents("t", "s", {"unknown": arms["unknown"]})
     assert "There is nothing to draw" in write_scaling(only, tmp_path / "none")[1].read_text()

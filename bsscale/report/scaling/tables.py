@@ -59,8 +59,8 @@ def fits_table(contents: ScalingContents) -> Table:
         if made is None:
             rows.append([name, "no", *["-"] * (len(header) - 2)])
             continue
-        batches = [made.curve.batch_at(more) for more in MORE]
-        gpu = contents.batch_of_gpu
+        # (a batch to plan with is given only where the runs identify it)
+        batches = [made.curve.batch_at(more) if found.identified else None for more in MORE]
         rows.append(
             [
                 name,
@@ -70,12 +70,18 @@ def fits_table(contents: ScalingContents) -> Table:
                 amount(made.curve.min_samples),
                 interval(made.min_samples_interval),
                 "-" if found.exponent is None else f"{found.exponent.value:.2f}",
-                *(amount(each) + (f" ({each / gpu:.1f} GPUs)" if gpu else "") for each in batches),
+                *(_in_gpus(each, contents.batch_of_gpu) for each in batches),
                 f"{made.noise.sigma:.1%}",
                 f"{made.noise.between:.1%}",
             ]
         )
     return Table("The fit of each arm", header, rows)
+
+
+def _in_gpus(batch: float | None, of_gpu: int | None) -> str:
+    if batch is None:
+        return "-"
+    return amount(batch) + (f" ({batch / of_gpu:.1f} GPUs)" if of_gpu else "")
 
 
 def predictions_table(contents: ScalingContents) -> Table | None:
