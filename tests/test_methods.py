@@ -15,7 +15,9 @@ from bsscale.planning.derive import make_plan
 from bsscale.planning.devices import Devices
 from bsscale.planning.plan import Plan
 from bsscale.schedules.options import SCHEDULES, ScheduleConfig
-from bsscale.schedules.options.scaling import SCALINGS, ScalingConfig
+from bsscale.schedules.options.scaling import SCALINGS, ScalingConfig, given_scaling
+from bsscale.study.arms import at_rate, make_arms
+from bsscale.study.options import StudyOptions
 from tests.helpers import MODELS, small_config
 
 EXPONENTS = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}
@@ -137,3 +139,48 @@ def test_a_combination_is_planned_by_the_formulas_or_refused(
             found = getattr(group.optimizer, "beta2")  # noqa: B009
             expected = decayed(beta2, moved(rule, "beta2", group.name), gpus)
             assert math.isclose(found, expected, rel_tol=1e-12)
+
+
+@settings(max_examples=150)
+@given(
+    rule=rules(),
+    optimizer=optimizers(),
+    name=st.sampled_from(SHAPES),
+    half_life=averages,
+    gpus=st.sampled_from([2, 8, 64]),
+)
+def test_the_rule_of_a_tuned_arm_moves_the_tried_rate_or_the_arm_is_refused(
+    rule: ScalingConfig, optimizer: OptimizerConfig, name: str, half_life: int | None, gpus: int
+) -> None:
+    given_arm = {
+        "schedule": name, "scaling": given_scaling(rule), "rate": "tuned",
+        "ema_half_life_samples": half_life,
+    }  # fmt: skip
+    baseline = {"role": "baseline", "gpus": 1, "schedule": "fixed"}
+    peaked = SCHEDULES[name]().at_peak(1.0) is not None
+    try:
+        arm = make_arms(StudyOptions(arms={"one_gpu": baseline, "x": given_arm}), gpus)[1]
+    except ConfigError as error:
+        assert error.remedy and str(error).isascii()
+        assert peaked and rule.name != "none"
+        return
+    assert arm.scaling == rule and not (peaked and rule.name != "none")
+
+    def tried(rate: float) -> Plan | None:
+        schedule, base_lr = at_rate(arm.schedule, rate, 0.5)
+        return planned(
+            schedule=schedule, base_lr=base_lr, optimizer=optimizer, scaling=arm.scaling,
+            gpus=gpus, **arm.own,
+        )  # fmt: skip
+
+    plan, twice = tried(0.02), tried(0.04)
+    assert (plan is None) is (twice is None)
+    if plan is None or twice is None:
+        return
+    assert plan.base_lr == (0.5 if peaked else 0.02)
+    steps = range(0, plan.steps, max(1, plan.steps // 20))
+    for step in steps:
+        assert math.isclose(twice.schedule.lr(step), 2 * plan.schedule.lr(step), rel_tol=1e-9)
+    if name == "fixed":
+        expected = 0.02 * gpus ** exponent(getattr(rule, "lr", "none"))
+        assert math.isclose(plan.schedule.lr(0), expected, rel_tol=1e-12)
