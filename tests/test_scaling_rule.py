@@ -442,7 +442,7 @@ def test_an_arm_with_a_rule() -> None:
         ({"schedule": "fixed", "scaling": "cubic"}, "task.arms.x: scaling=cubic is not a rule"),
         ({"schedule": "fixed", "scaling": {"name": "sqrt", "x": 1}}, "unexpected keyword .*'x'"),
         ({"schedule": "onecycle", "preset": True, "scaling": "sqrt"}, "preset=true finds rates"),
-        ({"schedule": "fixed", "rate": "tuned", "scaling": "sqrt"}, "rate=tuned finds rates"),
+        ({"schedule": "onecycle", "rate": "tuned", "scaling": "sqrt"}, "rate=tuned finds the peak"),
     ],
 )
 def test_arms_whose_rule_cannot_be(arm: dict[str, Any], message: str) -> None:
