@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import re
@@ -12,20 +11,16 @@ from pathlib import Path
 import pytest
 
 from bsscale.stats import RatioEstimate, compare_family
+from tests.benchmarks import methods_tables
+from tests.benchmarks.methods_tables import Runs
 
 ROOT = Path(__file__).parents[1]
 STUDIES = ROOT / "docs/studies"
-Runs = dict[str, dict[int, float]]
 
 
 def samples(study: str) -> Runs:
     """From arm and seed to samples to the target; infinite where it was missed."""
-    found: Runs = {}
-    with (STUDIES / study / "samples.csv").open(newline="") as file:
-        for row in csv.DictReader(file):
-            value = float(row["samples"] or math.inf)
-            found.setdefault(row["arm"], {})[int(row["seed"])] = value
-    return found
+    return methods_tables.samples(STUDIES / study)
 
 
 def printed(page: str) -> dict[str, list[str]]:
@@ -127,3 +122,14 @@ def test_the_curve_on_flights_follows_from_the_seeds() -> None:
     for text in (readme, page):
         assert f"{constant['critical_batch']:,.0f} samples ({low:,.0f} to {high:,.0f})" in text
     assert constant["identified"] and not onecycle["identified"]
+
+
+METHODS = sorted(path.name for path in STUDIES.glob("methods-*"))
+
+
+@pytest.mark.parametrize("study", METHODS)
+def test_the_tables_of_methods_follow_from_the_studies(study: str) -> None:
+    page = (ROOT / "docs/methods.md").read_text()
+    assert f"docs/studies/{study}" in page or f"(studies/{study})" in page
+    assert "\n".join(methods_tables.rows(STUDIES / study)) in page
+    assert methods_tables.average_words(STUDIES / study).partition(": ")[2] in page
