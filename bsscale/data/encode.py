@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from bsscale.data.dataset import Dataset, Samples, Schema
+from bsscale.data.standardize import standardize
 from bsscale.errors import DataError
 
 if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
-    "SPLITS", "Rows", "check_integer", "check_split", "encode", "encode_categories", "split_rows",
-    "standardize",
+    "SPLITS", "Rows", "check_integer", "check_split", "count_codes", "encode",
+    "encode_categories", "split_rows",
 ]  # fmt: skip
 
 SPLITS = ("random", "time")
@@ -167,70 +168,15 @@ def encode_categories(
     int32, shape (rows,): ids in the order of the categories from 1; 0 is unknown: missing, unseen
     in training or rare.
     """
-    seen = codes[:training]
-    counts = np.bincount(seen[seen >= 0], minlength=int(codes.max(initial=-1)) + 1)
+    highest = int(codes.max(initial=-1))
+    counts = count_codes(codes[:training], highest + 1)
     known = counts >= max(min_count, 1)
     ids = np.where(known, np.cumsum(known), 0)
     # (-1 is the last element)
     return np.append(ids, 0).astype(np.int32).take(codes), int(known.sum()) + 1
 
 
-def standardize(
-    values: npt.NDArray[np.float64], names: Sequence[str], training: int
-) -> npt.NDArray[np.float32]:
-    """Columns with mean 0 and standard deviation 1 over the training rows.
-
-    The sums of a column are those of one pass over its rows, whatever columns are beside it; only
-    the sums of a column alone are made in another order. So columns may be given in groups, of two
-    or more, if there are two or more.
-
-    Parameters
-    ----------
-    values
-        float64, shape (rows, columns), the training rows first; NaN or infinite if missing. They
-        are overwritten.
-    names
-        Of the columns, for messages.
-    training
-        How many rows are training rows.
-
-    Returns
-    -------
-    float32, shape (rows, columns). A column that is constant over the training rows is 0; a
-    missing, infinite or NaN value is 0, the mean.
-
-    Raises
-    ------
-    DataError
-        A number is so far from the others that float32 cannot hold its standardized value.
-    """
-    if not len(names):
-        return values.astype(np.float32)
-    from sklearn.preprocessing import StandardScaler
-
-    values[~np.isfinite(values)] = np.nan
-    # A column without any training value has no statistics: it is missing everywhere. One of a
-    # single value would keep no more than the rounding of its mean.
-    unknown = np.isnan(values[:training]).all(axis=0)
-    values[:, unknown] = 0.0
-    train = values[:training]
-    low, high = np.nanmin(train, axis=0), np.nanmax(train, axis=0)
-    with np.errstate(all="ignore"):
-        scaler = StandardScaler().fit(train)
-        standard = scaler.transform(values)
-        # The scaler treats a spread that is small beside the mean as rounding; here it is not.
-        for index in np.flatnonzero((scaler.scale_ == 1.0) & (high > low)).tolist():
-            shifted = values[:, index] - low[index]
-            mean, std = np.nanmean(shifted[:training]), np.nanstd(shifted[:training])
-            standard[:, index] = (shifted - mean) / std
-        standard[:, low == high] = np.where(np.isnan(values[:, low == high]), np.nan, 0.0)
-        narrow = standard.astype(np.float32)
-    lost = np.argwhere(np.isfinite(values) & ~np.isfinite(narrow))
-    if len(lost):
-        row, column_index = lost[0]
-        raise DataError(
-            f"column {names[column_index]!r} has {values[row, column_index]:g}, too far "
-            "from the training rows' values to be standardized",
-            "give a smaller number, or none: the value counts as missing then",
-        )
-    return np.where(np.isnan(narrow), np.float32(0.0), narrow)
+def count_codes(codes: npt.NDArray[np.int32], different: int) -> npt.NDArray[np.int64]:
+    """The number of rows of each code from 0 to `different` − 1, int64; −1 is missing."""
+    # (one conversion, and no copy of those that are not missing)
+    return np.bincount(np.add(codes, 1, dtype=np.int64), minlength=different + 1)[1:]

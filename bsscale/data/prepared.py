@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bsscale.data.dataset import ArrayStream, ColumnFacts, Dataset, Samples, Schema, data_key
-from bsscale.files.blocks import ROWS, Blocks
+from bsscale.files.blocks import Blocks
 
 __all__ = ["SPLITS", "ColumnFiles", "Prepared"]
 
 SPLITS = ("train", "validation", "test")
+
+# Rows of a piece, whose columns fit in a cache.
+_ROWS = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -101,17 +105,22 @@ class ColumnFiles:
 
     def matrix(self, names: Sequence[str], dtype: type, start: int, stop: int) -> Blocks:
         """Rows start … stop − 1 of some columns, shape (stop − start, columns)."""
-        files = [self._files[name] for name in names]
+        paths = [self._files[name] for name in names]
         size = np.dtype(dtype).itemsize
 
         def pieces() -> Iterator[npt.NDArray[Any]]:
-            for at in range(start, stop, ROWS):
-                piece: npt.NDArray[Any] = np.empty((min(ROWS, stop - at), len(files)), dtype)
-                for column, file in enumerate(files):
-                    piece[:, column] = np.fromfile(file, dtype, len(piece), offset=at * size)
-                yield piece
+            with ExitStack() as stack:
+                files = [stack.enter_context(path.open("rb", buffering=0)) for path in paths]
+                for file in files:
+                    file.seek(start * size)
+                columns: npt.NDArray[Any] = np.empty((len(files), _ROWS), dtype)
+                for at in range(start, stop, _ROWS):
+                    rows = min(_ROWS, stop - at)
+                    for file, column in zip(files, columns, strict=True):
+                        file.readinto(column[:rows])
+                    yield columns[:, :rows].T.copy()
 
-        return Blocks(np.dtype(dtype), (stop - start, len(files)), pieces)
+        return Blocks(np.dtype(dtype), (stop - start, len(paths)), pieces)
 
     def vector(self, name: str, dtype: type, start: int, stop: int) -> Blocks:
         """Rows start … stop − 1 of one column, shape (stop − start,)."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bsscale.data.encode import count_codes
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -54,8 +56,7 @@ class Column:
     def counts(self) -> npt.NDArray[np.int64]:
         """The number of rows of each distinct value, int64."""
         assert self.codes is not None
-        counts = np.bincount(self.codes[self.codes >= 0], minlength=len(self.values))
-        return counts.astype(np.int64)
+        return count_codes(self.codes, len(self.values))
 
     @cached_property
     def missing(self) -> int:

@@ -2,23 +2,26 @@
 
 A part of the rows is factored when it is read: its values are written with the codes of its rows.
 When a column is needed, the values of its parts are merged. So no more than a part of the rows, or
-the distinct values and the codes of one column, is in memory.
+the distinct values and the codes of one column, is in memory. Short texts are kept as integers.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from bsscale.data.table.column import Column
+from bsscale.data.table.packed import distinct, unpack
 
 if TYPE_CHECKING:
     import polars as pl
 
 __all__ = ["Factors"]
+
+_Values: TypeAlias = "npt.NDArray[np.uint64] | pl.Series"
 
 
 class Factors:
@@ -34,68 +37,99 @@ class Factors:
 
     def __init__(self, folder: Path, name: str, dtype: pl.DataType) -> None:
         self._folder, self._name, self._dtype = folder, name, dtype
-        self._rows: list[int] = []
-        self._merged = False
+        # Of each part: whether its values are texts, not packed, and the type of its codes.
+        self._types: list[tuple[bool, np.dtype[Any]]] = []
+        self._rows, self._merged = 0, False
 
     def add(self, part: pl.Series) -> None:
         """The values of the next rows."""
         import polars as pl
 
         texts = part.cast(pl.String)
-        values = texts.drop_nulls().unique(maintain_order=True)
-        self._folder.mkdir(exist_ok=True)
-        number = len(self._rows)
-        values.alias("value").to_frame().write_ipc(self._values(number))
-        _codes(texts, values).tofile(self._codes(number))
-        self._rows.append(len(part))
+        if (packed := distinct(texts)) is not None:
+            self._write(*packed)
+        else:
+            values = texts.drop_nulls().unique(maintain_order=True)
+            self._write(values, _places(texts, values))
         self._merged = False
 
     def column(self) -> Column:
         """The column; the parts are merged when it is asked for first."""
         if not self._merged:
             self._merge()
-        codes = np.fromfile(self._codes(0), np.int32)
-        return Column(self._name, self._dtype, self._read_values(0).alias(self._name), codes)
+        values, codes = self._values(0), self._codes(0).astype(np.int32) - 1
+        texts = unpack(values) if isinstance(values, np.ndarray) else values
+        return Column(self._name, self._dtype, texts.alias(self._name), codes)
 
     def _merge(self) -> None:
         """Make one part of all parts, with sorted values."""
-        import polars as pl
-
-        parts = [self._read_values(number) for number in range(len(self._rows))]
-        every = pl.concat(parts)
-        values = every.unique().sort()
-        places = _codes(every, values)
-        codes, first = np.empty(sum(self._rows), np.int32), 0
+        parts = [self._values(number) for number in range(len(self._types))]
+        values, places = _merged(parts)
+        codes = np.empty(self._rows, np.min_scalar_type(len(values)))
         at = 0
-        for number, part in enumerate(parts):
-            own = np.fromfile(self._codes(number), np.int32)
-            of_part = np.append(places[first : first + len(part)], np.int32(-1))
-            codes[at : at + len(own)] = of_part.take(own)  # (-1 is the last element)
-            first, at = first + len(part), at + len(own)
-            self._codes(number).unlink()
-            self._values(number).unlink()
-        self._rows, self._merged = [len(codes)], True
-        values.to_frame("value").write_ipc(self._values(0))
-        codes.tofile(self._codes(0))
+        for number, own in enumerate(places):
+            rows = self._codes(number)
+            codes[at : at + len(rows)] = np.append(np.zeros(1, codes.dtype), own + 1).take(rows)
+            at += len(rows)
+            self._file(number, "codes").unlink()
+            self._file(number, "values").unlink()
+        self._types, self._rows, self._merged = [], 0, True
+        self._write(values, codes)
 
-    def _values(self, number: int) -> Path:
-        return self._folder / f"{number}.values"
-
-    def _codes(self, number: int) -> Path:
-        return self._folder / f"{number}.codes"
-
-    def _read_values(self, number: int) -> pl.Series:
+    def _write(self, values: _Values, codes: npt.NDArray[Any]) -> None:
+        """Write a part: its distinct values, and for each row 1 + a position, or 0 (missing)."""
         import polars as pl
 
-        return pl.read_ipc(self._values(number))["value"]
+        self._folder.mkdir(exist_ok=True)
+        number, narrow = len(self._types), np.min_scalar_type(len(values))
+        path = self._file(number, "values")
+        if isinstance(values, pl.Series):
+            values.alias("value").to_frame().write_ipc(path)
+        else:
+            values.tofile(path)
+        codes.astype(narrow, copy=False).tofile(self._file(number, "codes"))
+        self._types.append((isinstance(values, pl.Series), narrow))
+        self._rows += len(codes)
+
+    def _file(self, number: int, what: str) -> Path:
+        return self._folder / f"{number}.{what}"
+
+    def _codes(self, number: int) -> npt.NDArray[Any]:
+        return np.fromfile(self._file(number, "codes"), self._types[number][1])
+
+    def _values(self, number: int) -> _Values:
+        import polars as pl
+
+        path, (are_texts, _) = self._file(number, "values"), self._types[number]
+        return pl.read_ipc(path)["value"] if are_texts else np.fromfile(path, np.uint64)
 
 
-def _codes(texts: pl.Series, values: pl.Series) -> npt.NDArray[np.int32]:
-    """The position of each text in distinct `values`, int32; −1 is missing."""
+def _merged(parts: list[_Values]) -> tuple[_Values, list[npt.NDArray[np.int32]]]:
+    """The distinct values of all parts, sorted, and the positions of those of each part."""
+    import polars as pl
+
+    packed = [part for part in parts if isinstance(part, np.ndarray)]
+    if len(packed) == len(parts):
+        keys = _distinct(np.concatenate(packed))
+        return keys, [np.searchsorted(keys, part).astype(np.int32) for part in packed]
+    every = pl.concat([unpack(part) if isinstance(part, np.ndarray) else part for part in parts])
+    values = every.unique().sort()
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    return values, np.split(_places(every, values) - 1, ends)
+
+
+def _distinct(keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """As `numpy.unique`, which does not sort first and takes longer."""
+    keys.sort()
+    return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
+
+
+def _places(texts: pl.Series, values: pl.Series) -> npt.NDArray[np.int32]:
+    """1 + the position of each text in distinct `values`, int32; 0 is missing."""
     import polars as pl
 
     if values.is_empty():
-        return np.full(len(texts), -1, np.int32)
+        return np.zeros(len(texts), np.int32)
     # (the physical type of an Enum is the narrowest one)
-    places = texts.cast(pl.Enum(values)).to_physical().cast(pl.Int32)
-    return places.fill_null(-1).to_numpy()
+    places = texts.cast(pl.Enum(values)).to_physical().cast(pl.Int32) + 1
+    return places.fill_null(0).to_numpy()

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bsscale.data.dataset import ColumnFacts, Schema
-from bsscale.data.encode import Rows, encode_categories, standardize
+from bsscale.data.encode import Rows, encode_categories
 from bsscale.data.prepared import ColumnFiles, Prepared
+from bsscale.data.standardize import Numbers, standardize_columns
 from bsscale.data.table.column import Column, has_value, with_missing
 from bsscale.data.table.columns import describe, describe_feature, refuse_copies
 from bsscale.data.table.hashing import hashed_ids
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TRANSFORMS", "Options", "Preparation"]
 
-# Numeric columns that are standardized together (see `standardize`).
+# Numeric columns that are standardized together (see `standardize_columns`).
 _TOGETHER = 2
 _LABEL, _WEIGHT = "label", "weight"
 
@@ -120,25 +121,26 @@ class Preparation:
         return with_missing(column, self._options.nulls, self._source.is_text)
 
     def _roles(self) -> Roles:
-        """The roles of the columns, for which all text is looked at."""
+        """The roles of the columns, for which the text of all that may be numbers is looked at."""
         import polars as pl
 
-        dtypes, nulls = self._content.dtypes, self._options.nulls
-        check_named(dtypes, self._source, self._asked)
+        dtypes, nulls, asked = self._content.dtypes, self._options.nulls, self._asked
+        check_named(dtypes, self._source, asked)
+        known = {*asked.special, *asked.drop, *(asked.categorical or ())}
         texts, seen = {}, set[str]()
         with self._steps("looking at", len(dtypes)) as steps:
             for name, dtype in dtypes.items():
-                if dtype == pl.String or (nulls and not dtype.is_nested()):
+                if (nulls and not dtype.is_nested()) or (dtype == pl.String and name not in known):
                     column = self._content.column(name)
                     seen |= {null for null in nulls if has_value(column, null)}
-                    if dtype == pl.String:
+                    if dtype == pl.String and name not in known:
                         kept = with_missing(column, nulls, self._source.is_text)
                         texts[name] = Text.of(kept)
                 steps.advance(1)
         unseen = [null for null in nulls if null not in seen]
         if unseen:
             self._notes.append(f"No field is {', '.join(map(repr, unseen))} (dataset.nulls).")
-        return choose_roles(dtypes, texts, self._source, self._asked)
+        return choose_roles(dtypes, texts, self._source, asked)
 
     def _rows(self, roles: Roles, labels: npt.NDArray[np.float32]) -> Rows:
         """The rows of each split."""
@@ -168,8 +170,8 @@ class Preparation:
         """Encode the features into files, and describe all columns."""
         facts: dict[str, ColumnFacts] = {}
         copies: list[str] = []
-        waiting: dict[str, npt.NDArray[np.float64]] = {}
-        numeric, transform = set(roles.numeric), self._options.transform
+        waiting: dict[str, Numbers] = {}
+        numeric = set(roles.numeric)
         left = len(numeric)
         features = (*roles.categorical, *roles.numeric)
         with self._steps("preparing", len(self._content.dtypes)) as steps:
@@ -184,8 +186,7 @@ class Preparation:
                 copies += [name] if related == "copy" and name in roles.inferred else []
                 cardinality = None
                 if name in numeric:
-                    values = column.spread(converted).to_numpy()[order]
-                    waiting[name] = values if transform is None else transform(values)
+                    waiting[name] = self._numbers(column, converted, order)
                     left -= 1
                     # (the last ones together: none is left alone)
                     if (len(waiting) >= _TOGETHER and left != 1) or not left:
@@ -194,8 +195,9 @@ class Preparation:
                 else:
                     ids, cardinality = self._ids(column, converted, order, training)
                     self._files.add(name, ids)
+                is_transformed = self._options.transform is not None
                 facts[name] = describe_feature(
-                    column, converted, related, cardinality, roles, transform is not None
+                    column, converted, related, cardinality, roles, is_transformed
                 )
                 steps.advance(1)
             refuse_copies(copies, roles.label)
@@ -213,23 +215,37 @@ class Preparation:
         """The ids of a column in the order of the splits, and how many there are."""
         if (buckets := self._options.hash_buckets) is not None:
             return hashed_ids(column, buckets)[order], buckets
-        codes = _codes(column, converted)[order]
+        codes = _codes(column, converted, order)
         return encode_categories(codes, training, self._options.min_count)
 
-    def _add_numbers(self, columns: dict[str, npt.NDArray[np.float64]], training: int) -> None:
-        values = np.column_stack(list(columns.values()))
-        standard = standardize(values, list(columns), training)
-        for number, name in enumerate(columns):
-            self._files.add(name, np.ascontiguousarray(standard[:, number]))
+    def _numbers(
+        self, column: Column, converted: pl.Series, order: npt.NDArray[np.int64]
+    ) -> Numbers:
+        """A column in the order of the splits; each distinct value is transformed once."""
+        values: npt.NDArray[np.float64] = converted.to_numpy()
+        transform = self._options.transform
+        if column.codes is None:
+            values = values[order]
+            return Numbers(values if transform is None else transform(values))
+        # (the last value is that of missing ones)
+        values = np.append(values if transform is None else transform(values), np.nan)
+        return Numbers(values, column.codes[order])
+
+    def _add_numbers(self, columns: dict[str, Numbers], training: int) -> None:
+        standard = standardize_columns(list(columns.values()), list(columns), training)
+        for name, values in zip(columns, standard, strict=True):
+            self._files.add(name, values)
 
     def _steps(self, what: str, columns: int) -> Steps:
         return Steps(f"{what} {self._source.path.name}", "columns", columns)
 
 
-def _codes(column: Column, converted: pl.Series) -> npt.NDArray[np.int32]:
-    """The code of each row, int32; −1 is missing."""
+def _codes(
+    column: Column, converted: pl.Series, order: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int32]:
+    """The code of each row of `order`, int32; −1 is missing."""
     import polars as pl
 
     if column.codes is None:
-        return converted.cast(pl.Int32).fill_null(-1).to_numpy()
-    return column.spread_array(converted.to_numpy(), -1)
+        return converted.cast(pl.Int32).fill_null(-1).to_numpy()[order]
+    return np.append(converted.to_numpy(), np.int32(-1)).take(column.codes[order])

@@ -18,6 +18,8 @@ __all__ = ["Label", "relation"]
 
 # Pairs of values and labels that are looked up in a table.
 _PAIRS = 1 << 26
+# Rows that show for almost any column that its values do not determine the label.
+_FIRST = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ def relation(column: Column, converted: pl.Series, label: Label) -> str:
     """
     import polars as pl
 
+    if len(label.levels) <= 2 and _shares_a_value(column, label):
+        return ""
     pairs, rows = _pairs(column, converted, label)
     distinct, labels = pairs["value"].n_unique(), pairs["label"].n_unique()
     if labels < 2 or distinct < 2:
@@ -71,6 +75,17 @@ def relation(column: Column, converted: pl.Series, label: Label) -> str:
             correlation = np.corrcoef(pairs["value"].to_numpy(), pairs["label"].to_numpy())[0, 1]
             return "proportional" if abs(correlation) > 1 - 1e-9 else ""
     return ""
+
+
+def _shares_a_value(column: Column, label: Label) -> bool:
+    """Whether a value has two labels among the first rows: then it does not determine them."""
+    if column.codes is None:
+        return False
+    codes, labels = column.codes[:_FIRST], label.codes[:_FIRST]
+    present = (codes >= 0) & (labels < len(label.levels))
+    pairs = np.unique(np.int64(len(label.levels)) * codes[present] + labels[present])
+    values = pairs // max(len(label.levels), 1)
+    return bool((values[1:] == values[:-1]).any())
 
 
 def _pairs(column: Column, converted: pl.Series, label: Label) -> tuple[pl.DataFrame, int]:
