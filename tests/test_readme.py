@@ -10,8 +10,10 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from bsscale.data import load_dataset
 from tests.composing import expanded, hydra, typed
 from tests.conftest import Finished
 
@@ -109,6 +111,21 @@ def test_your_own_data_and_model_as_written(
     )  # fmt: skip
     assert done.code == 0, done.text
     assert "budget spent" in done.out
+
+
+def test_the_stream_of_lists_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_lists.py").write_text(snippet("my_lists.py"))
+    monkeypatch.syspath_prepend(tmp_path)
+    dataset = load_dataset({"_target_": "my_lists.load", "name": "custom", "rows": 100})
+    train = dataset.train
+    assert (len(dataset.validation), len(dataset.test), train.samples_per_pass) == (10, 10, 80)
+    whole, part = train.read(3, 70, 250), train.read(3, 79, 81)
+    assert np.array_equal(whole.categorical[9:11], part.categorical)
+    assert sorted(train.read(3, 80, 160).label) == sorted(train.read(4, 0, 80).label)
+    # The places after the end of a list are 0, and the others are items.
+    filled = whole.categorical > 0
+    assert not (filled[:, 1:] & ~filled[:, :-1]).any()
+    assert 0 < filled.mean() < 1
 
 
 def test_the_python_session() -> None:
