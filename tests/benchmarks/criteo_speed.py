@@ -134,11 +134,11 @@ def by_hand(
 
 
 def by_bsscale(
-    dataset: Dataset, batch: int, sparse: bool
+    dataset: Dataset, batch: int, sparse: bool, model: str = "dlrm"
 ) -> tuple[Callable[[], None], Callable[[], None], Plan]:
     """A turn of training, an evaluation, and the plan."""
     config: Config = small_config(
-        model={**MODELS["dlrm"], "embedding_dim": DIM}, micro_batch=batch, budget_samples=10**7,
+        model={**MODELS[model], "embedding_dim": DIM}, micro_batch=batch, budget_samples=10**7,
         optimizer=SGDConfig(momentum=0.0 if sparse else 0.9), eval_interval_samples=None,
     )  # fmt: skip
     plan = make_plan(config, TRAINING, Devices(cuda=0), evaluated_rows=EVALUATED)

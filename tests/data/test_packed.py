@@ -1,4 +1,4 @@
-"""Short texts as integers, blocks read without a second look, and numbers standardized once each."""
+"""Short texts as integers, plain blocks of text, and numbers standardized by distinct value."""
 
 from __future__ import annotations
 
