@@ -7,9 +7,11 @@ touched: all of them, or none if only touched rows are updated. An update of b s
     UPDATE_S + b (SAMPLE_S + D MULTIPLIED_S + L GATHERED_S) + U ((2 + S) WRITTEN_S + R ROOT_S)
 
 seconds of one core, where R is 1 for an optimizer that divides by a root, else 0. The constants
-were fitted to the times that `tests/benchmarks/speed_rule.py` prints, on one core of an AMD EPYC,
-which are between .6 and 1.3 of it. It is a rule to tell minutes from hours, and one form of the
-update from another, not a promise.
+were fitted on one core of an AMD EPYC. `tests/benchmarks/speed_rule.py` compares the rule with
+measured times: on a Xeon with AVX-512, it gives between .65 (Adam, a million ids) and 1.7 of them
+for MLP, DLRM and DeepFM, up to 2.0 for DCNV2, whose time is that of matrix products, and 2.4 for
+logistic regression; constants fitted on the Xeon give .57 to 1.35. It is a rule to tell minutes
+from hours, and one form of the update from another, not a promise.
 """
 
 from __future__ import annotations
