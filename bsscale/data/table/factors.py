@@ -54,23 +54,22 @@ class Factors:
         self._merged = False
 
     def column(self) -> Column:
-        """The column; the parts are merged when it is asked for first."""
-        if not self._merged:
-            self._merge()
-        values, codes = self._values(0), self._codes(0).astype(np.int32) - 1
-        texts = unpack(values) if isinstance(values, np.ndarray) else values
-        return Column(self._name, self._dtype, texts.alias(self._name), codes)
-
-    def _merge(self) -> None:
-        """Make one part of all parts, with sorted values."""
+        """The column, merged from its parts: long texts once, packed ones each time."""
         parts = [self._values(number) for number in range(len(self._types))]
-        values, places = _merged(parts)
-        codes = np.empty(self._rows, np.min_scalar_type(len(values)))
-        at = 0
+        values, places = _positions(parts, self._merged)
+        codes, at = np.empty(self._rows, np.int32), 0
         for number, own in enumerate(places):
             rows = self._codes(number)
-            codes[at : at + len(rows)] = np.append(np.zeros(1, codes.dtype), own + 1).take(rows)
+            codes[at : at + len(rows)] = np.append(np.int32(-1), own).take(rows)
             at += len(rows)
+        texts = unpack(values) if isinstance(values, np.ndarray) else values
+        if texts is values and not self._merged:
+            self._replace(values, codes + 1)
+        return Column(self._name, self._dtype, texts.alias(self._name), codes)
+
+    def _replace(self, values: _Values, codes: npt.NDArray[np.int32]) -> None:
+        """Write one part in the place of all parts."""
+        for number in range(len(self._types)):
             self._file(number, "codes").unlink()
             self._file(number, "values").unlink()
         self._types, self._rows, self._merged = [], 0, True
@@ -104,10 +103,17 @@ class Factors:
         return pl.read_ipc(path)["value"] if are_texts else np.fromfile(path, np.uint64)
 
 
-def _merged(parts: list[_Values]) -> tuple[_Values, list[npt.NDArray[np.int32]]]:
-    """The distinct values of all parts, sorted, and the positions of those of each part."""
+def _positions(
+    parts: list[_Values], are_merged: bool
+) -> tuple[_Values, list[npt.NDArray[np.int32]]]:
+    """The distinct values of all parts, sorted, and the positions of those of each part.
+
+    `are_merged`: there is one part, with sorted values.
+    """
     import polars as pl
 
+    if are_merged:
+        return parts[0], [np.arange(len(parts[0]), dtype=np.int32)]
     packed = [part for part in parts if isinstance(part, np.ndarray)]
     if len(packed) == len(parts):
         keys = _distinct(np.concatenate(packed))

@@ -248,4 +248,6 @@ def _codes(
 
     if column.codes is None:
         return converted.cast(pl.Int32).fill_null(-1).to_numpy()[order]
-    return np.append(converted.to_numpy(), np.int32(-1)).take(column.codes[order])
+    codes, ordered = converted.to_numpy(), column.codes[order]
+    # (in most columns the codes are those of the values, in their order)
+    return ordered if (np.diff(codes) > 0).all() else np.append(codes, np.int32(-1)).take(ordered)
