@@ -122,7 +122,8 @@ def _easier(directory: Path) -> dict[str, str]:
     with (directory / "easier.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             found.setdefault(row["arm"], []).append(float(row["ratio"] or math.inf))
-    return {arm: f"{times(min(each))} to {times(max(each))}" for arm, each in found.items()}
+    ends = {arm: (times(min(each)), times(max(each))) for arm, each in found.items()}
+    return {arm: low if low == high else f"{low} to {high}" for arm, (low, high) in ends.items()}
 
 
 def take(study: Path, out: Path) -> None:
