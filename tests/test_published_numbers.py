@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bsscale.stats import RatioEstimate, compare_family
-from tests.benchmarks import methods_tables
+from tests.benchmarks import methods_tables, scored_predictions
 from tests.benchmarks.methods_tables import Runs
 
 ROOT = Path(__file__).parents[1]
@@ -100,7 +100,7 @@ def test_the_table_of_stair_counts_follows_from_the_seeds(data: str) -> None:
 
 
 def test_the_curve_on_flights_follows_from_the_seeds() -> None:
-    runs = samples("scaling-flights-sgd")
+    runs = samples("scaling/flights-sgd")
     readme, page = ((ROOT / name).read_text() for name in ("README.md", "docs/scaling.md"))
     gpus = (1, 2, 4, 8, 16, 32, 64)
     arms = ("tuned_constant", "tuned_onecycle")
@@ -116,12 +116,21 @@ def test_the_curve_on_flights_follows_from_the_seeds() -> None:
             middle = median_of(values)
             spread = f"({min(values):,.0f} – {max(values):,.0f})"
             assert cell == ("missed in 6 of 6" if math.isinf(middle) else f"{middle:,.0f} {spread}")
-    found = json.loads((STUDIES / "scaling-flights-sgd/scaling.json").read_text())["arms"]
+    found = json.loads((STUDIES / "scaling/flights-sgd/scaling.json").read_text())["arms"]
     constant, onecycle = (found[arm] for arm in arms)
     low, high = constant["critical_batch_interval"]
     for text in (readme, page):
         assert f"{constant['critical_batch']:,.0f} samples ({low:,.0f} to {high:,.0f})" in text
     assert constant["identified"] and not onecycle["identified"]
+
+
+def test_the_curves_and_predictions_of_eight_settings_follow_from_the_studies() -> None:
+    page = (ROOT / "docs/scaling.md").read_text()
+    out, names = STUDIES / "scaling", list(scored_predictions.SETTINGS)
+    *rows, counted = scored_predictions.prediction_rows(out, names)
+    assert len(rows) == 14 and counted in page
+    assert "\n".join(scored_predictions.curve_rows(out, names)) in page
+    assert "\n".join(rows) in page
 
 
 METHODS = sorted(path.name for path in STUDIES.glob("methods-*"))
