@@ -38,8 +38,8 @@ from bsscale.report.read import FoundRun, FoundStudy, Sources
 from bsscale.report.summarize import summarize
 from bsscale.report.tables import arms_table
 from bsscale.schedules.options import OneCycleConfig
+from bsscale.study.description import describe_study
 from bsscale.study.options import RangeTestOptions, StudyOptions
-from bsscale.study.plan import describe_study
 from bsscale.study.rules import budget_samples, in_intervals, trial_budget_samples
 from bsscale.training.loop import train
 from bsscale.training.outcome import Outcome

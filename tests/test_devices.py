@@ -28,6 +28,7 @@ from bsscale.planning.plan import Plan
 from bsscale.planning.stacks import cut, make_stacks
 from bsscale.planning.workers import choose_workers
 from bsscale.planning.world import World
+from bsscale.study.description import description
 from bsscale.study.options import StudyOptions
 from bsscale.study.plan import StudyPlan
 from bsscale.workers import describe_workers
@@ -368,9 +369,7 @@ def test_a_study_uses_all_devices() -> None:
     runs = [spec.plan for spec in plan.first_runs()]
     assert {(run.executor, run.device) for run in runs} == {("virtual", "cuda")}
     assert all(run.memory is not None and run.memory.fits for run in runs)
-    assert (
-        f"workers  8 (auto: one for each CUDA device): {5 * len(runs)} runs" in plan.description()
-    )
+    assert f"workers  8 (auto: one for each CUDA device): {5 * len(runs)} runs" in description(plan)
     stacks = plan.stacks()
     assert max(len(stack["runs"]) for stack in stacks) > 8  # (arms share a stack)
 

@@ -28,8 +28,8 @@ from bsscale.planning import baselines
 from bsscale.planning.checks import check_config, check_labels
 from bsscale.planning.devices import Devices
 from bsscale.study.arms import make_arms
+from bsscale.study.description import describe_study
 from bsscale.study.options import StudyOptions
-from bsscale.study.plan import describe_study
 from bsscale.study.registered import to_register
 from bsscale.study.registration import open_study
 from tests.composing import hydra, typed

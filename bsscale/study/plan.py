@@ -1,4 +1,4 @@
-"""The plan of a study and its maximum cost, before anything is written."""
+"""The plan of a study: its runs as far as they are known, and its maximum cost."""
 
 from __future__ import annotations
 
@@ -34,13 +34,11 @@ from bsscale.study.specs import Specs
 from bsscale.study.spent import measured_speed
 from bsscale.study.target import check_target
 from bsscale.training.spec import RunSpec
-from bsscale.workers.trainers import trainer_of
 
 __all__ = [
     "StudyPlan",
     "check_study",
     "default_directory",
-    "describe_study",
     "most_samples",
 ]
 
@@ -56,15 +54,6 @@ def check_study(config: Config, dataset: Dataset, devices: Devices) -> list[RunS
     plan.check_target()
     check_registration(plan.directory, plan.registered())
     return runs
-
-
-def describe_study(config: Config, dataset: Dataset, devices: Devices, here: bool = True) -> str:
-    """The plan of a study and its maximum cost; nothing is written."""
-    plan = StudyPlan(config, dataset, devices)
-    plan.first_runs()
-    plan.check_rates()
-    plan.check_target()
-    return plan.description(here)
 
 
 def most_samples(config: Config, dataset: Dataset, devices: Devices) -> int:
@@ -199,7 +188,7 @@ class StudyPlan:
     def check_rates(self) -> None:
         """Raise ConfigError where a search or a range test has no rates or momenta to try."""
         self._check_momenta()
-        if self._searches():
+        if self.searches():
             self.searched()
         if self.range_tests():
             self.config.optimizer.rates_to_test()
@@ -228,48 +217,14 @@ class StudyPlan:
         metric = build_objective(self.config.objective).metric(self.config.metric)
         check_target(self.config, self.task, metric, self.held_out, self.adopted)
 
-    def _searches(self) -> list[str]:
-        """What is searched for."""
+    def searches(self) -> list[str]:
+        """What is searched for, in words."""
         tuned = [f"{name} at gpus={arm.gpus}" for name, arm in tuned_arms(self.arms).items()]
         return ([] if self.config.base_lr is not None else ["base_lr at gpus=1"]) + tuned
-
-    def _described_searches(self) -> str:
-        found = self._searches()
-        if not found:
-            return "none"
-        described = f"{', '.join(found)}: {self.task.trials} rates, then refined"
-        described += "; hopeless runs are stopped by the median rule" if self.stops_hopeless else ""
-        if self.task.momenta is None:
-            return described
-        momenta = ", ".join(f"{each:g}" for each in self.task.momenta)
-        return f"{described}; those of arms at each momentum of {momenta}"
 
     def range_tests(self) -> list[int]:
         """At which GPUs a range test configures arms."""
         return sorted({arm.gpus for arm in self.arms if arm.preset})
-
-    def description(self, here: bool = True) -> str:
-        """The plan, with one fact on each line; `here`: workers of this machine train."""
-        workers = None
-        if here:
-            plans = [run.plan for run in self.first_runs()] * self.task.look_list()[0]
-            workers = trainer_of(self.config).describe(
-                self.config.workers, plans, self.specs.devices
-            )
-        task = self.task
-        rows = [
-            ("study", str(self.directory)),
-            ("arms", ", ".join(f"{arm.name} ({arm.role}, gpus={arm.gpus})" for arm in self.arms)),
-            ("seeds", f"{_or_more(task.look_list())}, from {task.first_seed}"),
-            ("searches", self._described_searches()),
-            ("range tests", ", ".join(f"gpus={n}" for n in self.range_tests()) or "none"),
-            ("runs", f"{sum(map(len, self.groups)) * task.look_list()[-1]} of the arms"),
-            *([("adopted", self.adopted.words())] if self.adopted is not None else []),
-            *([] if workers is None else [("workers", workers)]),
-            *([("given up", self.given_up)] if self.given_up else []),
-            ("cost", f"{self.most(self.known_speed()).words()} in all"),
-        ]
-        return "\n".join(f"{name:>13}  {value}" for name, value in rows)
 
     def registered(self) -> Registered:
         """What the study registers."""
@@ -362,11 +317,6 @@ def default_directory(config: Config, ending: str) -> str:
 def _unbounded(config: Config, task: StudyOptions) -> Config:
     """A study with other options and without bounds, for its cost."""
     return replace(config, task=replace(task, max_runs=None, max_hours=None))
-
-
-def _or_more(looks: Sequence[int]) -> str:
-    first, *more = map(str, looks)
-    return first + (f" (then {', '.join(more)}, until every arm is decided)" if more else "")
 
 
 def _without_warmup(scaling: ScalingConfig) -> ScalingConfig:

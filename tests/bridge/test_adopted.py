@@ -16,7 +16,8 @@ from bsscale.planning.devices import Devices
 from bsscale.records.evaluation import read_evals
 from bsscale.records.registered_runs import target_faults
 from bsscale.records.run_record import read_run
-from bsscale.study.plan import check_study, describe_study
+from bsscale.study.description import describe_study
+from bsscale.study.plan import check_study
 from tests.bridge.small_studies import DATASET, WORDS, a_script, auc, carried_out
 from tests.composing import composed, hydra
 from tests.conftest import Finished

@@ -18,7 +18,8 @@ from bsscale.records.evaluation import EvalPoint
 from bsscale.records.run_record import RunRecord
 from bsscale.stats.median_rule import bar_at, median_bar
 from bsscale.stats.search import Rules, Search
-from bsscale.study.plan import check_study, describe_study
+from bsscale.study.description import describe_study
+from bsscale.study.plan import check_study
 from bsscale.study.tuning import Tuner
 from bsscale.training.trajectory import Trajectory
 from tests.bridge.scripts import python, spec, train

@@ -52,7 +52,7 @@ class ScalingTask(Task[Options]):
         return check_study_job(job, study_of(job.config))
 
     def describe(self, job: Job) -> str:
-        from bsscale.study.plan import describe_study
+        from bsscale.study.description import describe_study
         from bsscale.study.scaling_arms import study_of
 
         options = self.options_of(job)

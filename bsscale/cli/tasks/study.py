@@ -36,7 +36,7 @@ class StudyTask(Task[Options]):
         return check_study_job(job, job.config)
 
     def describe(self, job: Job) -> str:
-        from bsscale.study.plan import describe_study
+        from bsscale.study.description import describe_study
 
         task = self.options_of(job)
         if task.work is not None:
