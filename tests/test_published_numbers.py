@@ -142,3 +142,9 @@ def test_the_tables_of_methods_follow_from_the_studies(study: str) -> None:
     assert f"docs/studies/{study}" in page or f"(studies/{study})" in page
     assert "\n".join(methods_tables.rows(STUDIES / study)) in page
     assert methods_tables.average_words(STUDIES / study).partition(": ")[2] in page
+
+
+def test_the_table_of_momenta_follows_from_the_studies() -> None:
+    studies = sorted(STUDIES.glob("momentum-*"))
+    page = (ROOT / "docs/tutorial.md").read_text()
+    assert "\n".join(methods_tables.beside(studies)) in page
