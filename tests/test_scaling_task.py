@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Callable
@@ -119,12 +120,23 @@ def test_bad_files(name: str, tmp_path: Path) -> None:
     assert caught.value.remedy
 
 
+def test_the_remedy_of_other_formats(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no column batch") as caught:
+        read(tmp_path, "batch;samples\n128;5,5\n")
+    assert "commas between the values" in (caught.value.remedy or "")
+    path = tmp_path / "points.csv.gz"
+    path.write_bytes(gzip.compress(b"batch,samples\n128,5\n"))
+    with pytest.raises(ConfigError, match="is not UTF-8 text: byte 0x8b") as caught:
+        read_points("task.points", str(path))
+    assert "not compressed" in (caught.value.remedy or "")
+
+
 def test_bad_files_end_the_command(bsscale: Bsscale, tmp_path: Path) -> None:
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00")
     file_of(tmp_path, "batch,samples\n128,-5\n")
     for arguments, says in (
         (["task.points=points.csv"], "task.points=points.csv, line 2 has samples '-5'"),
-        (["task.points=bytes.csv"], "task.points=bytes.csv cannot be read"),
+        (["task.points=bytes.csv"], "task.points=bytes.csv is not UTF-8 text"),
         (["task.points=missing.csv"], "task.points=missing.csv cannot be read"),
         ([f"task.points={DATA / 'rcp_dlrm.csv'}", "gpus=8"], "gpus=8 does nothing"),
     ):
@@ -181,6 +193,7 @@ def test_reference_convergence_points(tmp_path: Path) -> None:
         ("{}", "holds no runs"),
         ('{"a": {"BS": 8}}', "entry 'a' has no 'BS' and 'Epochs to converge'"),
         ('{"a": {"BS": -8, "Epochs to converge": [1]}}', "'BS' -8"),
+        (f'{{"a": {{"BS": 1{"0" * 400}, "Epochs to converge": [1]}}}}', "'BS' 1000"),
         ('{"a": {"BS": 8, "Epochs to converge": [1, "x"]}}', "not a list of positive numbers"),
         ('{"a": {"BS": 8, "Epochs to converge": []}}', "holds no runs"),
     ],

@@ -232,6 +232,22 @@ def test_weights_are_refused_where_they_do_not_apply() -> None:
         check_labels(config(objective=regression), clicks())
 
 
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_of_a_table_without_any_weight_is_refused(
+    split: str, tmp_path: Path, cache: Path
+) -> None:
+    paths = [tmp_path / name for name in ("train", "validation", "test")]
+    for each in paths:
+        each.mkdir()
+    files = [write(each, ["0" if each.name == split else "2"] * 200) for each in paths]
+    dataset = table.load(
+        str(files[0]), "click", weight="w",
+        validation_path=str(files[1]), test_path=str(files[2]),
+    )  # fmt: skip
+    with pytest.raises(DataError, match=f"all 200 rows of the {split} split have the weight 0"):
+        check_labels(config(), dataset)
+
+
 def bad(weight: str) -> Dataset:
     dataset = clicks()
     assert isinstance(dataset.train, ArrayStream) and dataset.test.weight is not None

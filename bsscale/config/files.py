@@ -18,7 +18,7 @@ from bsscale.schedules import checks
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["read_json", "read_yaml", "typed"]
+__all__ = ["read_json", "read_text", "read_yaml", "typed"]
 
 C = TypeVar("C", bound="DataclassInstance")
 
@@ -38,7 +38,7 @@ def read_yaml(option: str, path: str) -> dict[str, Any]:
     ConfigError
         If there is no such file, or no mapping in it.
     """
-    text = _read(option, path)
+    text = read_text(option, path)
     remedy = "give a YAML file of plain keys and values"
     try:
         # A few lines of aliases of aliases would grow without bound.
@@ -64,7 +64,7 @@ def read_json(option: str, path: str) -> dict[str, Any]:
     """The object in a JSON file. Takes and raises what `read_yaml` does."""
     remedy = "give a JSON file"
     try:
-        content = json.loads(_read(option, path), object_pairs_hook=_unique)
+        content = json.loads(read_text(option, path), object_pairs_hook=_unique)
     except ValueError as error:
         raise ConfigError(f"{option}={path} is not JSON: {error}", remedy) from None
     except RecursionError:
@@ -113,9 +113,16 @@ def _refuse_interpolations(values: Mapping[str, Any], where: str) -> None:
             )
 
 
-def _read(option: str, path: str) -> str:
+def read_text(option: str, path: str) -> str:
+    """The text of a file. Takes what `read_yaml` does, and raises ConfigError likewise."""
     try:
         return Path(path).expanduser().read_text(encoding="utf-8-sig")  # (with a BOM or without)
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{option}={path} is not UTF-8 text: byte 0x{error.object[error.start]:02x} at "
+            f"position {error.start}",
+            "save it as UTF-8 text, not compressed",
+        ) from None
     except (OSError, ValueError, RuntimeError) as error:  # (no such user's ~)
         raise ConfigError(
             f"{option}={path} cannot be read: {error}",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bsscale.config.files import read_json
+from bsscale.config.files import read_json, read_text
 from bsscale.critical_batch import Point
 from bsscale.errors import ConfigError
 
@@ -60,14 +61,7 @@ def read_points(option: str, path: str) -> PointsFile:
     where = f"{option}={path}"
     if Path(path).suffix.lower() == ".json":
         return _reference_points(where, read_json(option, path))
-    try:
-        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
-    except (OSError, ValueError, RuntimeError) as error:  # (no such user's ~)
-        raise ConfigError(
-            f"{where} cannot be read: {error}",
-            f"give a file; relative paths start from {Path.cwd()}",
-        ) from None
-    return _table(where, text)
+    return _table(where, read_text(option, path))
 
 
 def _table(where: str, text: str) -> PointsFile:
@@ -81,7 +75,7 @@ def _table(where: str, text: str) -> PointsFile:
         raise ConfigError(
             f"{where} has no column {' and no column '.join(missing)}: its first line is "
             f"{','.join(first[1])[:80]!r}",
-            _FORM,
+            _FORM + _commas(first[1]),
         )
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ConfigError(f"{where} has the column {twice!r} twice", "name each column once")
@@ -112,6 +106,12 @@ def _table(where: str, text: str) -> PointsFile:
     unknown = [name for name in names if name not in (*_NEEDED, *_OPTIONAL)]
     notes = (f"Columns that are not used: {', '.join(unknown)}.",) if unknown else ()
     return PointsFile({arm: tuple(points) for arm, points in arms.items()}, notes)
+
+
+def _commas(first: list[str]) -> str:
+    """What else to do where another character seems to separate the columns."""
+    others = len(first) == 1 and any(mark in first[0] for mark in ";\t|")
+    return ", with commas between the values and a point in numbers" if others else ""
 
 
 def _rows(where: str, text: str) -> Iterator[tuple[int, list[str]]]:
@@ -205,4 +205,4 @@ def _reference_points(where: str, data: Mapping[str, Any]) -> PointsFile:
 
 def _positive(value: object) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and 0 < float(value) < math.inf  # type: ignore[arg-type]
+    return number and 0 < value <= sys.float_info.max  # type: ignore[operator]

@@ -8,9 +8,9 @@ import numpy as np
 
 from bsscale.config import Config
 from bsscale.config.objectives import build_objective, check_metrics
-from bsscale.data import ArrayStream, Dataset
+from bsscale.data import ArrayStream, Dataset, Samples
 from bsscale.data.verified import verify
-from bsscale.errors import ConfigError
+from bsscale.errors import ConfigError, DataError
 from bsscale.objectives import Binary, Metric
 from bsscale.optimizers.cowclip import CowClip
 from bsscale.schedules import Schedule
@@ -121,6 +121,7 @@ def check_labels(config: Config, dataset: Dataset) -> None:
     ):
         verify(samples.label)
         objective.check_labels(samples.label, name)
+        _check_weight(name, samples)
     check_metrics(objective, dataset.validation.label)
     chance = metric.chance(dataset.validation.label, dataset.validation.weight)
     if config.target is not None and chance is not None and metric.reaches(chance, config.target):
@@ -128,6 +129,18 @@ def check_labels(config: Config, dataset: Dataset) -> None:
             f"target={config.target} is no better than the {metric.title} of a constant "
             f"prediction, {chance:.4g}",
             f"give a target that is {'above' if metric.direction == 'max' else 'below'} it",
+        )
+
+
+def _check_weight(name: str, samples: Samples) -> None:
+    """Raise DataError for a split whose loss would be 0 / 0."""
+    if samples.weight is None:
+        return
+    verify(samples.weight)
+    if not samples.weight.max() > 0:
+        raise DataError(
+            f"all {len(samples):,} rows of {name} have the weight 0, so that it has no loss",
+            "give some of them another weight, or split the data elsewhere",
         )
 
 
