@@ -52,7 +52,8 @@ def load(
     """
     check_split(split, split_seed)
     check_options(min_count, hash_buckets, numeric_transform, split, validation_path)
-    reading = Reading(pattern, separator="tab", header=False, columns=("label", *COUNTS, *IDS))
+    columns = ("label", *COUNTS, *IDS)
+    reading = Reading(pattern, "tab", header=False, columns=columns, otherwise=".tsv")  # (day_0.gz)
     return load_table(
         open_source(path, reading, validation_path, test_path),
         Asked("label", time=None, categorical=IDS, numeric=COUNTS, drop=()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import zlib
 from pathlib import Path
@@ -285,3 +286,24 @@ def test_lists_are_refused_with_the_way_on(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"'items' holds List") as caught:
         table.load(str(tmp_path / "a.parquet"), "y", categorical=["items"])
     assert "padded" in caught.value.remedy and "TrainStream" in caught.value.remedy
+
+
+@pytest.mark.parametrize("pattern", [None, "day_*"])
+def test_days_of_criteo_are_read_in_the_order_of_their_numbers(
+    pattern: str | None, tmp_path: Path, cache: Path
+) -> None:
+    days = tmp_path / "days"
+    days.mkdir()
+    names = ["day_0.gz", "day_1", "day_2.gz", "day_10.gz"]
+    for number, name in enumerate(names):
+        lines = [
+            "\t".join([str(row % 2), str(100 * number + row), *["1"] * 12, *["ab"] * 26])
+            for row in range(30)
+        ]
+        text = "\n".join([*lines, ""]).encode()
+        (days / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    found = criteo.load(str(days), pattern=pattern, split="time", numeric_transform="none")
+    assert isinstance(found.train, ArrayStream)
+    parts = (found.train.samples, found.validation, found.test)
+    counts = np.concatenate([part.numeric[:, 0] for part in parts])
+    assert len(counts) == 120 and (np.diff(counts) > 0).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,16 @@ _SUFFIXES = ", ".join((*_SEPARATORS, *(f".csv{s}" for s in _COMPRESSED), *_PARQU
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are found and read; see `load`."""
+    """How files are found and read; see `load`.
+
+    `otherwise` is the suffix of files whose names have none, but for .gz and .zst.
+    """
 
     pattern: str | None = None
     separator: str | None = None
     header: bool = True
     columns: tuple[str, ...] | None = None
+    otherwise: str | None = None
 
 
 def open_source(
@@ -52,10 +57,10 @@ def open_source(
             f"{given} is given, but the data of the other split are not",
             "give both dataset.validation_path and dataset.test_path, or neither",
         )
-    found = [_find("path", path, reading.pattern)]
+    found = [_find("path", path, reading)]
     if validation_path is not None:
-        found.append(_find("validation_path", validation_path, reading.pattern))
-        found.append(_find("test_path", test_path, reading.pattern))
+        found.append(_find("validation_path", validation_path, reading))
+        found.append(_find("test_path", test_path, reading))
     files = tuple(file for part in found for file in part)
     shown = Path(path).expanduser() if isinstance(path, str) else files[0].path
     splits = (len(found[0]), len(found[1]), len(found[2])) if len(found) == 3 else None
@@ -71,8 +76,9 @@ def open_source(
     return Source(shown, files, _separator(files, reading.separator), names, splits)
 
 
-def _find(option: str, path: object, pattern: str | None) -> list[TableFile]:
+def _find(option: str, path: object, reading: Reading) -> list[TableFile]:
     """The files that an option names."""
+    pattern, otherwise = reading.pattern, reading.otherwise
     if isinstance(path, Sequence) and not isinstance(path, str):
         if not path:
             raise DataError(f"{option} is an empty list", "give at least one file")
@@ -81,27 +87,28 @@ def _find(option: str, path: object, pattern: str | None) -> list[TableFile]:
                 f"pattern is {pattern!r}, but {option} is a list of files",
                 "give the folder of the files as dataset.path, or leave dataset.pattern out",
             )
-        files = [_file(_checked_path(option, each)) for each in path]
+        files = [_file(_checked_path(option, each), otherwise) for each in path]
         twice = [file.path for at, file in enumerate(files) if file in files[:at]]
         if twice:
             raise DataError(f"{option} names {twice[0]} twice", "name each file once")
         return files
     given = _checked_path(option, path, may_be_folder=True)
     if given.is_dir():
-        return [_file(_checked_path(option, str(each))) for each in _in_folder(given, pattern)]
+        paths = _in_folder(given, reading)
+        return [_file(_checked_path(option, str(each)), otherwise) for each in paths]
     if pattern is not None:
         raise DataError(
             f"pattern is {pattern!r}, but {given} is a file",
             "give the folder of the files as dataset.path, or leave dataset.pattern out",
         )
-    return [_file(given)]
+    return [_file(given, otherwise)]
 
 
-def _in_folder(folder: Path, pattern: str | None) -> list[Path]:
+def _in_folder(folder: Path, reading: Reading) -> list[Path]:
     """The tables in a folder by name, or what a pattern finds in it."""
-    if pattern is not None:
+    if (pattern := reading.pattern) is not None:
         try:
-            found = sorted(each for each in folder.glob(pattern) if each.is_file())
+            found = sorted((e for e in folder.glob(pattern) if e.is_file()), key=_in_order)
         except (ValueError, NotImplementedError) as error:
             raise DataError(
                 f"pattern is {pattern!r}: {error}", "give a pattern such as 'day_*.csv'"
@@ -110,8 +117,8 @@ def _in_folder(folder: Path, pattern: str | None) -> list[Path]:
             raise DataError(f"no file in {folder} fits {pattern!r}", f"it has {_names(folder)}")
         return found
     # (_SUCCESS and .crc files are those of the program that wrote the others)
-    files = sorted(each for each in folder.iterdir() if each.name[:1] not in "._")
-    tables = [each for each in files if each.is_file() and _format(each) is not None]
+    files = sorted((e for e in folder.iterdir() if e.name[:1] not in "._"), key=_in_order)
+    tables = [each for each in files if each.is_file() and _format(each, reading.otherwise)]
     if not tables:
         raise DataError(
             f"{folder} is not a file, and no table is in this folder", f"it has {_names(folder)}"
@@ -125,23 +132,30 @@ def _in_folder(folder: Path, pattern: str | None) -> list[Path]:
     return tables
 
 
+def _in_order(path: Path) -> tuple[list[tuple[str, int]], Path]:
+    """Numbers in a name count as numbers: day_2 is before day_10."""
+    parts = re.split(r"([0-9]+)", str(path))
+    numbers = [int(digits) for digits in parts[1::2]]
+    return list(zip(parts[::2], [*numbers, -1], strict=True)), path
+
+
 def _names(folder: Path) -> str:
     names = sorted(each.name for each in folder.iterdir())
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") if names else "no files"
 
 
-def _format(path: Path) -> str | None:
+def _format(path: Path, otherwise: str | None) -> str | None:
     """The suffixes of a file in lower case; None for one that cannot be read."""
     suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
     packed = suffixes.pop() if suffixes and suffixes[-1] in _COMPRESSED else ""
-    suffix = suffixes[-1] if suffixes else ""
+    suffix = suffixes[-1] if suffixes else otherwise or ""
     if suffix not in _SEPARATORS and (packed or suffix not in _PARQUET):
         return None
     return suffix + packed
 
 
-def _file(path: Path) -> TableFile:
-    form = _format(path)
+def _file(path: Path, otherwise: str | None) -> TableFile:
+    form = _format(path, otherwise)
     if form is None:
         ending = repr(path.suffix) if path.suffix not in ("", *_COMPRESSED) else "no suffix"
         if path.suffix in _COMPRESSED and len(path.suffixes) > 1:
