@@ -311,3 +311,15 @@ def test_an_added_option_that_does_nothing_is_refused(
     done = bsscale(*SMALL, added)
     assert done.code == 1 and "Traceback" not in done.text and "HYDRA" not in done.text, done.text
     assert f"{added}: there is no option" in done.text and remedy in done.text
+
+
+@pytest.mark.parametrize(
+    ("argument", "fact", "remedy"),
+    [
+        ("task.arms=[tuned_constant]", "task.arms=[tuned_constant] is a list", "+task.arms.NAME="),
+        ("task.arms.mine={rate:tuned}", "no option task.arms.mine", "+task.arms.mine=VALUE adds"),
+    ],
+)
+def test_how_a_study_is_given_arms(argument: str, fact: str, remedy: str, bsscale: Bsscale) -> None:
+    done = bsscale("task=study", argument, "dry_run=true")
+    assert done.code == 1 and fact in done.text and remedy in done.text, done.text

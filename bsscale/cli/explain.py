@@ -73,6 +73,12 @@ def _omegaconf_error(error: OmegaConfBaseException, said: str) -> ConfigError:
         kinds = [kind for part, kind in _KINDS.items() if part in message]
         if kinds:
             return ConfigError(f"{written} is not {kinds[0]}", f"give {key} as {kinds[0]}")
+    if "Cannot merge DictConfig with ListConfig" in message:
+        option = written.partition("=")[0]
+        return ConfigError(
+            f"{written} is a list, and what {option} has are names with values",
+            f"give {option}.NAME=VALUE; +{option}.NAME=VALUE adds one, ~{option}.NAME removes one",
+        )
     return ConfigError(f"{written}: {message}", HELP)
 
 
@@ -101,6 +107,8 @@ def _no_option(key: str, error: OmegaConfBaseException) -> ConfigError:
             f"{key} is an option of {' and '.join(f'{group}={each}' for each in others)}: write "
             f"{group}={others[0]} {key}=VALUE, or leave it out",
         )
+    if owner == "task.arms":
+        guess = f"{guess}+{key}=VALUE adds an arm; "
     return ConfigError(f"there is no option {key}", guess + help_on(which))
 
 
