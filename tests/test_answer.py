@@ -67,6 +67,21 @@ def about(samples: float) -> Samples:
 ONE: tuple[int, Samples] = (1, about(200_000))
 
 
+def test_a_tie_with_an_arm_whose_median_run_missed(tmp_path: Path) -> None:
+    """(the ratio of the medians would be 0)"""
+    arms: dict[str, tuple[int, Samples]] = {
+        "fixed": (1, lambda seed: 200_000 if seed != 4 else None),
+        "onecycle": (8, lambda seed: 230_000 + seed if seed % 3 else None),
+    }
+    for seed in range(8):
+        needed = 100_000 if seed == 1 else None
+        write_run_of(tmp_path / "f8" / str(seed), "fixed gpus=8", seed, needed)
+    made = answer(runs(tmp_path, arms))
+    assert made.headline == "Too close to call: onecycle gpus=8 or fixed gpus=8"
+    assert "The median run of fixed gpus=8 missed the target, so that the ratio" in made.text
+    assert "0.00x" not in made.text
+
+
 def test_a_winner(tmp_path: Path) -> None:
     arms = {"fixed": ONE, "onecycle": (8, about(210_000)), "linear_scaling": (8, about(300_000))}
     made = answer(runs(tmp_path, arms))

@@ -149,10 +149,7 @@ def _tie(
     last: Sequence[str],
     found: Sources,
 ) -> Answer:
-    between = [] if lead is None else [
-        f"Against it, {best.short} needs {times(lead.ratio)} the samples ({interval(lead)}), which "
-        "includes 1."
-    ]  # fmt: skip
+    between = [] if lead is None else [_between(best, second, lead)]
     return Answer(
         "tie",
         f"Too close to call: {best.short} or {second.short}",
@@ -161,6 +158,19 @@ def _tie(
         more_seeds(best, second, found),
         best.short,
         second.short,
+    )
+
+
+def _between(best: ArmSummary, second: ArmSummary, lead: RatioEstimate) -> str:
+    """What is known of two arms that the seeds do not tell apart."""
+    if lead.ratio == 0:
+        return (
+            f"The median run of {second.short} missed the target, so that the ratio of the two is "
+            "not known: its interval includes 1."
+        )
+    return (
+        f"Against it, {best.short} needs {times(lead.ratio)} the samples ({interval(lead)}), which "
+        "includes 1."
     )
 
 
