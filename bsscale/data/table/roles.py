@@ -19,6 +19,10 @@ __all__ = ["Asked", "Roles", "check_named", "choose_roles"]
 
 # The names of pandas' row numbers: empty, which pandas reads as "Unnamed: 0".
 _INDEX_NAMES = ("", "__index_level_0__", "Unnamed: 0")
+_SINGLE_VALUES = (
+    "turn it into columns of single values (padded), or use a TrainStream or a training script of "
+    "your own"
+)
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,8 @@ def _infer(
         found.categorical.append(name)
     elif numeric or category:
         found.unused[name] = f"not named under {'numeric' if numeric else 'categorical'}"
+    elif dtype.is_nested():
+        found.unused[name] = f"{dtype}, not single values: {_SINGLE_VALUES}"
     else:
         found.unused[name] = f"neither categorical nor numeric ({dtype})"
 
@@ -204,8 +210,7 @@ def check_named(dtypes: Mapping[str, pl.DataType], source: Source, asked: Asked)
         if dtypes[name].is_nested() or str(dtypes[name]) in ("Binary", "Object"):
             raise DataError(
                 f"column {name!r} holds {dtypes[name]}, not single values",
-                "turn it into columns of single values (padded), or use a TrainStream or a "
-                "training script of your own",
+                _SINGLE_VALUES,
             )
     roles = {
         **{"label": asked.label, "time_column": asked.time},
