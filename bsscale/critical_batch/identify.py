@@ -98,10 +98,9 @@ def _shared(batch: NDArray[np.float64], variances: dict[float, float]) -> NDArra
 def _too_few(points: Sequence[Point], known: int) -> str | None:
     batches = len({point.batch for point in points})
     if known == 0:
-        return (
-            f"None of the {len(points)} runs reached the target, so that nothing is known but that "
-            "it costs more than their budgets."
-        )
+        budgets = any(point.budget is not None for point in points)
+        but = " but that it costs more than their budgets" if budgets else ""
+        return f"None of the {len(points)} runs reached the target: nothing is known{but}."
     if known < FEWEST_BATCHES:
         of = "" if known == batches else f" (of {batches}, the others have censored runs only)"
         noun = "batch has" if known == 1 else "batches have"
