@@ -173,8 +173,8 @@ def test_what_does_not_identify_it(samples: Callable[[float], float], says: str)
     [
         ([Point(128, 5.0), Point(128, 6.0)], "Only 1 batch has"),
         ([Point(128, 5.0), Point(256, 6.0), Point(512, None)], "Only 2 batches have .*of 3"),
-        ([Point(128, None), Point(512, None, 9.0)], "known but that it costs more than their budgets"),
-        ([Point(128, None), Point(256, None)], "None of the 2 runs reached the target: nothing is known."),
+        ([Point(128, None), Point(512, None, 9.0)], "known but that it costs more"),
+        ([Point(128, None), Point(256, None)], "None of the 2 runs .* nothing is known.$"),
         ([], "None of the 0 runs"),
         ([Point(1, 5.0), Point(2, 9.0), Point(4, 4.0)], "too few or too noisy|hardly grow"),
     ],
