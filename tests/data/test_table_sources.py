@@ -307,3 +307,33 @@ def test_days_of_criteo_are_read_in_the_order_of_their_numbers(
     parts = (found.train.samples, found.validation, found.test)
     counts = np.concatenate([part.numeric[:, 0] for part in parts])
     assert len(counts) == 120 and (np.diff(counts) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("names", "note"),
+    [
+        (["day_0", "day_1", "day_3"], "a file seems to be missing between day_1 and day_3"),
+        (["d9.csv", "d10.csv", "d11.csv"], None),
+        (["a-2013-02-27", "a-2013-02-28", "a-2013-03-01"], None),
+        (
+            ["2013-02-26", "2013-02-27", "2013-03-01", "2013-03-02", "2013-03-04"],
+            "2 files seem to be missing, the first between 2013-02-27.csv and 2013-03-01.csv",
+        ),
+        (["20130101", "20130108", "20130115"], None),  # (weeks)
+        (["1", "7", "1000"], None),  # (no sequence)
+        (["part_1_of_3", "part_3_of_3"], None),  # (too few to tell)
+        (["clicks", "more", "others"], None),
+    ],
+)
+def test_a_missing_day_is_noticed(names: list[str], note: str | None, tmp_path: Path) -> None:
+    for number, name in enumerate(names):
+        file = name if name.endswith(".csv") else f"{name}.csv"
+        write(tmp_path / "days" / file, rows(100 * number, 100 * number + 100))
+    notes = load(str(tmp_path / "days")).notes
+    found = [each for each in notes if "missing" in each]
+    if note is None:
+        assert found == []
+    else:
+        [told] = found
+        assert told.startswith("By their names, ")
+        assert note.replace("day_1", "day_1.csv").replace("day_3", "day_3.csv") in told

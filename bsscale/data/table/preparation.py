@@ -16,6 +16,7 @@ from bsscale.data.prepared import ColumnFiles, Prepared
 from bsscale.data.standardize import Numbers, standardize_columns
 from bsscale.data.table.column import Column, has_value, with_missing
 from bsscale.data.table.columns import describe, describe_feature, refuse_copies
+from bsscale.data.table.gaps import missing_files_note
 from bsscale.data.table.hashing import hashed_ids
 from bsscale.data.table.labels import as_label
 from bsscale.data.table.relations import Label, relation
@@ -85,6 +86,9 @@ class Preparation:
         self._content = source.read(scratch)
         self._files = ColumnFiles(scratch)
         self._notes: list[str] = [*self._content.notes]
+        training = source.files[: source.splits[0] if source.splits else None]
+        if (gap := missing_files_note([file.path.name for file in training])) is not None:
+            self._notes.append(gap)
 
     def prepared(self) -> Prepared:
         """The data set; its arrays are read from the scratch folder."""
