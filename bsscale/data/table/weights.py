@@ -11,6 +11,8 @@ from bsscale.errors import DataError
 
 __all__ = ["as_weight", "weight_note"]
 
+_REMEDY = "give each row a weight, a number of 0 or more, or leave such rows out"
+
 
 def as_weight(
     column: Column, order: npt.NDArray[np.int64], training: int
@@ -35,13 +37,16 @@ def as_weight(
     DataError
         A weight is missing, negative or not a number, or all of the training rows are 0.
     """
-    values = column.spread(as_number(column)).to_numpy()
+    try:
+        values = column.spread(as_number(column)).to_numpy()
+    except DataError as error:  # (its remedies are those of a feature)
+        raise DataError(f"{error.fact}; it has the weights", _REMEDY) from None
     weights: npt.NDArray[np.float64] = values[order].astype(np.float64)
     name, missing = column.name, int(np.isnan(weights).sum())
     if missing:
         raise DataError(
             f"{missing:,} of {len(weights):,} rows have no weight {name!r}",
-            "give each row a weight, or leave such rows out",
+            _REMEDY,
         )
     if (low := weights.min()) < 0:
         raise DataError(f"the weight {name!r} has the value {low:g}", "give weights of 0 or more")
